@@ -1,0 +1,158 @@
+// The contract between the two planes: one shared-memory segment, one message channel per core.
+//
+// The segment is a file in the run directory (tmpfs where there is one), named by the server's port:
+//   RUNDIR/PORT.segment   this layout        RUNDIR/PORT.control   the control plane's socket (RESP)
+//   RUNDIR/PORT.attach    the data plane's socket: descriptors of wake-up events are passed there
+// Whoever comes first creates it; either plane may die and come back at any moment and finds the
+// segment as it was. A field has one writer, named beside it; readers on the other side see it through
+// relaxed or acquire loads. Nothing here is trusted by the reader to be within bounds.
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PLANE_MAGIC 0x504c5831u // "PLX1"
+#define PLANE_VERSION 1u
+#define PLANE_CORES_MAX 64
+#define PLANE_RING_BYTES (256u * 1024) // per direction and core
+#define PLANE_STAGES 8
+#define PLANE_MESSAGE_MAX (64u * 1024) // larger ones are cut into parts (PLANE_MORE)
+
+enum plane_stage { // where the cycles of a turn go
+    STAGE_RECEIVE, STAGE_MAILBOX, STAGE_PARSE, STAGE_EXECUTE, STAGE_REPLY, STAGE_TIMERS, STAGE_TRANSMIT,
+    STAGE_IDLE,
+};
+
+// Written by the polling core once per interval (100 ms), the heartbeat each turn.
+struct plane_core {
+    _Alignas(64) _Atomic uint64_t heartbeat_us; // CLOCK_MONOTONIC
+    _Atomic uint64_t turns;
+    _Atomic uint64_t generation; // of the data plane that writes here
+    _Alignas(64) _Atomic int32_t cpu; // pinned to; -1: not pinned
+    _Atomic int32_t thread_id;
+    _Atomic uint64_t cycles_per_second;
+    _Atomic uint64_t busy_cycles, idle_cycles, stage_cycles[PLANE_STAGES];
+    _Atomic uint64_t commands, errors, connections_received, connections_rejected;
+    _Atomic uint64_t clients, bytes_in, bytes_out;
+    _Atomic uint64_t keys, memory_used; // may be "negative": sum over cores, modulo 2^64
+    _Atomic uint64_t hits, misses, expired, evicted;
+    _Atomic uint64_t forwarded, borrows, gathers, mailbox_full;
+    _Atomic uint64_t sleeps, wakes;
+    // Interval figures for `polluxctl status`: commands of the last full second.
+    _Atomic uint64_t ops_per_second;
+};
+
+// The lease (design section 10): written by the control plane, obeyed by the data plane in cluster
+// mode. Outside cluster mode `until_us` is UINT64_MAX.
+struct plane_lease {
+    _Alignas(64) _Atomic uint64_t until_us; // CLOCK_BOOTTIME
+    _Atomic uint64_t generation;            // of the control plane that gave it
+    _Atomic uint32_t revoked;
+};
+
+// A single-producer single-consumer ring of bytes. Messages are 8-byte aligned, header first, and
+// never wrap: the producer pads.
+struct plane_ring {
+    _Alignas(64) _Atomic uint64_t head; // producer: bytes ever written
+    _Atomic uint64_t dropped;
+    _Alignas(64) _Atomic uint64_t tail; // consumer: bytes ever read
+    _Alignas(64) uint8_t bytes[PLANE_RING_BYTES];
+};
+
+enum plane_message_kind {
+    PLANE_PAD,
+    PLANE_EXECUTE,     // to core: a command in RESP, run as an internal client of full rights
+    PLANE_REPLY,       // to control: its reply in RESP (RESP3)
+    PLANE_CONNECTIONS, // to core: u64 cursor, u32 max; reply: u64 next cursor, then struct plane_connection[]
+    PLANE_NIC,         // to core: none; reply: struct plane_nic, then counters as "name=value\n" text
+    PLANE_NEIGHBOURS,  // to core: none; reply: text lines
+    PLANE_ERROR,       // to control: text
+};
+
+enum plane_message_flags { PLANE_MORE = 1u << 0 }; // another part of the same message follows
+
+struct plane_message {
+    uint32_t size; // header included, before alignment
+    uint16_t kind;
+    uint16_t flags;
+    uint64_t request;    // the asker's number, returned with the reply
+    uint64_t generation; // of the asker; a reply to an older control plane is ignored
+};
+
+struct plane_channel {
+    struct plane_ring to_core, to_control;
+    _Alignas(64) _Atomic uint32_t control_sleeps; // consumer flags: wake needed (eventfd)
+    _Alignas(64) _Atomic uint32_t core_sleeps;
+};
+
+struct plane_segment {
+    _Atomic uint32_t magic; // stored last by the creator
+    uint32_t version;
+    uint64_t size;
+    // Data plane.
+    _Alignas(64) _Atomic uint64_t data_generation; // grows with each start
+    _Atomic int32_t data_pid;
+    _Atomic uint32_t cores;
+    _Atomic uint32_t data_ready; // 1 when all cores serve
+    _Atomic uint64_t data_started_ms;
+    _Atomic uint64_t maxmemory, memory_resident;
+    char transport[16], device[64], version_text[16];
+    uint16_t port;
+    // Control plane.
+    _Alignas(64) _Atomic uint64_t control_generation;
+    _Atomic int32_t control_pid;
+    _Atomic uint64_t control_heartbeat_us;
+    _Atomic uint64_t control_started_ms;
+    struct plane_lease lease;
+    // Which slots belong to which core; written by the data plane.
+    _Alignas(64) _Atomic uint8_t slot_core[16384];
+    struct plane_core core[PLANE_CORES_MAX];
+    struct plane_channel channel[PLANE_CORES_MAX];
+};
+
+// One connection as PLANE_CONNECTIONS tells it (fixed layout of struct stream_info's figures).
+struct plane_connection {
+    char local[64], remote[64], state[16];
+    uint64_t client_id; // 0: none
+    uint32_t core;
+    uint32_t rtt_us, rttvar_us, rto_us, mss, cwnd, ssthresh, snd_wnd, rcv_wnd;
+    uint32_t reserved;
+    uint64_t unread, unsent, unacked, bytes_in, bytes_out, segments_in, segments_out, retransmitted;
+};
+
+struct plane_nic {
+    char transport[16], driver[32], device[64], mac[24], address[64];
+    uint32_t core, queues, mtu, link_mbps;
+    uint32_t link_up, huge_pages, offloads, rss;
+    uint64_t rx_frames, rx_bytes, rx_missed, rx_errors, rx_no_buffer;
+    uint64_t tx_frames, tx_bytes, tx_errors, tx_refused;
+    uint32_t rx_pool_free, rx_pool_size, tx_pool_free, tx_pool_size;
+};
+
+// --- the segment (plane.c) -----------------------------------------------------------------------
+
+// The run directory in force: `configured` unless empty, else /run/pollux for root, else
+// $XDG_RUNTIME_DIR/pollux, else /tmp/pollux-UID. Made with mode 0700 when missing. 0 or -errno.
+int plane_run_directory(const char *configured, char *path, size_t size);
+// RUNDIR/PORT.suffix
+void plane_path(const char *run_directory, unsigned port, const char *suffix, char *path,
+                size_t size);
+// Maps the segment, creating it when there is none or when it has another version or size and nobody
+// holds it. NULL with one line in `error`.
+struct plane_segment *plane_open(const char *path, char *error, size_t error_size);
+void plane_close(struct plane_segment *segment);
+// Takes the lock of one side ("data" or "control") for the life of the process: two data planes on one
+// port are refused with the pid of the other. Returns a descriptor to keep, or -errno.
+int plane_lock(const char *run_directory, unsigned port, const char *side, char *error, size_t error_size);
+
+// --- channels (plane.c); one producer, one consumer per ring -----------------------------------
+
+// Appends a message (in parts when it is long). false: no room now, nothing was written.
+bool plane_send(struct plane_ring *ring, enum plane_message_kind kind, uint64_t request,
+                uint64_t generation, const void *data, size_t len);
+// The oldest message, in place, or NULL; `data` is the payload. Malformed content resets the ring.
+const struct plane_message *plane_receive(struct plane_ring *ring, const uint8_t **data,
+                                          size_t *len);
+void plane_received(struct plane_ring *ring); // done with it

@@ -1,0 +1,216 @@
+// The command table: the only source of truth about commands, and what a handler is given. Routing,
+// COMMAND and its subcommands, access control and key extraction all read the table.
+//
+// A handler is ordinary single-threaded code. It runs on the core that owns the keys, or on one that
+// borrowed them; it touches keys through `r->store`, answers through `r->out`, and reaches everything
+// else through `r->services`. It never blocks.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/commands/services.h"
+#include "dataplane/resp/arg.h"
+#include "dataplane/resp/reply.h"
+#include "dataplane/store/store.h"
+
+struct request;
+struct gather;
+struct command;
+
+enum command_flags { // the names are those of COMMAND INFO
+    CMD_WRITE = 1u << 0,
+    CMD_READONLY = 1u << 1,
+    CMD_DENYOOM = 1u << 2,
+    CMD_ADMIN = 1u << 3,
+    CMD_PUBSUB = 1u << 4,
+    CMD_NOSCRIPT = 1u << 5,
+    CMD_BLOCKING = 1u << 6,
+    CMD_LOADING = 1u << 7,
+    CMD_STALE = 1u << 8,
+    CMD_SKIP_MONITOR = 1u << 9,
+    CMD_SKIP_SLOWLOG = 1u << 10,
+    CMD_ASKING = 1u << 11,
+    CMD_FAST = 1u << 12,
+    CMD_NO_AUTH = 1u << 13,
+    CMD_MAY_REPLICATE = 1u << 14,
+    CMD_NO_MANDATORY_KEYS = 1u << 15,
+    CMD_PROTECTED = 1u << 16,
+    CMD_NO_ASYNC_LOADING = 1u << 17,
+    CMD_NO_MULTI = 1u << 18,
+    CMD_MOVABLE_KEYS = 1u << 19,
+    CMD_ALLOW_BUSY = 1u << 20,
+};
+
+// ACL categories, by bit, in the order of `ACL CAT`.
+enum command_category {
+    CAT_KEYSPACE = 1u << 0,
+    CAT_READ = 1u << 1,
+    CAT_WRITE = 1u << 2,
+    CAT_SET = 1u << 3,
+    CAT_SORTEDSET = 1u << 4,
+    CAT_LIST = 1u << 5,
+    CAT_HASH = 1u << 6,
+    CAT_STRING = 1u << 7,
+    CAT_BITMAP = 1u << 8,
+    CAT_HYPERLOGLOG = 1u << 9,
+    CAT_GEO = 1u << 10,
+    CAT_STREAM = 1u << 11,
+    CAT_PUBSUB = 1u << 12,
+    CAT_ADMIN = 1u << 13,
+    CAT_FAST = 1u << 14,
+    CAT_SLOW = 1u << 15,
+    CAT_BLOCKING = 1u << 16,
+    CAT_DANGEROUS = 1u << 17,
+    CAT_CONNECTION = 1u << 18,
+    CAT_TRANSACTION = 1u << 19,
+    CAT_SCRIPTING = 1u << 20,
+};
+
+// Where a command runs.
+enum command_route {
+    ROUTE_KEYS,   // where its keys are: forwarded, or the slots are borrowed (no keys: at home)
+    ROUTE_HOME,   // on the core of its connection: connection state, nothing of other cores
+    ROUTE_CURSOR, // on the core that `command->core_of` names (SCAN, RANDOMKEY)
+    ROUTE_GATHER, // `part` on every core, then `handler` at home with the parts
+    ROUTE_ALL,    // at home, with all slots of all cores borrowed (FLUSHALL, SWAPDB …)
+};
+
+// Redis 7 key specifications.
+enum keyspec_flags {
+    KS_RO = 1u << 0,
+    KS_RW = 1u << 1,
+    KS_OW = 1u << 2,
+    KS_RM = 1u << 3,
+    KS_ACCESS = 1u << 4,
+    KS_UPDATE = 1u << 5,
+    KS_INSERT = 1u << 6,
+    KS_DELETE = 1u << 7,
+    KS_NOT_KEY = 1u << 8,
+    KS_INCOMPLETE = 1u << 9,
+    KS_VARIABLE_FLAGS = 1u << 10,
+};
+
+struct keyspec {
+    const char *notes;
+    uint32_t flags;
+    enum { BEGIN_INDEX, BEGIN_KEYWORD, BEGIN_UNKNOWN } begin;
+    int begin_index;           // BEGIN_INDEX: position; BEGIN_KEYWORD: where the search starts
+    const char *begin_keyword;
+    enum { FIND_RANGE, FIND_KEYNUM, FIND_UNKNOWN } find;
+    int last_key, key_step, limit; // FIND_RANGE
+    int keynum_index, first_key;   // FIND_KEYNUM (key_step too)
+};
+
+// Documentation, in our own words. Argument kinds as COMMAND DOCS names them.
+enum doc_arg_type {
+    DOC_STRING, DOC_INTEGER, DOC_DOUBLE, DOC_KEY, DOC_PATTERN, DOC_UNIX_TIME,
+    DOC_PURE_TOKEN, DOC_ONEOF, DOC_BLOCK,
+};
+enum doc_arg_flags { DOC_OPTIONAL = 1u << 0, DOC_MULTIPLE = 1u << 1, DOC_MULTIPLE_TOKEN = 1u << 2 };
+struct doc_arg {
+    const char *name;
+    enum doc_arg_type type;
+    uint32_t flags;
+    const char *token, *since, *deprecated_since;
+    int key_spec; // DOC_KEY: index of the key specification
+    const struct doc_arg *args; // DOC_ONEOF, DOC_BLOCK; ends with name NULL
+};
+struct command_doc {
+    const char *summary, *since, *group, *complexity;
+    const char *deprecated_since, *replaced_by;
+    const char *const *history; // pairs version, text; ends with NULL
+    const struct doc_arg *args; // ends with name NULL
+};
+
+struct command {
+    const char *name; // lower case; a subcommand's own name ("get" of "config|get")
+    int arity;        // as in COMMAND INFO: negative is "at least"
+    uint32_t flags, categories;
+    enum command_route route;
+    const struct keyspec *keys; // n_keys of them
+    unsigned n_keys;
+    const struct command *subcommands; // ends with name NULL
+    void (*handler)(struct request *r);
+    // ROUTE_GATHER: runs on every core (home included) with r->out a part of its own; `start` runs at
+    // home first and returns false when it has already answered (bad arguments).
+    bool (*start)(struct request *r);
+    void (*part)(struct request *r);
+    unsigned (*core_of)(struct request *r); // ROUTE_CURSOR: index of the core, parsed from arguments
+    const struct command_doc *doc;
+    const char *const *tips; // ends with NULL
+    uint16_t id;             // dense, 0 … commands_count()-1, subcommands included: index of statistics
+    const struct command *parent; // of a subcommand
+};
+
+// What the session of a client is to a handler: a copy of it travels with a forwarded command, so a
+// handler that changes it must be ROUTE_HOME.
+struct session {
+    uint64_t client_id;
+    uint32_t db;
+    uint8_t resp; // 2 or 3
+    bool no_touch, no_evict, internal, authenticated;
+};
+
+struct request {
+    struct session *session;
+    struct client *client; // the connection (dataplane/resp/client.h); NULL away from home
+    const struct command *command; // the subcommand where there is one
+    int argc;
+    struct arg *argv;
+    struct key key; // of the first key argument, for commands of ROUTE_KEYS that have one
+    struct out *out;
+    struct store *store;
+    const struct services *services;
+    struct core *core;  // handed to services
+    uint64_t now_ms;    // wall clock of this turn
+    uint64_t now_us;    // monotonic clock of this turn
+    // ROUTE_GATHER, in `handler`: what each core wrote, as bytes (outbuf pieces made contiguous).
+    const struct gathered {
+        const uint8_t *ptr;
+        size_t len;
+    } *parts;
+    unsigned n_parts;
+    unsigned core_index; // of the core that executes
+    bool replied_error;  // set by reply_* helpers below, for statistics
+};
+
+// --- the table (table.c) -----------------------------------------------------------------------
+
+void commands_init(void); // builds the look-up; once, before the cores start
+unsigned commands_count(void);       // subcommands included: bound of `id`
+const struct command *commands_by_id(unsigned id);
+const struct command *const *commands_all(unsigned *n); // top level, in order of name
+// The command or subcommand that the arguments name (any letter case); NULL: unknown.
+const struct command *commands_find(const struct arg *argv, int argc);
+// Same by text: "config|get", "get".
+const struct command *commands_find_name(const char *name, size_t len);
+// The error text for arguments that commands_find does not know, as Redis words it.
+void commands_reply_unknown(struct out *o, const struct arg *argv, int argc);
+// True when argc fits the arity. Otherwise writes Redis's error.
+bool commands_check_arity(struct out *o, const struct command *c, int argc);
+// Positions of all keys among the arguments, by key specification. Returns their number, at most `max`
+// are stored; -1 when the arguments make no sense to the specification.
+int commands_keys(const struct command *c, const struct arg *argv, int argc, int *positions,
+                  int max);
+// Fast form for the common case: the command has one key specification that is a range; the position of
+// its only key, 0 when it has none, -1 when it may have several.
+int commands_single_key(const struct command *c, int argc);
+
+// --- helpers for handlers (helpers.c) ----------------------------------------------------------
+
+// The key of argument i; r->key when i is the first key's position.
+struct key request_key(struct request *r, int i);
+void request_error(struct request *r, const char *text); // "ERR syntax error" …; counts the error
+void request_errorf(struct request *r, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+bool request_is(const struct request *r, int i, const char *word); // argument i equals word, any case
+// Parse an argument, or answer with Redis's error and return false.
+bool request_integer(struct request *r, int i, int64_t *value); // ERR value is not an integer or out of range
+bool request_float(struct request *r, int i, long double *value); // ERR value is not a valid float
+#define ERR_SYNTAX "ERR syntax error"
+#define ERR_WRONGTYPE "WRONGTYPE Operation against a key holding the wrong kind of value"
+#define ERR_NOT_INTEGER "ERR value is not an integer or out of range"
+#define ERR_NO_KEY "ERR no such key"
+#define ERR_OOM "OOM command not allowed when used memory > 'maxmemory'."
+#define ERR_OUT_OF_RANGE "ERR index is out of range"

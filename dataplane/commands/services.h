@@ -1,0 +1,87 @@
+// What commands need from rooms above them: configuration, other clients, figures of all cores, the
+// process. Declared here, filled in by dataplane/core. Every function is called on the polling core
+// that executes the command, and returns at once.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct core;
+struct client;
+struct out;
+
+// Figures of one core, summed over cores by INFO (each core writes one in the `part` of the gather).
+struct core_figures {
+    uint64_t commands, connections_received, connections_rejected, clients, blocked_clients;
+    uint64_t net_in_bytes, net_out_bytes, error_replies;
+    uint64_t hits, misses, expired, evicted, dirty;
+    uint64_t query_buffer_bytes, output_bytes, output_limit_disconnections, query_limit_disconnections;
+    uint64_t busy_cycles, idle_cycles, turns;
+    uint64_t forwarded_commands, borrows, gathers;
+    uint64_t cpu_sys_us, cpu_user_us;
+    uint64_t max_input_buffer, max_output_buffer;
+    uint64_t acl_denied_auth;
+};
+
+// Per command: COMMANDSTATS.
+struct command_figures {
+    uint64_t calls, usec, rejected, failed;
+};
+
+struct server_figures {
+    const char *version;       // Pollux's own
+    const char *redis_version; // what we answer as: "7.0.15"
+    const char *executable, *config_file, *transport, *run_id;
+    uint64_t start_ms; // wall clock
+    unsigned cores;
+    int pid, port, control_plane_pid; // 0: none attached
+    uint64_t memory_peak, memory_resident, memory_total_system;
+    uint64_t lru_clock;
+};
+
+typedef void config_each_fn(void *context, const char *name, const char *value);
+
+struct services {
+    // --- configuration (config/): text in, text out
+    void (*config_get)(struct core *core, const char *pattern, size_t len, config_each_fn *each,
+                       void *context);
+    // All or nothing. Takes effect on this core at once; the caller gathers over all cores (the part
+    // calls config_adopt) before it answers. 0, or -1 with the text behind "ERR " in `error`.
+    int (*config_set)(struct core *core, unsigned n, const char *const *names,
+                      const char *const *values, const size_t *value_lens, char *error, size_t size);
+    void (*config_adopt)(struct core *core);
+    int (*config_rewrite)(struct core *core, char *error, size_t size);
+    void (*config_reset_stat)(struct core *core); // this core's counters
+
+    // --- clients of this core
+    // requirepass: true when the password is right (compared in constant time) for that user.
+    bool (*authenticate)(struct core *core, const uint8_t *user, size_t user_len,
+                         const uint8_t *password, size_t password_len);
+    bool (*password_required)(struct core *core);
+    void (*each_client)(struct core *core, void (*each)(void *context, struct client *c),
+                        void *context);
+    // Closes after the replies written so far; of the calling client itself, after this reply.
+    void (*client_kill)(struct core *core, struct client *c);
+    uint64_t (*client_memory)(struct core *core, const struct client *c);
+
+    // --- figures
+    void (*core_figures)(struct core *core, struct core_figures *figures); // of this core
+    void (*command_figures)(struct core *core, unsigned command_id, struct command_figures *f);
+    // Error counts by first word (INFO errorstats) of this core.
+    void (*each_error)(struct core *core,
+                       void (*each)(void *context, const char *prefix, uint64_t count),
+                       void *context);
+    void (*server_figures)(struct core *core, struct server_figures *figures);
+    void (*core_rates)(struct core *core, double *ops, double *in_kbps, double *out_kbps);
+
+    // --- the process
+    // Freezes this core for so long, heartbeat included (DEBUG SLEEP's part).
+    void (*freeze)(struct core *core, uint64_t microseconds);
+    uint64_t (*random)(struct core *core);
+    // Starts an orderly end of the server. Returns false when one is under way.
+    bool (*shutdown)(struct core *core);
+    // May this command (DEBUG, CONFIG SET of protected options) be used from this connection?
+    // option: "enable-debug-command", "enable-protected-configs", "enable-module-command".
+    bool (*protected_allowed)(struct core *core, const char *option, struct client *c);
+};

@@ -1,0 +1,139 @@
+// The userspace TCP/IP stack of one core: frames in, streams out; what streams write in, frames out.
+// It calls no system call, reads no clock and shares nothing: bytes and the time are handed in, frames
+// and events are taken out, so that it runs unchanged on a port, in the load generator and in a
+// simulation. Ethernet (optional VLAN), ARP, IPv4, ICMP, TCP (RFC 9293).
+//
+// A turn:   net_input(frames) ; net_ready() ; … streams are read and written … ; net_advance(now) ;
+//           net_output() → the port ; net_turn_end() ; the received frames go back to the port.
+//
+// All times are microseconds of one monotonic clock. Functions are called by the owning core only.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/frame.h"
+#include "common/stream.h"
+
+struct net;
+
+#define NET_ADDRESSES_MAX 8
+
+struct net_address {
+    uint8_t family;   // 4 (6 has its place, and is refused until the stack speaks it)
+    uint8_t prefix;   // length of the on-link prefix
+    uint8_t addr[16]; // network byte order
+};
+
+// What the port does for us; where a flag is missing the stack does it in software.
+enum net_offload {
+    NET_TX_IP_SUM = 1u << 0,
+    NET_TX_TCP_SUM = 1u << 1,
+    NET_TX_TSO = 1u << 2,
+    NET_TX_SCATTER = 1u << 3,
+};
+
+struct net_config {
+    uint8_t mac[6];
+    uint16_t mtu;  // of IP, without Ethernet's header
+    uint16_t vlan; // 0: untagged
+    struct net_address addresses[NET_ADDRESSES_MAX];
+    unsigned n_addresses;
+    struct net_address gateway; // family 0: none
+    uint32_t offloads;          // enum net_offload
+    bool trust_partial_sums;    // accept an L4 sum that equals the pseudo-header's (veth senders)
+
+    // Bounds. 0 takes the default that net.c names with its reason.
+    uint32_t connections_max;
+    uint32_t half_open_max;
+    uint32_t time_wait_max;
+    uint32_t receive_buffer_max;  // bytes per connection, unread and out of order
+    uint32_t send_buffer_max;     // bytes in flight per connection
+    uint64_t receive_memory_max;  // bytes for all connections of this core
+    uint32_t user_timeout_ms;     // give up on unacknowledged data, RFC 5482
+    uint32_t delayed_ack_us;
+    uint8_t secret[16];           // keys sequence numbers, ports and the connection table
+    uint64_t seed;                // of the generator for everything random that needs no secret
+
+    // Which core is home to a flow that another core's queue might get (design: mailboxes). NULL with
+    // one core. Called for a frame that finds no connection; returns true when the frame was passed on
+    // (copied) to the core that has it.
+    bool (*find_home)(void *context, const struct frame *frame, uint32_t flow_hash);
+    void *context;
+    // Asked for each SYN before it is answered: may this peer connect? Bounds like `maxclients` are the
+    // owner's. NULL: always.
+    bool (*admit)(void *context, const struct endpoint *remote);
+};
+
+// Counters by cause; each drop and each defence has its own. Read on the owning core.
+struct net_counters {
+    uint64_t frames_in, frames_out, bytes_in, bytes_out;
+    uint64_t drop_short, drop_ethertype, drop_vlan, drop_not_ours;
+    uint64_t arp_in, arp_out, arp_bad, arp_full, arp_unresolved;
+    uint64_t ip_bad_header, ip_bad_sum, ip_fragment, ip_options, ip_martian, ip_protocol, ip_ttl;
+    uint64_t icmp_in, icmp_out, icmp_bad, icmp_limited, icmp_unreachable;
+    uint64_t tcp_in, tcp_out, tcp_bad_header, tcp_bad_sum, tcp_partial_sum, tcp_bad_option;
+    uint64_t tcp_accepted, tcp_connected, tcp_closed, tcp_reset_in, tcp_reset_out, tcp_no_port;
+    uint64_t tcp_reset_bad, tcp_syn_bad, tcp_challenge_ack, tcp_challenge_limited;
+    uint64_t tcp_out_of_window, tcp_paws, tcp_old_ack, tcp_future_ack;
+    uint64_t tcp_out_of_order, tcp_ooo_dropped, tcp_overlap, tcp_duplicate;
+    uint64_t tcp_retransmit_timer, tcp_retransmit_fast, tcp_timeouts, tcp_zero_window_probes;
+    uint64_t tcp_keepalive_probes, tcp_keepalive_dropped, tcp_user_timeouts;
+    uint64_t tcp_syn_dropped, tcp_syn_refused, tcp_connections_full, tcp_half_open_timeout;
+    uint64_t tcp_time_wait, tcp_time_wait_recycled, tcp_receive_memory_full;
+    uint64_t no_frame, no_memory;
+};
+
+// Creates a stack. `pool` gives the frames that it transmits. NULL when memory is short or the
+// configuration makes no sense (`error` then holds one line for a person).
+struct net *net_create(const struct net_config *config, struct frame_pool *pool, uint64_t now_us,
+                       char *error, size_t error_size);
+// Frees everything without sending anything; streams are gone.
+void net_destroy(struct net *net);
+
+// Accepts connections to `port` on any of our addresses, at most `backlog` at once half open or not yet
+// seen by the owner. -EADDRINUSE when something listens there.
+int net_listen(struct net *net, uint16_t port, unsigned backlog);
+// Active open. The source port is drawn as RFC 6056 says. Returns the stream (STREAM_CONNECTED or
+// STREAM_CLOSED follows) or NULL with a negative errno in *error.
+struct stream *net_connect(struct net *net, const struct endpoint *to, int *error);
+
+// Takes frames that a port received; they stay the caller's and must live until `net_turn_end`.
+void net_input(struct net *net, struct frame **frames, unsigned n, uint64_t now_us);
+// Timers that are due: at most a bounded amount of work. Returns true if more is due at once.
+bool net_advance(struct net *net, uint64_t now_us);
+// When `net_advance` should be called at the latest (microseconds), UINT64_MAX for never.
+uint64_t net_next_timer(const struct net *net);
+
+// Streams with events since the last call, each once. Returns how many were put into `ready`.
+unsigned net_ready(struct net *net, struct stream **ready, unsigned max);
+
+// Frames that wait to be transmitted, oldest first. The caller gives the first of them to the port and
+// says with `net_sent` how many the port took; the others stay. Frames with FRAME_KEEP remain
+// referenced by the stack.
+unsigned net_output(struct net *net, struct frame ***frames);
+void net_sent(struct net *net, unsigned n);
+
+// Copies unread bytes that lie in received frames; after this the frames may go.
+void net_turn_end(struct net *net);
+
+const struct net_counters *net_counters(const struct net *net);
+unsigned net_connection_count(const struct net *net);
+// Calls `each` for every connection, TIME_WAIT and half-open ones included, from position *cursor on,
+// for at most `max` of them; *cursor is 0 after the last. For operators: not on the hot path.
+void net_each_connection(struct net *net, uint64_t *cursor, unsigned max,
+                         void (*each)(void *context, const struct stream_info *info),
+                         void *context);
+struct net_neighbour {
+    uint8_t addr[16];
+    uint8_t family;
+    uint8_t mac[6];
+    char state[12]; // REACHABLE, STALE, INCOMPLETE, PERMANENT …
+    uint64_t age_us;
+};
+void net_each_neighbour(struct net *net,
+                        void (*each)(void *context, const struct net_neighbour *neighbour),
+                        void *context);
+// Bytes of memory that connections take, buffers included.
+uint64_t net_memory(const struct net *net);

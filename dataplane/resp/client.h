@@ -1,0 +1,67 @@
+// The client of one connection: protocol state that outlives a command. Owned by the core that
+// accepted the connection; commands that run elsewhere see a copy of its `session` only.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/outbuf.h"
+#include "common/stream.h"
+#include "dataplane/resp/parser.h"
+
+struct command;
+struct reply_slot;
+
+enum client_flags {
+    CLIENT_CLOSE_AFTER_REPLY = 1u << 0, // QUIT, protocol error, killed: what is written still goes out
+    CLIENT_CLOSING = 1u << 1,           // the stream was told to close
+    CLIENT_REPLY_OFF = 1u << 2,
+    CLIENT_REPLY_SKIP_NEXT = 1u << 3,
+    CLIENT_REPLY_SKIP = 1u << 4,
+    CLIENT_EOF = 1u << 5,
+    CLIENT_UNIX = 1u << 6,
+    CLIENT_LOOPBACK = 1u << 7,
+    CLIENT_IN_BATCH = 1u << 8,  // has commands in the batch being gathered
+    CLIENT_QUEUED = 1u << 9,    // is in the core's list of clients with something to parse
+    CLIENT_TO_PUSH = 1u << 10,  // is in the core's list of streams to push
+    CLIENT_BARRIER = 1u << 11,  // a command that nothing may overtake is under way
+    CLIENT_OUT_FULL = 1u << 12, // above STREAM_OUT_HIGH: not parsed further
+    CLIENT_INTERNAL = 1u << 13, // the control plane's
+    CLIENT_GONE = 1u << 14,     // the stream is closed; waits for replies under way
+};
+
+struct client {
+    struct stream *stream; // NULL once closed
+    uint64_t id;
+    uint32_t flags; // enum client_flags
+    uint32_t db;
+    uint8_t resp;
+    bool authenticated, no_touch, no_evict;
+
+    struct parser parser;
+
+    // Replies that wait for an earlier one: in order, the first is the oldest. Empty: replies go
+    // straight to the stream.
+    struct reply_slot *first_reply, *last_reply;
+    unsigned replies_waiting;
+
+    struct client *next_queued; // in the core's list of clients to parse
+    struct client *next_push;
+    struct client *prev, *next; // all clients of the core
+
+    // For CLIENT LIST and time-outs.
+    uint64_t created_us, last_active_us;
+    uint64_t output_soft_since_us; // when the soft output limit was first passed, 0: it is not
+    const struct command *last_command;
+    char name[64];      // CLIENT SETNAME, or a longer one in name_long
+    char *name_long;    // mimalloc; NULL: `name` holds it
+    char lib_name[32], lib_version[32];
+    uint64_t bytes_in, bytes_out, commands;
+    struct endpoint local, remote;
+};
+
+// The name given with CLIENT SETNAME, "" if none.
+static inline const char *client_name(const struct client *c)
+{
+    return c->name_long ? c->name_long : c->name;
+}

@@ -1,0 +1,52 @@
+// The stream provider over kernel TCP and UNIX sockets: multishot accept and receive into provided
+// buffers, batched sends, one SO_REUSEPORT listener per core and address. Needs no privileges.
+// One core owns it. Streams behave as common/stream.h says.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/stream.h"
+#include "drivers/io.h"
+
+struct sockets;
+
+struct sockets_config {
+    uint32_t receive_buffers;     // provided buffers of this core; 0: default
+    uint32_t receive_buffer_size; // bytes each; 0: default
+    uint32_t unread_max;          // bytes unread per stream before receiving stops; 0: default
+    unsigned tcp_user_timeout_ms; // 0: the kernel's
+    bool (*admit)(void *context, const struct endpoint *remote);
+    void *context;
+};
+
+struct sockets *sockets_create(struct io *io, const struct sockets_config *config, char *error,
+                               size_t error_size);
+void sockets_destroy(struct sockets *s);
+
+// Opens a listening socket for this core; sockets of several cores on one address share it
+// (SO_REUSEPORT), but a foreign process on the port is an error. `address` is an IPv4 or IPv6 literal,
+// or "*" / "::*" for all. Returns 0 or -errno with one line in `error`.
+int sockets_listen(struct sockets *s, const char *address, uint16_t port, int backlog, char *error,
+                   size_t error_size);
+int sockets_listen_unix(struct sockets *s, const char *path, unsigned mode, int backlog,
+                        char *error, size_t error_size);
+// Stops accepting (SHUTDOWN, restart).
+void sockets_unlisten(struct sockets *s);
+struct stream *sockets_connect(struct sockets *s, const struct endpoint *to, int *error);
+
+// Streams with events since the last call, each once (completions were collected by io_turn).
+unsigned sockets_ready(struct sockets *s, struct stream **ready, unsigned max);
+// Queues the sends of this turn and copies what is unread out of the kernel's buffers, which go back.
+// The caller submits with io_turn.
+void sockets_turn_end(struct sockets *s);
+unsigned sockets_count(const struct sockets *s);
+void sockets_each(struct sockets *s, uint64_t *cursor, unsigned max,
+                  void (*each)(void *context, const struct stream_info *info), void *context);
+
+struct sockets_counters {
+    uint64_t accepted, closed, resets, refused_admission, accept_errors;
+    uint64_t bytes_in, bytes_out, receives, sends, buffers_empty, unread_stops;
+};
+const struct sockets_counters *sockets_counters(const struct sockets *s);
