@@ -13,8 +13,9 @@ struct command;
 struct reply_slot;
 
 enum client_flags {
-    CLIENT_CLOSE_AFTER_REPLY = 1u << 0, // QUIT, protocol error, killed: what is written still goes out
-    CLIENT_CLOSING = 1u << 1,           // the stream was told to close
+    CLIENT_CLOSE_AFTER_REPLY =
+        1u << 0,              // QUIT, protocol error, killed: what is written still goes out
+    CLIENT_CLOSING = 1u << 1, // the stream was told to close
     CLIENT_REPLY_OFF = 1u << 2,
     CLIENT_REPLY_SKIP_NEXT = 1u << 3,
     CLIENT_REPLY_SKIP = 1u << 4,
@@ -53,8 +54,8 @@ struct client {
     uint64_t created_us, last_active_us;
     uint64_t output_soft_since_us; // when the soft output limit was first passed, 0: it is not
     const struct command *last_command;
-    char name[64];      // CLIENT SETNAME, or a longer one in name_long
-    char *name_long;    // mimalloc; NULL: `name` holds it
+    char name[64];   // CLIENT SETNAME, or a longer one in name_long
+    char *name_long; // mimalloc; NULL: `name` holds it
     char lib_name[32], lib_version[32];
     uint64_t bytes_in, bytes_out, commands;
     struct endpoint local, remote;
