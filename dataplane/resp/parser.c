@@ -172,6 +172,8 @@ static bool split_inline(struct parser *p, size_t len, bool *memory)
 
 static bool buffer_append(struct parser *p, const uint8_t *data, size_t n)
 {
+    if (!n)
+        return true;
     if (p->buf_len + n > p->buf_cap) {
         size_t cap = mi_good_size(p->buf_len + n + (p->buf_len > 1024 ? p->buf_len : 0));
         uint8_t *buf = mi_realloc(p->buf, cap);
