@@ -26,6 +26,7 @@ struct key request_key(struct request *r, int i)
 void request_error(struct request *r, const char *text)
 {
     r->replied_error = true;
+    snprintf(r->error_prefix, sizeof(r->error_prefix), "%.*s", (int)strcspn(text, " \r"), text);
     reply_error(r->out, text);
 }
 

@@ -10,6 +10,7 @@
 #include "dataplane/resp/parser.h"
 
 struct command;
+struct message;
 struct reply_slot;
 
 enum client_flags {
@@ -25,7 +26,7 @@ enum client_flags {
     CLIENT_IN_BATCH = 1u << 8,  // has commands in the batch being gathered
     CLIENT_QUEUED = 1u << 9,    // is in the core's list of clients with something to parse
     CLIENT_TO_PUSH = 1u << 10,  // is in the core's list of streams to push
-    CLIENT_BARRIER = 1u << 11,  // a command that nothing may overtake is under way
+    CLIENT_STARVED = 1u << 11,  // is in the core's list of clients that found no credit
     CLIENT_OUT_FULL = 1u << 12, // above STREAM_OUT_HIGH: not parsed further
     CLIENT_INTERNAL = 1u << 13, // the control plane's
     CLIENT_GONE = 1u << 14,     // the stream is closed; waits for replies under way
@@ -46,7 +47,12 @@ struct client {
     struct reply_slot *first_reply, *last_reply;
     unsigned replies_waiting;
 
+    // Copied commands that wait for the replies before them, or for credit (dataplane/core/route.c).
+    struct message *first_pending, *last_pending;
+    unsigned pending;
+
     struct client *next_queued; // in the core's list of clients to parse
+    struct client *next_starved;
     struct client *next_push;
     struct client *prev, *next; // all clients of the core
 
@@ -59,6 +65,10 @@ struct client {
     char lib_name[32], lib_version[32];
     uint64_t bytes_in, bytes_out, commands;
     struct endpoint local, remote;
+
+    // CLIENT_INTERNAL: where the reply collects and what it answers.
+    struct outbuf internal_out;
+    uint64_t internal_request, internal_generation;
 };
 
 // The name given with CLIENT SETNAME, "" if none.
