@@ -193,7 +193,6 @@ struct server {
     _Atomic uint64_t next_client_id;
     _Atomic uint64_t clients;
     _Atomic bool stopping;
-    _Atomic uint64_t memory_resident, memory_peak;
     // All cores have a store before any listens; all have stopped before any takes its transport
     // down.
     pthread_barrier_t begin, end;
@@ -293,5 +292,5 @@ unsigned counters_of(struct core *c, const char *const **names, const uint64_t *
 int server_run(struct config *config, const char *executable);
 // Asks for an orderly end. Any thread, and a signal handler's.
 void server_stop(struct server *server);
-// Ends the sleep of the service loop.
+// Ends the sleep of the main thread.
 void server_wake(struct server *server);
