@@ -4,8 +4,12 @@
 #include <assert.h>
 #include <ctype.h>
 #include <string.h>
+#include <strings.h>
 
-enum { NAME_MAX_COMPARED = 48 }; // no option's name is longer
+enum {
+    NAME_MAX_COMPARED = 48, // no option's name is longer
+    BEGINNING_MIN = 4,      // shorter beginnings say little
+};
 
 static unsigned least(unsigned a, unsigned b)
 {
@@ -46,8 +50,13 @@ const char *config_suggest(const char *name)
     for (unsigned i = 0; i < n; i++) {
         const char *names[] = {options[i].name, options[i].alias};
         for (unsigned k = 0; k < 2 && names[k]; k++) {
-            unsigned d = distance(name, names[k]);
-            if (d < best_distance) {
+            // A name broken off is one slip, whatever is missing.
+            unsigned d = strncasecmp(name, names[k], strlen(name)) || strlen(name) < BEGINNING_MIN
+                             ? distance(name, names[k])
+                             : 1;
+            // Of equally near names the shorter one.
+            if (d < best_distance ||
+                (best && d == best_distance && strlen(names[k]) < strlen(best))) {
                 best_distance = d;
                 best = names[k];
             }
