@@ -42,8 +42,12 @@ struct config *config_new(void)
         if (split)
             words_split_spaces(o->initial, strlen(o->initial), &w);
         char *whole = (char *)(uintptr_t)o->initial;
-        c->values[i] = split ? value_parse(o, NULL, w.at, w.n, VALUE_INITIAL, error, sizeof(error))
-                             : value_parse(o, NULL, &whole, 1, VALUE_INITIAL, error, sizeof(error));
+        c->values[i] = value_parse(&(struct parse){.option = o,
+                                                   .words = split ? w.at : &whole,
+                                                   .n = split ? w.n : 1,
+                                                   .source = VALUE_INITIAL,
+                                                   .error = error,
+                                                   .error_size = sizeof(error)});
         assert(c->values[i]);
         words_free(&w);
     }
@@ -108,7 +112,13 @@ int config_assign(struct config *c, const struct config_option *o, char *const *
             return -1;
         words = &resolved;
     }
-    struct value *v = value_parse(o, c->values[i], words, n, source, error, error_size);
+    struct value *v = value_parse(&(struct parse){.option = o,
+                                                  .old = c->values[i],
+                                                  .words = words,
+                                                  .n = n,
+                                                  .source = source,
+                                                  .error = error,
+                                                  .error_size = error_size});
     free(resolved);
     if (!v)
         return -1;
