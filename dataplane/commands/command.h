@@ -172,7 +172,8 @@ struct request {
     } *parts;
     unsigned n_parts;
     unsigned core_index; // of the core that executes
-    bool replied_error;  // set by reply_* helpers below, for statistics
+    bool replied_error;  // set by the helpers below, for statistics
+    char error_prefix[20]; // first word of that error
 };
 
 // --- the table (table.c) -----------------------------------------------------------------------
