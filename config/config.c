@@ -30,23 +30,39 @@ static struct config *new_empty(void)
     return c;
 }
 
+static struct value *initial_value(const struct config_option *o)
+{
+    char error[256], *whole = (char *)(uintptr_t)o->initial;
+    struct words w = {0};
+    bool split = o->type == CONFIG_LIST || o->type == CONFIG_MULTI;
+    if (split)
+        words_split_spaces(o->initial, strlen(o->initial), &w);
+    struct value *v = value_parse(&(struct parse){.option = o,
+                                                  .words = split ? w.at : &whole,
+                                                  .n = split ? w.n : 1,
+                                                  .source = VALUE_INITIAL,
+                                                  .error = error,
+                                                  .error_size = sizeof(error)});
+    assert(v);
+    words_free(&w);
+    return v;
+}
+
+bool config_is_initial(const struct config *c, const struct config_option *o)
+{
+    struct value *initial = initial_value(o);
+    bool same = value_equal(initial, c->values[config_index(o)]);
+    value_drop(initial);
+    return same;
+}
+
 struct config *config_new(void)
 {
     struct config *c = new_empty();
     const struct config_option *options = config_options(&c->n);
     char error[256];
-    for (unsigned i = 0; i < c->n; i++) {
-        const struct config_option *o = &options[i];
-        struct words w = {0};
-        bool split = o->type == CONFIG_LIST || o->type == CONFIG_MULTI;
-        if (split)
-            words_split_spaces(o->initial, strlen(o->initial), &w);
-        char *whole = (char *)(uintptr_t)o->initial;
-        c->values[i] = split ? value_parse(o, NULL, w.at, w.n, VALUE_INITIAL, error, sizeof(error))
-                             : value_parse(o, NULL, &whole, 1, VALUE_INITIAL, error, sizeof(error));
-        assert(c->values[i]);
-        words_free(&w);
-    }
+    for (unsigned i = 0; i < c->n; i++)
+        c->values[i] = initial_value(&options[i]);
     // Programs change to `dir` at start; "." is where they are now.
     char *here = getcwd(NULL, 0);
     if (here) {
@@ -108,7 +124,13 @@ int config_assign(struct config *c, const struct config_option *o, char *const *
             return -1;
         words = &resolved;
     }
-    struct value *v = value_parse(o, c->values[i], words, n, source, error, error_size);
+    struct value *v = value_parse(&(struct parse){.option = o,
+                                                  .old = c->values[i],
+                                                  .words = words,
+                                                  .n = n,
+                                                  .source = source,
+                                                  .error = error,
+                                                  .error_size = error_size});
     free(resolved);
     if (!v)
         return -1;

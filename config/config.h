@@ -9,7 +9,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define CONFIG_BIND_MAX 16 // addresses in `bind`, as in Redis
+#define CONFIG_BIND_MAX 16  // addresses in `bind`, as in Redis
+#define CONFIG_CORES_MAX 64 // polling cores; the segment of the planes has room for so many
 
 struct config;
 
@@ -66,8 +67,10 @@ int config_load_arguments(struct config *c, int argc, char **argv, char *error, 
 // Checks what no single option can: combinations that make no sense together.
 int config_validate(const struct config *c, char *error, size_t error_size);
 
-// Sets one option from text as CONFIG SET does (several words split like a line). Errors are worded
-// as Redis words them behind "CONFIG SET failed (possibly related to argument 'NAME') - ".
+// Sets one option from text as CONFIG SET does (several words split at single spaces). Errors are
+// worded as Redis words them behind "CONFIG SET failed (possibly related to argument 'NAME') - ".
+// What is CONFIG_PROTECTED is refused when enable-protected-configs is `no`; whether `local` covers
+// the client is the caller's to ask, who knows where it is.
 int config_set(struct config *c, const char *name, const char *value, size_t value_len, char *error,
                size_t error_size);
 // The value as CONFIG GET shows it; valid until the config changes or is freed. NULL: no such
@@ -94,6 +97,14 @@ struct config_output_limit {
     unsigned soft_seconds;
 };
 struct config_output_limit config_output_limit(const struct config *c, const char *client_class);
+
+// CPUs of the polling cores, in the order of `cores`. Returns how many; 0 for `auto` (one core, not
+// pinned). The value must have passed config_validate (assert). `cpus` holds CONFIG_CORES_MAX.
+unsigned config_cores(const struct config *c, int *cpus);
+// Calls `each` with one line for everything that is given and has no effect, or probably a slip:
+// for the log at start.
+void config_warn(const struct config *c, void (*each)(void *context, const char *line),
+                 void *context);
 
 // Path of the file that was loaded, NULL without one; absolute.
 const char *config_path(const struct config *c);

@@ -18,3 +18,8 @@ int config_assign(struct config *c, const struct config_option *o, char *const *
 unsigned config_index(const struct config_option *o);
 // The known name nearest to a mistyped one; NULL when none is near.
 const char *config_suggest(const char *name);
+// Whether the option has its default.
+bool config_is_initial(const struct config *c, const struct config_option *o);
+int config_parse_cores(const char *text, int *cpus, unsigned *n, char *error, size_t error_size);
+// Whether the CPUs of `cores` are there and allowed.
+int config_check_cores(const struct config *c, char *error, size_t error_size);

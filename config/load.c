@@ -14,7 +14,6 @@
 enum {
     INCLUDE_DEPTH_MAX = 16,   // deeper is a file that includes itself
     FILE_SIZE_MAX = 16 << 20, // a configuration is read whole; more is a mistaken path
-    SUGGESTION_NAME_MAX = 48, // names longer than any option are not compared
 };
 
 struct source {
@@ -22,54 +21,6 @@ struct source {
     unsigned depth;
     bool arguments; // a command line: options carry "--" and lines have no numbers
 };
-
-static unsigned min3(unsigned a, unsigned b, unsigned c)
-{
-    unsigned m = a < b ? a : b;
-    return m < c ? m : c;
-}
-
-// Levenshtein distance of two names.
-static unsigned distance(const char *a, const char *b)
-{
-    unsigned row[SUGGESTION_NAME_MAX + 1];
-    unsigned len = (unsigned)strlen(b);
-    for (unsigned j = 0; j <= len; j++)
-        row[j] = j;
-    for (unsigned i = 1; a[i - 1]; i++) {
-        unsigned corner = row[0];
-        row[0] = i;
-        for (unsigned j = 1; j <= len; j++) {
-            unsigned above = row[j];
-            unsigned change = tolower((unsigned char)a[i - 1]) != b[j - 1];
-            row[j] = min3(above + 1, row[j - 1] + 1, corner + change);
-            corner = above;
-        }
-    }
-    return row[len];
-}
-
-const char *config_suggest(const char *name)
-{
-    unsigned n;
-    const struct config_option *options = config_options(&n);
-    const char *best = NULL;
-    if (strlen(name) > SUGGESTION_NAME_MAX)
-        return NULL;
-    unsigned best_distance = (unsigned)strlen(name) / 3 + 1; // at most so many slips
-    for (unsigned i = 0; i < n; i++) {
-        const char *names[] = {options[i].name, options[i].alias};
-        for (unsigned k = 0; k < 2 && names[k]; k++) {
-            assert(strlen(names[k]) <= SUGGESTION_NAME_MAX);
-            unsigned d = distance(name, names[k]);
-            if (d < best_distance) {
-                best_distance = d;
-                best = names[k];
-            }
-        }
-    }
-    return best;
-}
 
 static int fail_line(const struct source *s, unsigned line, const char *name, const char *what,
                      char *error, size_t error_size)
