@@ -55,9 +55,16 @@ bool slot_need_ext(struct slot *slot)
     return true;
 }
 
+// The allocator lays blocks whose size is a multiple of a line out on lines. Where one does not, the
+// aligned call, which rounds up to the next size class, does.
 static uint64_t *array_new(struct slot *slot, uint32_t buckets)
 {
-    uint64_t *array = mi_zalloc_aligned((size_t)buckets * BUCKET_BYTES, BUCKET_BYTES);
+    size_t bytes = (size_t)buckets * BUCKET_BYTES;
+    uint64_t *array = mi_zalloc(bytes);
+    if ((uintptr_t)array % BUCKET_BYTES) {
+        mi_free(array);
+        array = mi_zalloc_aligned(bytes, BUCKET_BYTES);
+    }
     if (array)
         slot->bytes += mi_usable_size(array);
     return array;
