@@ -93,6 +93,11 @@ static bool spread_af_xdp(struct nic *nic)
         return true;
     unsigned n = host_interface_queues(first->iface);
     if (n > nic->options.queues)
+        log_warning(
+            "The interface %s has %u receive queues for %u cores: what arrives on the others "
+            "goes to the kernel. Run ethtool -L %s combined %u",
+            first->iface, n, nic->options.queues, first->iface, nic->options.queues);
+    if (n > nic->options.queues)
         n = nic->options.queues;
     if (n > NIC_DEVICES_MAX)
         n = NIC_DEVICES_MAX;

@@ -1,8 +1,11 @@
 // DPDK's environment: its arguments, its log, its threads. It can be started once in a process.
+#include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -53,7 +56,9 @@ static ssize_t eal_log(void *cookie, const char *text, size_t size)
         return (ssize_t)size;
     if (level > 0 && level <= (int)RTE_LOG_ERR) {
         pthread_mutex_lock(&eal.lock);
-        snprintf(eal.complaint, sizeof(eal.complaint), "%.*s", (int)n, text);
+        // The first one names the cause; those after it are of the callers.
+        if (!eal.complaint[0])
+            snprintf(eal.complaint, sizeof(eal.complaint), "%.*s", (int)n, text);
         pthread_mutex_unlock(&eal.lock);
     }
     enum log_level ours = LOG_LEVEL_DEBUG;
@@ -74,6 +79,33 @@ static void eal_open_log(void)
         return;
     setvbuf(eal.stream, NULL, _IOLBF, 0);
     rte_openlog_stream(eal.stream);
+}
+
+// libbpf and libxdp, which the AF_XDP driver brings with it, write to standard error unless they
+// are given a function. Their levels begin with 0 for warnings.
+static int xdp_log(int level, const char *format, va_list list)
+{
+    char text[256];
+    int n = vsnprintf(text, sizeof(text), format, list);
+    log_write(level == 0 ? LOG_LEVEL_VERBOSE : LOG_LEVEL_DEBUG, "%.*s", (int)strcspn(text, "\n"),
+              text);
+    return n;
+}
+
+static void redirect_xdp_log(void)
+{
+    static const struct {
+        const char *library, *function;
+    } redirect[] = {{"libbpf.so.1", "libbpf_set_print"}, {"libxdp.so.1", "libxdp_set_print"}};
+    for (size_t i = 0; i < sizeof(redirect) / sizeof(redirect[0]); i++) {
+        // Only where it is loaded already: we do not depend on it.
+        void *library = dlopen(redirect[i].library, RTLD_LAZY | RTLD_NOLOAD);
+        void *(*set_print)(int (*)(int, const char *, va_list)) = NULL;
+        if (library)
+            *(void **)&set_print = dlsym(library, redirect[i].function);
+        if (set_print)
+            set_print(xdp_log);
+    }
 }
 
 struct arguments {
@@ -166,8 +198,10 @@ bool eal_start(struct nic *nic)
     int number = rte_errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     sched_setaffinity(0, sizeof(allowed), &allowed);
-    if (e >= 0)
+    if (e >= 0) {
+        redirect_xdp_log();
         return true;
+    }
     if (number == EALREADY)
         return nic_error(nic, "DPDK was started before in this process; start the server anew");
     return nic_error(nic, "DPDK does not start: %s%s%s", strerror(number),
@@ -183,11 +217,14 @@ void eal_stop(void)
     if (!directory[0])
         return;
     // What it leaves behind when it kept its memory's layout in files.
-    static const char *const files[] = {"config", "fbarray_memzone", "hugepage_info", "mp_socket"};
-    char path[320];
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        snprintf(path, sizeof(path), "%s/%s", directory, files[i]);
-        unlink(path);
+    DIR *dir = opendir(directory);
+    for (const struct dirent *e; dir && (e = readdir(dir));) {
+        char path[sizeof(directory) + sizeof(e->d_name)];
+        snprintf(path, sizeof(path), "%s/%s", directory, e->d_name);
+        if (e->d_name[0] != '.')
+            unlink(path);
     }
+    if (dir)
+        closedir(dir);
     rmdir(directory);
 }

@@ -14,7 +14,8 @@
 
 // Objects that a thread keeps at hand in its cache of a pool: some bursts' worth.
 enum { POOL_CACHE = 256 };
-// Without hugepages AF_XDP lays out its memory rightly only if each object of the pool is one page.
+// AF_XDP's driver takes a pool for an array without gaps. Objects do not cross pages, so that is
+// true only if they divide a page: each is one of 4 KiB, the most that a chunk may have.
 enum { PAGE = 4096 };
 // Behind the mbuf: the frame, and up to the next cache line.
 enum { PRIVATE_BYTES = 128 };
@@ -39,14 +40,14 @@ size_t port_object_bytes(size_t data_room)
 
 size_t port_rx_data_room(const struct nic *nic, const struct nic_device *d)
 {
-    size_t room = RTE_MBUF_DEFAULT_BUF_SIZE;
-    if (nic->options.mtu + NIC_L2_BYTES + RTE_PKTMBUF_HEADROOM > room)
-        room = RTE_ALIGN_CEIL(nic->options.mtu + NIC_L2_BYTES + RTE_PKTMBUF_HEADROOM, 64);
-    size_t around = port_object_bytes(room) - room;
-    // Its memory is cut into chunks of at most a page.
-    if (d->af_xdp && (!nic->info.huge_pages || around + room > PAGE))
-        room = PAGE - around;
-    return room;
+    if (d->af_xdp) {
+        struct rte_mempool_objsz size;
+        rte_mempool_calc_obj_size(sizeof(struct rte_mbuf) + PRIVATE_BYTES, RTE_MEMPOOL_F_NO_SPREAD,
+                                  &size);
+        return PAGE - size.total_size;
+    }
+    size_t room = nic->options.mtu + NIC_L2_BYTES + RTE_PKTMBUF_HEADROOM;
+    return room > RTE_MBUF_DEFAULT_BUF_SIZE ? RTE_ALIGN_CEIL(room, 64) : RTE_MBUF_DEFAULT_BUF_SIZE;
 }
 
 size_t port_tx_data_room(const struct nic *nic, bool tso)
@@ -100,17 +101,39 @@ bool port_probe(struct nic *nic, struct nic_device *d)
     return failed(nic, d, "it cannot be opened", e ? e : -ENODEV);
 }
 
+// One thread at a time uses a pool: no atomics where its cache runs over.
+static struct rte_mempool *new_mempool(const char *name, unsigned n, size_t data_room, int node,
+                                       unsigned flags)
+{
+    struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = (uint16_t)data_room,
+                                               .mbuf_priv_size = PRIVATE_BYTES};
+    struct rte_mempool *m = rte_mempool_create_empty(
+        name, n, (unsigned)(sizeof(struct rte_mbuf) + PRIVATE_BYTES + data_room), POOL_CACHE,
+        sizeof(private), node, flags);
+    if (!m)
+        return NULL;
+    if (rte_mempool_set_ops_byname(m, "ring_sp_sc", NULL) < 0) {
+        rte_mempool_free(m);
+        return NULL;
+    }
+    rte_pktmbuf_pool_init(m, &private);
+    if (rte_mempool_populate_default(m) < (int)n) {
+        rte_mempool_free(m);
+        return NULL;
+    }
+    rte_mempool_obj_iter(m, rte_pktmbuf_init, NULL);
+    return m;
+}
+
 static bool make_pool(struct nic *nic, const struct nic_device *d, struct nic_pool *pool,
                       const char *kind, unsigned index, unsigned n, size_t data_room, int node)
 {
     char name[RTE_MEMPOOL_NAMESIZE];
+    unsigned flags = d->af_xdp ? RTE_MEMPOOL_F_NO_SPREAD : 0;
     snprintf(name, sizeof(name), "plx_%s_%u", kind, index);
-    // One thread at a time uses a pool: no atomics where its cache runs over.
-    pool->mempool = rte_pktmbuf_pool_create_by_ops(name, n, POOL_CACHE, PRIVATE_BYTES,
-                                                   (uint16_t)data_room, node, "ring_sp_sc");
+    pool->mempool = new_mempool(name, n, data_room, node, flags);
     if (!pool->mempool && node >= 0)
-        pool->mempool = rte_pktmbuf_pool_create_by_ops(name, n, POOL_CACHE, PRIVATE_BYTES,
-                                                       (uint16_t)data_room, -1, "ring_sp_sc");
+        pool->mempool = new_mempool(name, n, data_room, SOCKET_ID_ANY, flags);
     if (!pool->mempool)
         return nic_error(nic,
                          "nic-device %s: no memory for %u frames of %zu bytes (%s); give more "
