@@ -94,8 +94,9 @@ static char *read_stream(FILE *f, const char *name, char *error, size_t error_si
             free(text);
             return NULL;
         }
-        text = realloc(text, room);
-        assert(text);
+        char *larger = realloc(text, room);
+        assert(larger);
+        text = larger;
     }
     if (ferror(f)) {
         snprintf(error, error_size, "%s: cannot be read: %s", name, strerror(errno));

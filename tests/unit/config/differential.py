@@ -1,6 +1,5 @@
 """The configuration beside a real redis-server: names, defaults, every CONFIG SET of a list of values on every
-option, lines of files, and glob
-patterns, and a rewritten file that redis-server must accept.
+option, lines of files, glob patterns, and a rewritten file that redis-server must accept.
 
 Usage: differential.py PROBE    (tests/unit/config/probe.c, built)
 Ends with 77, skipped, where there is no redis-server.
@@ -266,9 +265,9 @@ def main():
         judge, probe = Judge(folder), Probe(sys.argv[1], folder)
         try:
             names = check_names_and_defaults(judge, probe, failures)
+            patterns = check_globs(judge, probe, failures)  # before odd limits are set
             sets = check_set(judge, probe, names, failures)
             lines = check_lines(probe, folder, failures)
-            patterns = check_globs(judge, probe, failures)
             check_rewritten_file(probe, folder, failures)
         finally:
             judge.stop()

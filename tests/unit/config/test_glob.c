@@ -144,7 +144,7 @@ static void agrees_with_the_judge(void **state)
     uint64_t seed = 42;
     unsigned matched = 0;
     for (unsigned round = 0; round < 400000; round++) {
-        char pattern[9], text[7];
+        char pattern[9] = "", text[7] = "";
         for (unsigned k = 0; k < 2; k++) {
             char *s = k ? text : pattern;
             seed = seed * 6364136223846793005u + 1442695040888963407u;
