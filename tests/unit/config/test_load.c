@@ -168,62 +168,58 @@ static void files(void **state)
     config_free(c);
 }
 
-static struct config *load_arguments(int expected, ...)
+static struct config *load_words(int expected, int argc, char **argv)
 {
-    char *argv[16];
-    int argc = 0;
-    va_list words;
-    va_start(words, expected);
-    for (char *word; (word = va_arg(words, char *));)
-        argv[argc++] = word;
-    va_end(words);
     struct config *c = config_new();
     if (config_load_arguments(c, argc, argv, error, sizeof(error)) != expected)
         fail_msg("%s %s: %s", argv[0], argc > 1 ? argv[1] : "", error);
     return c;
 }
 
+#define load_arguments(expected, ...) \
+    load_words(expected, sizeof((char *[]){__VA_ARGS__}) / sizeof(char *), (char *[]){__VA_ARGS__})
+
 static void arguments(void **state)
 {
     struct folder *f = *state;
-    struct config *c = load_arguments(0, "--port", "7000", "--port", "7001", NULL);
+    struct config *c = load_arguments(0, "--port", "7000", "--port", "7001");
     shows(c, "port", "7001");
     config_free(c);
-    c = load_arguments(0, "--port 7002", "--save", "", "--bind", "127.0.0.1", "::1", NULL);
+    c = load_arguments(0, "--port 7002", "--save", "", "--bind", "127.0.0.1", "::1");
     shows(c, "port", "7002");
     shows(c, "save", "");
     shows(c, "bind", "127.0.0.1 ::1");
     config_free(c);
-    c = load_arguments(0, "--save", "60", "1", "--save", "30", "2", NULL);
+    c = load_arguments(0, "--save", "60", "1", "--save", "30", "2");
     shows(c, "save", "60 1 30 2");
     config_free(c);
-    c = load_arguments(0, "--save", "--port", "1", NULL); // `--save` alone is `save ""`
+    c = load_arguments(0, "--save", "--port", "1"); // `--save` alone is `save ""`
     shows(c, "save", "");
     shows(c, "port", "1");
     config_free(c);
-    c = load_arguments(0, "--port", "1", "--save", NULL);
+    c = load_arguments(0, "--port", "1", "--save");
     shows(c, "save", "");
     config_free(c);
-    c = load_arguments(0, "--requirepass", "--secret", "--port", "9", NULL); // the value of one
+    c = load_arguments(0, "--requirepass", "--secret", "--port", "9"); // the value of one
     shows(c, "requirepass", "--secret");
     shows(c, "port", "9");
     config_free(c);
-    c = load_arguments(0, "--requirepass", "a \"b\" \\ #", NULL);
+    c = load_arguments(0, "--requirepass", "a \"b\" \\ #");
     shows(c, "requirepass", "a \"b\" \\ #");
     config_free(c);
 
     folder_write(f, "a.conf", "port 1\nsave 60 1\ntimeout 7\n");
-    c = load_arguments(0, f->name, "--port", "2", "--save", "30", "2", NULL);
+    c = load_arguments(0, f->name, "--port", "2", "--save", "30", "2");
     shows(c, "port", "2"); // the command line comes after the file
     shows(c, "timeout", "7");
     shows(c, "save", "60 1 30 2");
     assert_string_equal(config_path(c), f->name);
     config_free(c);
 
-    c = load_arguments(-1, "--prot", "1", NULL);
+    c = load_arguments(-1, "--prot", "1");
     assert_string_equal(error, "command line: '--prot' is no option; did you mean '--port'?");
     config_free(c);
-    c = load_arguments(-1, "--port", NULL);
+    c = load_arguments(-1, "--port");
     assert_string_equal(error, "command line: '--port' wrong number of arguments; write a whole "
                                "number, as 'port 6379'");
     config_free(c);
@@ -234,7 +230,7 @@ static void standard_input(void **state)
     struct folder *f = *state;
     folder_write(f, "in", "port 1\ntimeout 7\n");
     assert_non_null(freopen(f->name, "r", stdin));
-    struct config *c = load_arguments(0, "--port", "2", "-", NULL);
+    struct config *c = load_arguments(0, "--port", "2", "-");
     shows(c, "timeout", "7");
     shows(c, "port", "2");
     assert_null(config_path(c));
