@@ -171,3 +171,21 @@ void plane_received(struct plane_ring *ring); // done with it
 // Consumer: forgets all that is in the ring. A plane that starts does this with the rings it reads, so
 // that it does not act on what was asked of its predecessor.
 void plane_discard(struct plane_ring *ring);
+
+// --- attaching (plane_attach.c) ------------------------------------------------------------------
+//
+// RUNDIR/PORT.attach is a SOCK_SEQPACKET socket that the data plane serves. Each side sends one
+// greeting with descriptors (SCM_RIGHTS): the data plane the events that wake its cores, in their
+// order; the control plane the one that wakes it. The connection then stays open without a byte: its
+// end is the end of the other side.
+
+// Listens; an old socket file is replaced (the caller holds the lock of its side). Descriptor or -errno.
+int plane_attach_listen(const char *run_directory, unsigned port, char *error, size_t error_size);
+// Connects without blocking. Descriptor, or -errno (-ENOENT, -ECONNREFUSED: nobody is there).
+int plane_attach_connect(const char *run_directory, unsigned port);
+// Sends the greeting of this side. 0 or -errno.
+int plane_attach_greet(int socket, uint64_t generation, const int *fds, unsigned n);
+// Takes the greeting of the other side: up to `max` descriptors (close-on-exec, non-blocking), more are
+// closed. Returns their number, -EAGAIN while it has not come, -ECONNRESET when the other side is gone,
+// -EPROTO for anything else than a greeting of this version.
+int plane_attach_greeted(int socket, uint64_t *generation, int *fds, unsigned max);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/block.h"
+#include "dataplane/core/attach.h"
 #include "dataplane/core/message.h"
 
 #define CONTROL_MESSAGES_A_TURN 8

@@ -11,6 +11,7 @@
 #include <x86intrin.h>
 
 #include "dataplane/core/message.h"
+#include "dataplane/core/service.h"
 
 // Background work of the store in a turn, in entries touched: about 20 µs at most.
 #define MAINTAIN_BUDGET 256
@@ -151,6 +152,8 @@ static bool core_turn(struct core *c)
         route_starved(c);
     }
     any |= control_receive(c);
+    if (c->server->service)
+        any |= service_complete(c->server->service, c->index) > 0;
     core_stage(c, STAGE_MAILBOX);
     uint64_t commands = c->counters.commands;
     while (c->queue_first && c->counters.commands - commands < TURN_COMMANDS && batch_run(c))

@@ -176,7 +176,9 @@ struct server {
     struct nic *nic;
     bool dpdk;
     struct plane_segment *segment;
-    int wake_fd;                  // eventfd of the service loop
+    struct service *_Atomic service; // NULL until the cores have started
+    struct attach *attach;
+    int wake_fd; // eventfd of the main thread
     int lock;                     // of the data plane's side of the segment
     struct net_config net_config; // of all cores but for the secrets of generators
     char addresses[64];           // for people
@@ -193,7 +195,6 @@ struct server {
     _Atomic uint64_t next_client_id;
     _Atomic uint64_t clients;
     _Atomic bool stopping;
-    _Atomic uint64_t memory_resident, memory_peak;
     // All cores have a store before any listens; all have stopped before any takes its transport
     // down.
     pthread_barrier_t begin, end;
@@ -293,5 +294,5 @@ unsigned counters_of(struct core *c, const char *const **names, const uint64_t *
 int server_run(struct config *config, const char *executable);
 // Asks for an orderly end. Any thread, and a signal handler's.
 void server_stop(struct server *server);
-// Ends the sleep of the service loop.
+// Ends the sleep of the main thread.
 void server_wake(struct server *server);

@@ -6,6 +6,7 @@
 #include <mimalloc.h>
 #include <poll.h>
 #include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,13 +15,14 @@
 #include <strings.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include "dataplane/core/attach.h"
 #include "dataplane/core/message.h"
+#include "dataplane/core/service.h"
 
 // Descriptors beside those of clients: rings, files, sockets of the planes.
 #define DESCRIPTORS_RESERVED 64
@@ -274,7 +276,7 @@ static int start_cores(struct server *s, char *error)
     for (unsigned i = 0; i < s->n_cores; i++) {
         int state;
         while ((state = atomic_load(&s->cores[i]->state)) == CORE_NEW)
-            usleep(100);
+            sched_yield();
         if (state == CORE_FAILED && result == 0)
             result = fail(error, "%s", s->cores[i]->start_error);
     }
@@ -305,43 +307,68 @@ void server_wake(struct server *s)
         return; // it is awake already
 }
 
-static void read_memory(struct server *s)
+// On the service thread.
+static void on_signal(void *context, int number, unsigned times)
 {
-    FILE *f = fopen("/proc/self/statm", "re");
-    unsigned long pages = 0;
-    if (f && fscanf(f, "%*s %lu", &pages) != 1)
-        pages = 0;
-    if (f)
-        fclose(f);
-    uint64_t resident = pages * (uint64_t)sysconf(_SC_PAGESIZE);
-    atomic_store(&s->memory_resident, resident);
-    if (resident > atomic_load(&s->memory_peak))
-        atomic_store(&s->memory_peak, resident);
-    atomic_store(&s->segment->memory_resident, resident);
+    log_warning("Received %s, shutting down", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    if (times > 1)
+        _exit(1); // asked twice: now
+    server_stop(context);
 }
 
-static void serve(struct server *s, int signals)
+static void on_tick(void *context)
+{
+    struct server *s = context;
+    struct service_memory m;
+    if (!s->service)
+        return;
+    service_memory(s->service, &m);
+    atomic_store(&s->segment->memory_resident, m.resident);
+}
+
+static void on_wake(void *context, unsigned core)
+{
+    struct server *s = context;
+    io_wake(s->cores[core]->io);
+}
+
+static int start_service(struct server *s, char *error)
+{
+    int fds[PLANE_CORES_MAX];
+    for (unsigned i = 0; i < s->n_cores; i++)
+        fds[i] = io_wake_fd(s->cores[i]->io);
+    s->attach = attach_open(s->run_directory, s->port, atomic_load(&s->segment->data_generation),
+                            s->n_cores, fds, error, ERROR_MAX);
+    if (!s->attach)
+        return -1;
+    struct service_options o = {
+        .attach = s->attach,
+        .signal = on_signal,
+        .tick = on_tick,
+        .wake = on_wake,
+        .context = s,
+    };
+    s->service = service_start(&o, error, ERROR_MAX);
+    return s->service ? 0 : -1;
+}
+
+static void serve(struct server *s)
 {
     while (!atomic_load(&s->stopping)) {
-        struct pollfd fds[] = {{signals, POLLIN, 0}, {s->wake_fd, POLLIN, 0}};
-        poll(fds, 2, 100);
+        struct pollfd fd = {s->wake_fd, POLLIN, 0};
         uint64_t n;
-        struct signalfd_siginfo info;
-        if (fds[1].revents && read(s->wake_fd, &n, sizeof(n)) < 0)
+        if (poll(&fd, 1, -1) == 1 && read(s->wake_fd, &n, sizeof(n)) < 0)
             continue;
-        if (fds[0].revents && read(signals, &info, sizeof(info)) == sizeof(info)) {
-            log_warning("Received %s, shutting down",
-                        info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
-            server_stop(s);
-        }
-        read_memory(s);
-        log_flush();
     }
 }
 
 static void server_end(struct server *s)
 {
     end_cores(s);
+    if (s->service)
+        service_stop(s->service);
+    if (s->attach)
+        attach_close(s->attach);
     if (s->n_cores > 1)
         mailbox_close(s);
     for (unsigned i = 0; i < s->n_cores; i++)
@@ -380,7 +407,7 @@ static int server_start(struct server *s, struct config *config, char *error)
         return -1;
     if (s->dpdk && open_devices(s, config, cpus, error))
         return -1;
-    if (create_cores(s, config, cpus, error) || start_cores(s, error))
+    if (create_cores(s, config, cpus, error) || start_cores(s, error) || start_service(s, error))
         return -1;
     return drop_rights(config, error);
 }
@@ -439,10 +466,9 @@ int server_run(struct config *config, const char *executable)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); // of all threads: the service takes them
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
-    int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     snprintf(s->executable, sizeof(s->executable), "%s", executable);
     atomic_store(&s->config, config);
@@ -456,7 +482,7 @@ int server_run(struct config *config, const char *executable)
         atomic_store(&s->segment->data_ready, 1);
         describe(s, config);
         log_flush();
-        serve(s, signals);
+        serve(s);
     }
     server_end(s);
     if (!status)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "dataplane/core/core.h"
+#include "dataplane/core/service.h"
 
 // --- configuration
 
@@ -59,9 +60,20 @@ static int set_config(struct core *c, unsigned n, const char *const *names,
     return result;
 }
 
+// On the service thread. The lock keeps the snapshot in force from being retired meanwhile.
 static int rewrite_config(struct core *c, char *error, size_t size)
 {
-    return config_rewrite(c->config, error, size);
+    struct server *server = c->server;
+    pthread_mutex_lock(&server->config_lock);
+    struct config *copy = config_copy(atomic_load(&server->config));
+    pthread_mutex_unlock(&server->config_lock);
+    if (!copy) {
+        snprintf(error, size, "out of memory");
+        return -1;
+    }
+    int result = config_rewrite(copy, error, size);
+    config_free(copy);
+    return result;
 }
 
 // --- clients
@@ -165,6 +177,9 @@ static void each_error(struct core *c, void (*each)(void *, const char *, uint64
 static void server_figures(struct core *c, struct server_figures *f)
 {
     const struct server *s = c->server;
+    struct service_memory memory = {0};
+    if (s->service)
+        service_memory(s->service, &memory);
     *f = (struct server_figures){
         .version = POLLUX_VERSION,
         .redis_version = "7.0.15",
@@ -178,9 +193,9 @@ static void server_figures(struct core *c, struct server_figures *f)
         .port = (int)s->port,
         .control_plane_pid = atomic_load(&s->segment->control_pid),
         .lru_clock = c->now_ms / 1000 & 0xffffff,
-        .memory_resident = atomic_load(&s->memory_resident),
-        .memory_peak = atomic_load(&s->memory_peak),
-        .memory_total_system = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE),
+        .memory_resident = memory.resident,
+        .memory_peak = memory.peak,
+        .memory_total_system = memory.total,
     };
 }
 

@@ -147,6 +147,8 @@ void reply_errorf(struct out *o, const char *format, ...)
     va_end(args);
     size_t len = n < 0 ? 0 : (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1;
     // A line break in an argument that is quoted back would break the protocol.
+    while (len && (text[len - 1] == '\r' || text[len - 1] == '\n'))
+        len--;
     for (size_t i = 0; i < len; i++) {
         if (text[i] == '\r' || text[i] == '\n')
             text[i] = ' ';
