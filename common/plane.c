@@ -117,6 +117,16 @@ int plane_lock(const char *run_directory, unsigned port, const char *side, char 
     }
 }
 
+void plane_unlock(const char *run_directory, unsigned port, const char *side, int fd)
+{
+    char suffix[32], path[512];
+    snprintf(suffix, sizeof(suffix), "%s.lock", side);
+    plane_path(run_directory, port, suffix, path, sizeof(path));
+    if (same_file(fd, path))
+        unlink(path);
+    close(fd);
+}
+
 // --- the segment ---------------------------------------------------------------------------------
 
 static struct plane_segment *segment_map(int fd)

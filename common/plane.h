@@ -152,6 +152,8 @@ int plane_reserve(struct plane_segment *segment, unsigned cores);
 // Takes the lock of one side ("data" or "control") for the life of the process: two data planes on one
 // port are refused with the pid of the other. Returns a descriptor to keep, or -errno.
 int plane_lock(const char *run_directory, unsigned port, const char *side, char *error, size_t error_size);
+// Removes the lock's file and gives the lock back (the end of the process gives it back too).
+void plane_unlock(const char *run_directory, unsigned port, const char *side, int fd);
 
 // --- channels (plane.c); one producer, one consumer per ring -----------------------------------
 
