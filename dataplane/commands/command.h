@@ -74,6 +74,7 @@ enum command_route {
     ROUTE_CURSOR, // on the core that `command->core_of` names (SCAN, RANDOMKEY)
     ROUTE_GATHER, // `part` on every core, then `handler` at home with the parts
     ROUTE_ALL,    // at home, with all slots of all cores borrowed (FLUSHALL, SWAPDB …)
+    ROUTE_SERVICE, // on the service thread: waits for a disk, touches no keys (CONFIG REWRITE)
 };
 
 // Redis 7 key specifications.

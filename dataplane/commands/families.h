@@ -7,7 +7,9 @@
 extern const struct command connection_commands[]; // PING, HELLO, SELECT …
 extern const struct command command_commands[];    // COMMAND
 
-#define COMMAND_FAMILIES connection_commands, command_commands
+extern const struct command strings_commands[];
+extern const struct command keys_commands[];
+#define COMMAND_FAMILIES connection_commands, command_commands, strings_commands, keys_commands
 
 // Handlers that a container of another family names.
 void memory_usage_command(struct request *r); // MEMORY USAGE

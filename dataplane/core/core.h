@@ -176,7 +176,9 @@ struct server {
     struct nic *nic;
     bool dpdk;
     struct plane_segment *segment;
-    int wake_fd;                  // eventfd of the service loop
+    struct service *_Atomic service; // NULL until the cores have started
+    struct attach *attach;
+    int wake_fd; // eventfd of the main thread
     int lock;                     // of the data plane's side of the segment
     struct net_config net_config; // of all cores but for the secrets of generators
     char addresses[64];           // for people

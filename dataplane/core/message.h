@@ -26,6 +26,7 @@ struct message {
     enum message_kind kind;
     unsigned from; // core that sent the command
     unsigned to;   // core it was sent to
+    struct server *server; // for the service thread
     struct session session;
     const struct command *command;
     struct reply_slot *slot; // at home
