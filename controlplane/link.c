@@ -47,7 +47,7 @@ struct link {
     bool hung[PLANE_CORES_MAX];
     uint64_t resets_told[PLANE_CORES_MAX];
     struct link_sample now[PLANE_CORES_MAX], before[PLANE_CORES_MAX];
-    char told[256]; // the last complaint about attaching, so that it is logged once
+    char told[512]; // the last complaint about attaching, so that it is logged once
 };
 
 uint64_t link_now_us(void)
