@@ -170,7 +170,8 @@ static bool run(const struct options *o, uint64_t seed)
             wire_turn(&w, i, serve, &t);
         uint64_t bytes = t.end[0].received + t.end[1].received;
         // Every ARP request or SYN lost: an attempt that failed is made again.
-        if (t.end[1].closed && !t.end[0].stream && !t.end[0].closed && t.end[1].error != STREAM_OK) {
+        if (t.end[1].closed && !t.end[0].stream && !t.end[0].closed &&
+            t.end[1].error != STREAM_OK) {
             t.end[1] = (struct end){.to_send = o->bytes, .to_receive = o->bytes};
             t.end[1].stream = net_connect(w.net[1], &to, &error);
         }

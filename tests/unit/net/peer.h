@@ -1,6 +1,6 @@
-// A hand-made peer for one stack: sends exactly the segments that a test says and keeps what the stack
-// answers. The stack is 10.0.0.1, the peer 10.0.0.9; the peer's hardware address is known to the stack
-// from the start.
+// A hand-made peer for one stack: sends exactly the segments that a test says and keeps what the
+// stack answers. The stack is 10.0.0.1, the peer 10.0.0.9; the peer's hardware address is known to
+// the stack from the start.
 #pragma once
 
 #include "dataplane/net/internal.h"
@@ -27,20 +27,21 @@ struct peer {
     struct net_config config;
     struct wire_pool pool;
     uint64_t now_us;
-    uint16_t port;           // our side's port at the stack
-    uint16_t peer_port;      // the peer's
-    uint32_t seq, ack;       // the peer's next sequence number and what it acknowledges
-    uint32_t ts;             // timestamp of the next segment, 0: no option
-    uint32_t ts_echo;        // last one seen
+    uint16_t port;      // our side's port at the stack
+    uint16_t peer_port; // the peer's
+    uint32_t seq, ack;  // the peer's next sequence number and what it acknowledges
+    uint32_t ts;        // timestamp of the next segment, 0: no option
+    uint32_t ts_echo;   // last one seen
     uint16_t wnd;
-    const uint8_t *options;  // of the next segment only
+    const uint8_t *options; // of the next segment only
     uint32_t options_len;
     struct peer_segment out[PEER_OUT_MAX];
     unsigned n_out;
     struct frame rx[PEER_OUT_MAX];
     unsigned n_rx;
-    struct stream *stream;   // the last accepted or connected
-    unsigned events;         // of it, collected
+    bool arp_asked;
+    struct stream *stream; // the last accepted or connected
+    unsigned events;       // of it, collected
 };
 
 void peer_start(struct peer *p, const struct net_config *config);

@@ -168,7 +168,8 @@ static void test_arp_crowd(void **state)
     peer_raw(&p, f, make_arp(f, 1, 9, 1));
     peer_turn(&p);
     for (int i = 0; i < 20000; i++) {
-        struct endpoint to = {.family = 4, .port = 80, .addr = {10, 1, (uint8_t)(i >> 8), (uint8_t)i}};
+        struct endpoint to = {
+            .family = 4, .port = 80, .addr = {10, 1, (uint8_t)(i >> 8), (uint8_t)i}};
         int e;
         struct stream *s = net_connect(p.net, &to, &e);
         assert_true(s || e == -ENETUNREACH);
@@ -377,13 +378,13 @@ static void test_refused_configuration(void **state)
     peer_start(&p, NULL);
     char error[100];
     struct net_config c = p.config;
-#define REFUSED(change)                                                                            \
-    do {                                                                                           \
-        c = p.config;                                                                              \
-        change;                                                                                    \
-        error[0] = 0;                                                                              \
-        assert_null(net_create(&c, &p.pool.pool, 0, error, sizeof(error)));                        \
-        assert_true(strlen(error) > 10);                                                           \
+#define REFUSED(change)                                                     \
+    do {                                                                    \
+        c = p.config;                                                       \
+        change;                                                             \
+        error[0] = 0;                                                       \
+        assert_null(net_create(&c, &p.pool.pool, 0, error, sizeof(error))); \
+        assert_true(strlen(error) > 10);                                    \
     } while (0)
     REFUSED(c.n_addresses = 0);
     REFUSED(c.addresses[0].family = 6);
@@ -401,10 +402,14 @@ static void test_refused_configuration(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arp_answer),  cmocka_unit_test(test_arp_bad),
-        cmocka_unit_test(test_arp_resolve), cmocka_unit_test(test_arp_crowd),
-        cmocka_unit_test(test_ping),        cmocka_unit_test(test_unreachable),
-        cmocka_unit_test(test_malformed),   cmocka_unit_test(test_vlan),
+        cmocka_unit_test(test_arp_answer),
+        cmocka_unit_test(test_arp_bad),
+        cmocka_unit_test(test_arp_resolve),
+        cmocka_unit_test(test_arp_crowd),
+        cmocka_unit_test(test_ping),
+        cmocka_unit_test(test_unreachable),
+        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_vlan),
         cmocka_unit_test(test_refused_configuration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

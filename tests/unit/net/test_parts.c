@@ -30,7 +30,8 @@ static void test_checksum(void **state)
         uint8_t fill = (uint8_t)wire_random(&rng);
         for (size_t i = 0; i < len; i++) // runs of 0xff are where carries are lost
             data[offset + i] = round % 3 ? (uint8_t)wire_random(&rng) : fill | 0xf0;
-        uint16_t got = net_sum_fold(net_sum(data + offset, len, 0)), want = plain_sum(data + offset, len);
+        uint16_t got = net_sum_fold(net_sum(data + offset, len, 0)),
+                 want = plain_sum(data + offset, len);
         got = __builtin_bswap16(got);
         // Zero has two forms.
         assert_true(got == want || (got % 0xffff == 0 && want % 0xffff == 0));
@@ -64,10 +65,10 @@ static void test_options(void **state)
     assert_true(parse("\1\1\10\12\0\0\1\0\0\0\0\5", 12, &s));
     assert_true(s.has_stamp && s.ts_value == 256 && s.ts_echo == 5);
     assert_true(parse("\3\3\377\0", 4, &s));
-    assert_int_equal(s.scale, 14); // RFC 7323 2.3
-    assert_true(parse("\0\377\377\377", 4, &s));        // nothing counts behind the end
+    assert_int_equal(s.scale, 14);                                  // RFC 7323 2.3
+    assert_true(parse("\0\377\377\377", 4, &s));                    // nothing counts behind the end
     assert_true(parse("\375\4ab\2\4\2\30", 8, &s) && s.mss == 536); // unknown ones are skipped
-    assert_false(parse("\2\0\0\0", 4, &s));             // a length that stands still
+    assert_false(parse("\2\0\0\0", 4, &s));                         // a length that stands still
     assert_false(parse("\2\1\0\0", 4, &s));
     assert_false(parse("\2", 1, &s));
     assert_false(parse("\2\4\5", 3, &s));
@@ -78,7 +79,8 @@ static void test_options(void **state)
     assert_false(parse("\1\1\1\10", 4, &s));
 }
 
-// --- the wheel against a plain list ---------------------------------------------------------------------
+// --- the wheel against a plain list
+// ---------------------------------------------------------------------
 
 enum { TIMERS = 300 };
 struct alarm {
@@ -140,7 +142,8 @@ static void test_wheel(void **state)
     assert_true(fired > 10000);
 }
 
-// --- the table against a plain array ------------------------------------------------------------------------
+// --- the table against a plain array
+// ------------------------------------------------------------------------
 
 static void test_flows(void **state)
 {
@@ -154,7 +157,8 @@ static void test_flows(void **state)
     assert_true(net_flows_init(&f, N, (struct net_key){1, 2}));
     for (unsigned i = 0; i < N; i++) {
         // Few different hashes: long runs, with every kind of gap.
-        entries[i].flow = (struct net_flow){.local = 1, .remote = i, .remote_port = (uint16_t)(i * 7)};
+        entries[i].flow =
+            (struct net_flow){.local = 1, .remote = i, .remote_port = (uint16_t)(i * 7)};
         entries[i].hash = net_flows_hash(&f, &entries[i].flow);
         if (i % 2)
             entries[i].hash &= 0xffff003f;
@@ -193,8 +197,9 @@ static void test_siphash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_checksum), cmocka_unit_test(test_options), cmocka_unit_test(test_wheel),
-        cmocka_unit_test(test_flows),    cmocka_unit_test(test_siphash),
+        cmocka_unit_test(test_checksum), cmocka_unit_test(test_options),
+        cmocka_unit_test(test_wheel),    cmocka_unit_test(test_flows),
+        cmocka_unit_test(test_siphash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
