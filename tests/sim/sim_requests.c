@@ -161,6 +161,7 @@ static void serve_clients(struct world *w, struct net *net)
             continue;
         }
         c->stream->owner = c;
+        c->stream->ops->keepalive(c->stream, 5); // the server's last RST may be lost
         if (draw(w) % 4 == 0) // written before the connection stands
             client_ask(w, c);
     }
@@ -208,8 +209,7 @@ static void serve_server(struct world *w, struct net *net)
             if (events & STREAM_ACCEPTED) {
                 s->owner = calloc(1, sizeof(struct session));
                 w->sessions++;
-                if (draw(w) % 2)
-                    s->ops->keepalive(s, 5);
+                s->ops->keepalive(s, 5);
             }
             struct session *e = s->owner;
             if (events & STREAM_CLOSED) {
