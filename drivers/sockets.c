@@ -78,6 +78,7 @@ struct connection *connection_new(struct sockets *s, int fd)
     c->rx_first = c->rx_last = BUFFER_NONE;
     c->stream.ops = &connection_ops;
     c->stream.out.ops = &send_out_ops;
+    send_no_chunk(c);
     return c;
 }
 
@@ -261,7 +262,6 @@ static void connection_turn_end(struct connection *c)
         if (c->pending == 0) {
             connection_close_fd(c);
             if (c->released) {
-                c->is_touched = false;
                 if (c->is_ready)
                     ready_remove(c);
                 connection_free(c);
