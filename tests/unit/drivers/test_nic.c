@@ -27,7 +27,15 @@
 #include "drivers/io.h"
 #include "drivers/nic.h"
 
-enum { PATIENCE_S = 60, BURST = 32, WINDOW = 24, ETHERTYPE = 0x88b5, KEPT_MAX = 4096 };
+enum {
+    PATIENCE_S = 60,
+    BURST = 32,
+    WINDOW = 24,
+    MEMIF_WINDOW = 512,
+    MEMIF_FRAMES = 50000,
+    ETHERTYPE = 0x88b5,
+    KEPT_MAX = 4096
+};
 
 #define CHECK(condition)                                                            \
     do {                                                                            \
@@ -212,7 +220,7 @@ static void memif_drive(struct port *port, uint32_t total)
     uint32_t sent = 0, got = 0;
     while (got < total) {
         struct frame *f[BURST];
-        while (sent < total && sent - got < WINDOW) {
+        while (sent < total && sent - got < MEMIF_WINDOW) {
             CHECK(pool->alloc(pool, f, 1) == 1);
             f[0]->len = frame_make(f[0]->data, sent, to);
             if (port_tx(port, f, 1) == 0) { // the peer is not there yet, or its ring is full
@@ -254,10 +262,10 @@ static void memif_pair(const char *pages)
     struct nic *nic = must_open(device, huge);
     struct port *port = nic_port(nic, 0);
     CHECK(port_attach(port) == 0);
-    memif_drive(port, 100000);
+    memif_drive(port, MEMIF_FRAMES);
     struct port_stats s;
     port_stats(port, &s);
-    CHECK(s.link_up && s.rx_frames == 100000 && s.tx_frames == 100000);
+    CHECK(s.link_up && s.rx_frames == MEMIF_FRAMES && s.tx_frames == MEMIF_FRAMES);
     CHECK(s.rx_bytes == s.tx_bytes);
     port_detach(port);
     check_pools(port, true);
