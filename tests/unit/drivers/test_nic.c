@@ -344,6 +344,80 @@ static void kernel_drive(struct nic *nic, const char *iface, uint32_t total)
     check_pools(port, false);
 }
 
+static uint32_t sum16(const uint8_t *p, size_t n, uint32_t sum)
+{
+    for (size_t i = 0; i < n; i++)
+        sum += i % 2 ? p[i] : (uint32_t)p[i] << 8;
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return sum;
+}
+
+enum { TSO_PAYLOAD = 3500, TSO_SIZE = 1000, HEADERS = 14 + 20 + 20 };
+
+// A segment of TCP that the port shall sum up and cut; the stack leaves the pseudo-header's sum.
+static void make_large_segment(struct frame *f)
+{
+    uint8_t *p = f->data, *ip = p + 14, *tcp = ip + 20;
+    memset(p, 0, HEADERS);
+    memset(p, 0xff, 6);
+    p[6] = 2;
+    p[12] = 8;
+    memcpy(ip, "\x45\0\0\0\0\x01\0\0\x40\x06\0\0\x0a\0\0\x01\x0a\0\0\x02", 20);
+    ip[2] = (TSO_PAYLOAD + 40) >> 8;
+    ip[3] = (TSO_PAYLOAD + 40) & 0xff;
+    memcpy(tcp, "\x18\xeb\x30\x39\0\0\0\x64\0\0\0\x01\x50\x18\x10\0", 16);
+    uint32_t pseudo = sum16(ip + 12, 8, 6 + TSO_PAYLOAD + 20);
+    tcp[16] = (uint8_t)(pseudo >> 8);
+    tcp[17] = (uint8_t)pseudo;
+    for (int i = 0; i < TSO_PAYLOAD; i++)
+        p[HEADERS + i] = (uint8_t)(i * 31);
+    f->len = HEADERS + TSO_PAYLOAD;
+    f->l2_len = 14;
+    f->l3_len = f->l4_len = 20;
+    f->tso_size = TSO_SIZE;
+    f->flags = FRAME_TX_IP_SUM | FRAME_TX_L4_SUM | FRAME_TX_TSO | FRAME_KEEP;
+}
+
+static void segmentation_body(const char *unused)
+{
+    (void)unused;
+    CHECK(unshare(CLONE_NEWNET) == 0);
+    struct nic *nic = must_open("net_tap0,iface=plxtest0", NIC_HUGE_NO);
+    CHECK((nic_info(nic)->offloads & 7) == 7);
+    run("ip link set plxtest0 up");
+    int fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_IP));
+    CHECK(fd >= 0);
+    struct port *port = nic_port(nic, 0);
+    CHECK(port_attach(port) == 0);
+    struct frame_pool *pool = port_pool(port);
+    struct frame *f;
+    CHECK(pool->alloc(pool, &f, 1) == 1 && pool->data_size >= HEADERS + TSO_PAYLOAD);
+    make_large_segment(f);
+    CHECK(port_tx(port, &f, 1) == 1);
+    CHECK(pool->exclusive(f));
+    int got = 0;
+    while (got < TSO_PAYLOAD) {
+        uint8_t p[2048], *ip = p + 14, *tcp = ip + 20;
+        ssize_t n = recv(fd, p, sizeof(p), 0);
+        CHECK(n > HEADERS);
+        int len = (int)n - HEADERS;
+        CHECK(len == (TSO_PAYLOAD - got < TSO_SIZE ? TSO_PAYLOAD - got : TSO_SIZE));
+        CHECK(ip[2] * 256 + ip[3] == len + 40);
+        CHECK(sum16(ip, 20, 0) == 0xffff);
+        CHECK(sum16(tcp, (size_t)len + 20, sum16(ip + 12, 8, 6 + 20 + (uint32_t)len)) == 0xffff);
+        CHECK(tcp[6] * 256 + tcp[7] == 100 + got);
+        for (int i = 0; i < len; i++)
+            CHECK(p[HEADERS + i] == (uint8_t)((got + i) * 31));
+        got += len;
+    }
+    pool->release(pool, &f, 1);
+    close(fd);
+    port_detach(port);
+    check_pools(port, false);
+    nic_close(nic);
+}
+
 static void tap_body(const char *unused)
 {
     (void)unused;
@@ -388,6 +462,13 @@ static void test_tap(void **state)
     (void)state;
     need_root();
     in_child(tap_body, NULL);
+}
+
+static void test_the_port_sums_and_cuts(void **state)
+{
+    (void)state;
+    need_root();
+    in_child(segmentation_body, NULL);
 }
 
 static void test_af_xdp(void **state)
@@ -591,6 +672,7 @@ int main(void)
         cmocka_unit_test(test_queues_and_pools),
         cmocka_unit_test(test_memif),
         cmocka_unit_test(test_tap),
+        cmocka_unit_test(test_the_port_sums_and_cuts),
         cmocka_unit_test(test_af_xdp),
         cmocka_unit_test(test_hugepages),
     };

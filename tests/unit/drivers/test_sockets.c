@@ -347,6 +347,26 @@ static void test_close_delivers_what_was_written(void **state)
     teardown_core();
 }
 
+static void test_a_peer_that_never_reads_cannot_pin_a_close(void **state)
+{
+    (void)state;
+    setup_core(&(struct sockets_config){.linger_ms = 300});
+    core.mode = MUTE;
+    int fd = client(), idle = client();
+    PUMP_UNTIL(core.accepted == 2);
+    struct stream *st = core.last; // of either: both get the same
+    static uint8_t data[16 << 20];
+    out_write(&st->out, data, sizeof(data));
+    st->ops->push(st);
+    st->ops->close(st);
+    PUMP_UNTIL(core.closed == 1);
+    assert_int_equal(core.error, STREAM_TIMED_OUT);
+    PUMP_UNTIL(sockets_count(core.s) == 1);
+    close(fd);
+    close(idle);
+    teardown_core();
+}
+
 static void test_abort_resets(void **state)
 {
     (void)state;
@@ -660,6 +680,7 @@ int main(void)
         cmocka_unit_test(test_a_stopped_reader_stops_its_peer),
         cmocka_unit_test(test_a_block_is_sent_without_copies),
         cmocka_unit_test(test_close_delivers_what_was_written),
+        cmocka_unit_test(test_a_peer_that_never_reads_cannot_pin_a_close),
         cmocka_unit_test(test_abort_resets),
         cmocka_unit_test(test_a_reset_of_the_peer_is_told),
         cmocka_unit_test(test_half_close_still_gets_its_replies),
