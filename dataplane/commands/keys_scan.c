@@ -22,8 +22,11 @@ static struct pattern pattern_of(const struct arg *arg)
     return (struct pattern){.arg = all ? NULL : arg};
 }
 
+// To Redis no star but the lone one matches the empty key.
 static bool pattern_matches(const struct pattern *p, const uint8_t *key, size_t len)
 {
+    if (p->arg && len == 0)
+        return p->arg->len == 0;
     return !p->arg ||
            glob_match((const char *)p->arg->ptr, p->arg->len, (const char *)key, len, false);
 }
@@ -224,11 +227,12 @@ void flushall_command(struct request *r)
 
 void swapdb_command(struct request *r)
 {
-    unsigned a, b;
-    if (!keys_parse_database(r, 1, "ERR invalid first DB index", &a) ||
-        !keys_parse_database(r, 2, "ERR invalid second DB index", &b))
+    int32_t a, b;
+    if (!keys_parse_index(r, 1, "ERR invalid first DB index", &a) ||
+        !keys_parse_index(r, 2, "ERR invalid second DB index", &b) || !keys_check_database(r, a) ||
+        !keys_check_database(r, b))
         return;
     if (a != b)
-        store_swap_databases(r->store, a, b);
+        store_swap_databases(r->store, (unsigned)a, (unsigned)b);
     reply_status(r->out, "OK");
 }
