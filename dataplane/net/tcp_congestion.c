@@ -75,12 +75,14 @@ static void release_acked(struct tcp *c, const struct tcp_segment *seg)
 {
     struct net *net = c->net;
     uint64_t sample = 0;
+    bool resent = false;
     struct frame *f = c->rtx_head;
     while (f) {
         const struct frame_note *note = frame_note(f);
         if (seq_lt(c->snd_una, note->seq + note->len))
             break;
-        sample = note->transmissions == 1 ? net->now_us - note->sent_us + 1 : 0;
+        sample = net->now_us - note->sent_us + 1;
+        resent |= note->transmissions > 1;
         struct frame *next = f->next;
         if (c->rtx_next == f)
             c->rtx_next = next;
@@ -90,7 +92,7 @@ static void release_acked(struct tcp *c, const struct tcp_segment *seg)
     c->rtx_head = f;
     if (!f)
         c->rtx_tail = c->rtx_next = NULL;
-    if (sample)
+    if (sample && !resent)
         tcp_rtt_sample(c, (uint32_t)(sample > UINT32_MAX ? UINT32_MAX : sample));
     else if ((c->flags & TCP_STAMPS) && seg->has_stamp && seg->ts_echo) {
         uint32_t ms = tcp_stamp(c) - seg->ts_echo;

@@ -8,7 +8,8 @@ enum {
     SYN_TRIES = 6,     // 1 s doubled six times: two minutes
     SYN_ACK_TRIES = 4, // half a minute in the half-open queue
     BACKOFF_MAX = 8,
-    RTO_LIMIT_US = 120000000, // RFC 6298 2.5: at least 60 s
+    RTO_LIMIT_US =
+        60000000, // RFC 6298 2.5: at least 60 s; no more, so that a FIN meets the peer in TIME_WAIT
     KEEP_PROBES = 3,
     RETRY_US = 5000,
 };
