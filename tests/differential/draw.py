@@ -117,7 +117,8 @@ class Draw:
         if style < 0.75:
             return b"%d" % (self.now_s - self.random.randint(1000, 10**7))
         if style < 0.9:
-            return b"%d" % self.pick((0, 1, -1, 2**63 - 1, -(2**63), 2**63 // 1000 + 1, 2**63))
+            far = (10**10, 2**38)
+            return b"%d" % self.pick((0, 1, -1, 2**63 - 1, -(2**63), 2**63 // 1000 + 1, 2**63) + far)
         return self.pick(NOT_INTEGERS)
 
     def unix_milliseconds(self):
@@ -127,7 +128,8 @@ class Draw:
         if style < 0.75:
             return b"%d" % (self.now_s * 1000 - self.random.randint(10**6, 10**10))
         if style < 0.9:
-            return b"%d" % self.pick((0, 1, -1, -(2**63), 2**63))
+            far = (10**13, 2**47 - 1, 2**48 - 3)
+            return b"%d" % self.pick((0, 1, -1, -(2**63), 2**63) + far)
         return self.pick(NOT_INTEGERS)
 
     def database(self):
