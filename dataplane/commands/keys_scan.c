@@ -150,7 +150,8 @@ void keys_part(struct request *r)
 {
     struct keys_found found = {.pattern = pattern_of(&r->argv[1]), .out = r->out};
     store_each(r->store, r->session->db, keys_entry, &found);
-    out_write(r->out, &found.n, sizeof(found.n));
+    memcpy(out_room(r->out, sizeof(found.n)), &found.n, sizeof(found.n));
+    r->out->pos += sizeof(found.n);
 }
 
 void keys_command(struct request *r)
