@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <mimalloc.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,6 +221,7 @@ static void make_clients(struct core *c)
 int server_setup(void **state)
 {
     struct server *s = calloc(1, sizeof(*s));
+    assert(s);
     const struct keyspace_config config = {.cores = SERVER_CORES, .databases = SERVER_DATABASES};
     commands_init();
     s->keyspace = keyspace_create(&config);
@@ -280,6 +280,7 @@ static char *flatten(struct outbuf *b, size_t *len)
     *len = outbuf_size(b);
     outbuf_finish(b);
     char *text = malloc(*len + 1), *to = text;
+    assert(text);
     for (struct outbuf_piece *p = b->first; p; p = p->next) {
         memcpy(to, p->block->data + p->offset, p->len);
         to += p->len;
@@ -358,19 +359,18 @@ const char *server_ask_args(struct server *s, struct arg *argv, int argc)
 }
 
 // Each argument in memory of just its size, so that a sanitizer sees who reads behind its end.
-const char *server_ask(struct server *s, ...)
+const char *server_ask_words(struct server *s, const char *const *words)
 {
     struct arg argv[ARGS_MAX];
     int argc = 0;
-    va_list words;
-    va_start(words, s);
-    for (const char *w; (w = va_arg(words, const char *)); argc++) {
+    for (; words[argc]; argc++) {
         assert(argc < ARGS_MAX);
-        size_t len = strlen(w);
-        argv[argc] = (struct arg){.ptr = malloc(len ? len : 1), .len = len};
-        memcpy((void *)argv[argc].ptr, w, len);
+        size_t len = strlen(words[argc]);
+        uint8_t *copy = malloc(len ? len : 1);
+        assert(copy);
+        memcpy(copy, words[argc], len);
+        argv[argc] = (struct arg){.ptr = copy, .len = len};
     }
-    va_end(words);
     const char *reply = server_ask_args(s, argv, argc);
     for (int i = 0; i < argc; i++)
         free((void *)argv[i].ptr);

@@ -39,8 +39,8 @@ struct server {
 // cmocka fixtures; the state is a struct server *.
 int server_setup(void **state);
 int server_teardown(void **state);
-// Runs one command of words, the last followed by NULL. Returns the reply, valid until the next
-// one.
-const char *server_ask(struct server *s, ...) __attribute__((sentinel));
+// Runs one command of words. Returns the reply, valid until the next one.
+#define server_ask(s, ...) server_ask_words(s, (const char *const[]){__VA_ARGS__, NULL})
+const char *server_ask_words(struct server *s, const char *const *words);
 // The same for arguments that hold any bytes.
 const char *server_ask_args(struct server *s, struct arg *argv, int argc);

@@ -54,24 +54,24 @@ static void replies_are_well_formed(void **state)
 {
     struct server *s = *state;
     for (s->session.resp = 2; s->session.resp <= 3; s->session.resp++) {
-        whole(s, server_ask(s, "COMMAND", NULL));
-        whole(s, server_ask(s, "COMMAND", "INFO", NULL));
-        whole(s, server_ask(s, "COMMAND", "DOCS", NULL));
-        whole(s, server_ask(s, "COMMAND", "LIST", NULL));
+        whole(s, server_ask(s, "COMMAND"));
+        whole(s, server_ask(s, "COMMAND", "INFO"));
+        whole(s, server_ask(s, "COMMAND", "DOCS"));
+        whole(s, server_ask(s, "COMMAND", "LIST"));
         for (unsigned id = 0; id < commands_count(); id++) {
             const struct command *c = commands_by_id(id);
             char name[128];
             snprintf(name, sizeof(name), "%s%s%s", c->parent ? c->parent->name : "",
                      c->parent ? "|" : "", c->name);
-            whole(s, server_ask(s, "COMMAND", "INFO", name, NULL));
-            const char *reply = server_ask(s, "COMMAND", "DOCS", name, NULL);
+            whole(s, server_ask(s, "COMMAND", "INFO", name));
+            const char *reply = server_ask(s, "COMMAND", "DOCS", name);
             whole(s, reply);
             assert_non_null(strstr(reply, name));
         }
     }
     static const char *const containers[] = {"COMMAND", "CLIENT", "CONFIG", "MEMORY", "DEBUG"};
     for (size_t i = 0; i < sizeof(containers) / sizeof(containers[0]); i++) {
-        const char *reply = server_ask(s, containers[i], "HELP", NULL);
+        const char *reply = server_ask(s, containers[i], "HELP");
         whole(s, reply);
         assert_int_equal(reply[0], '*');
     }
@@ -94,7 +94,7 @@ static void info_of_a_command(void **state)
 {
     struct server *s = *state;
     assert_string_equal(
-        server_ask(s, "COMMAND", "INFO", "GET", "nosuch", NULL),
+        server_ask(s, "COMMAND", "INFO", "GET", "nosuch"),
         "*2\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n"
         "*3\r\n+@read\r\n+@string\r\n+@fast\r\n*0\r\n*1\r\n*6\r\n$5\r\nflags\r\n*2\r\n+RO\r\n"
         "+access\r\n$12\r\nbegin_search\r\n*4\r\n$4\r\ntype\r\n$5\r\nindex\r\n$4\r\nspec\r\n*2\r\n"
@@ -109,38 +109,36 @@ static void count_and_list(void **state)
     unsigned n;
     commands_all(&n);
     snprintf(wanted, sizeof(wanted), ":%u\r\n", n);
-    assert_string_equal(server_ask(s, "COMMAND", "COUNT", NULL), wanted);
+    assert_string_equal(server_ask(s, "COMMAND", "COUNT"), wanted);
     snprintf(wanted, sizeof(wanted), "*%u\r\n", commands_count());
-    assert_memory_equal(server_ask(s, "COMMAND", "LIST", NULL), wanted, strlen(wanted));
-    assert_string_equal(server_ask(s, "COMMAND", "LIST", "FILTERBY", "PATTERN", "p?Ng", NULL),
+    assert_memory_equal(server_ask(s, "COMMAND", "LIST"), wanted, strlen(wanted));
+    assert_string_equal(server_ask(s, "COMMAND", "LIST", "FILTERBY", "PATTERN", "p?Ng"),
                         "*1\r\n$4\r\nping\r\n");
-    assert_string_equal(server_ask(s, "COMMAND", "LIST", "filterby", "module", "x", NULL),
-                        "*0\r\n");
-    assert_string_equal(server_ask(s, "COMMAND", "LIST", "FILTERBY", "ACLCAT", "nosuch", NULL),
-                        "*0\r\n");
-    assert_non_null(strstr(server_ask(s, "COMMAND", "LIST", "FILTERBY", "ACLCAT", "String", NULL),
-                           "$3\r\nget\r\n"));
-    assert_string_equal(server_ask(s, "COMMAND", "LIST", "FILTERBY", "x", "y", NULL),
+    assert_string_equal(server_ask(s, "COMMAND", "LIST", "filterby", "module", "x"), "*0\r\n");
+    assert_string_equal(server_ask(s, "COMMAND", "LIST", "FILTERBY", "ACLCAT", "nosuch"), "*0\r\n");
+    assert_non_null(
+        strstr(server_ask(s, "COMMAND", "LIST", "FILTERBY", "ACLCAT", "String"), "$3\r\nget\r\n"));
+    assert_string_equal(server_ask(s, "COMMAND", "LIST", "FILTERBY", "x", "y"),
                         "-ERR syntax error\r\n");
-    assert_string_equal(server_ask(s, "COMMAND", "LIST", "x", NULL), "-ERR syntax error\r\n");
+    assert_string_equal(server_ask(s, "COMMAND", "LIST", "x"), "-ERR syntax error\r\n");
 }
 
 static void getkeys(void **state)
 {
     struct server *s = *state;
-    assert_string_equal(server_ask(s, "COMMAND", "GETKEYS", "MSET", "a", "1", "b", "2", NULL),
+    assert_string_equal(server_ask(s, "COMMAND", "GETKEYS", "MSET", "a", "1", "b", "2"),
                         "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
-    assert_string_equal(server_ask(s, "COMMAND", "GETKEYSANDFLAGS", "SET", "a", "1", NULL),
+    assert_string_equal(server_ask(s, "COMMAND", "GETKEYSANDFLAGS", "SET", "a", "1"),
                         "*1\r\n*2\r\n$1\r\na\r\n*2\r\n+OW\r\n+update\r\n");
-    assert_string_equal(server_ask(s, "COMMAND", "GETKEYSANDFLAGS", "SET", "a", "1", "get", NULL),
+    assert_string_equal(server_ask(s, "COMMAND", "GETKEYSANDFLAGS", "SET", "a", "1", "get"),
                         "*1\r\n*2\r\n$1\r\na\r\n*3\r\n+RW\r\n+access\r\n+update\r\n");
-    assert_string_equal(server_ask(s, "COMMAND", "GETKEYS", "nosuch", "a", NULL),
+    assert_string_equal(server_ask(s, "COMMAND", "GETKEYS", "nosuch", "a"),
                         "-ERR Invalid command specified\r\n");
-    assert_string_equal(server_ask(s, "COMMAND", "GETKEYS", "ping", "a", NULL),
+    assert_string_equal(server_ask(s, "COMMAND", "GETKEYS", "ping", "a"),
                         "-ERR The command has no key arguments\r\n");
-    assert_string_equal(server_ask(s, "COMMAND", "GETKEYS", "get", "a", "b", NULL),
+    assert_string_equal(server_ask(s, "COMMAND", "GETKEYS", "get", "a", "b"),
                         "-ERR Invalid number of arguments specified for command\r\n");
-    assert_string_equal(server_ask(s, "COMMAND", "GETKEYS", "memory", "usage", "k", NULL),
+    assert_string_equal(server_ask(s, "COMMAND", "GETKEYS", "memory", "usage", "k"),
                         "*1\r\n$1\r\nk\r\n");
 }
 

@@ -89,9 +89,9 @@ static void containers(void **state)
 static void unknown_commands(void **state)
 {
     struct server *s = *state;
-    assert_string_equal(server_ask(s, "foo", NULL),
+    assert_string_equal(server_ask(s, "foo"),
                         "-ERR unknown command 'foo', with args beginning with: \r\n");
-    assert_string_equal(server_ask(s, "f\r\no", "a\nb", "c", NULL),
+    assert_string_equal(server_ask(s, "f\r\no", "a\nb", "c"),
                         "-ERR unknown command 'f  o', with args beginning with: 'a b' 'c' \r\n");
     char long_text[301], wanted[512];
     memset(long_text, 'x', 300);
@@ -99,7 +99,7 @@ static void unknown_commands(void **state)
     snprintf(wanted, sizeof(wanted),
              "-ERR unknown command '%.128s', with args beginning with: '%.128s' \r\n", long_text,
              long_text);
-    assert_string_equal(server_ask(s, long_text, long_text, "not shown", NULL), wanted);
+    assert_string_equal(server_ask(s, long_text, long_text, "not shown"), wanted);
     // 100 bytes and their quotes leave 25 of the 128.
     char hundred[101];
     memcpy(hundred, long_text, 100);
@@ -107,8 +107,8 @@ static void unknown_commands(void **state)
     snprintf(wanted, sizeof(wanted),
              "-ERR unknown command 'foo', with args beginning with: '%s' '%.25s' \r\n", hundred,
              long_text);
-    assert_string_equal(server_ask(s, "foo", hundred, long_text, "z", NULL), wanted);
-    assert_string_equal(server_ask(s, "client", "FoO", NULL),
+    assert_string_equal(server_ask(s, "foo", hundred, long_text, "z"), wanted);
+    assert_string_equal(server_ask(s, "client", "FoO"),
                         "-ERR unknown subcommand 'FoO'. Try CLIENT HELP.\r\n");
     struct arg zero[] = {{.ptr = (const uint8_t *)"f\0x", .len = 3},
                          {.ptr = (const uint8_t *)"a\0b", .len = 3}};
@@ -119,41 +119,41 @@ static void unknown_commands(void **state)
 static void arity(void **state)
 {
     struct server *s = *state;
-    assert_string_equal(server_ask(s, "ECHO", NULL),
+    assert_string_equal(server_ask(s, "ECHO"),
                         "-ERR wrong number of arguments for 'echo' command\r\n");
-    assert_string_equal(server_ask(s, "CONFIG", "GET", NULL),
+    assert_string_equal(server_ask(s, "CONFIG", "GET"),
                         "-ERR wrong number of arguments for 'config|get' command\r\n");
-    assert_string_equal(server_ask(s, "CONFIG", NULL),
+    assert_string_equal(server_ask(s, "CONFIG"),
                         "-ERR wrong number of arguments for 'config' command\r\n");
-    assert_string_equal(server_ask(s, "ping", "a", "b", NULL),
+    assert_string_equal(server_ask(s, "ping", "a", "b"),
                         "-ERR wrong number of arguments for 'ping' command\r\n");
 }
 
 // --- keys: specifications of commands that exist nowhere else ------------------------------------
 
-static int keys_of(const struct keyspec *specs, unsigned n, int *positions, ...)
+static int keys_in(const struct keyspec *specs, unsigned n, int *positions,
+                   const char *const *words)
 {
     const struct command c = {.name = "test", .arity = -1, .keys = specs, .n_keys = n};
     struct arg argv[32];
     int argc = 0;
-    va_list words;
-    va_start(words, positions);
-    for (const char *w; (w = va_arg(words, const char *)); argc++)
-        argv[argc] = text_arg(w);
-    va_end(words);
+    for (; words[argc]; argc++)
+        argv[argc] = text_arg(words[argc]);
     return commands_keys(&c, argv, argc, positions, 8);
 }
+#define keys_of(specs, n, positions, ...) \
+    keys_in(specs, n, positions, (const char *const[]){__VA_ARGS__, NULL})
 
 static void keys_by_range(void **state)
 {
     (void)state;
     int p[8];
     const struct keyspec one = {.begin_index = 1, .key_step = 1};
-    assert_int_equal(keys_of(&one, 1, p, "c", "k", "v", NULL), 1);
+    assert_int_equal(keys_of(&one, 1, p, "c", "k", "v"), 1);
     assert_int_equal(p[0], 1);
-    assert_int_equal(keys_of(&one, 1, p, "c", NULL), -1);
+    assert_int_equal(keys_of(&one, 1, p, "c"), -1);
     const struct keyspec pairs = {.begin_index = 1, .last_key = -1, .key_step = 2};
-    assert_int_equal(keys_of(&pairs, 1, p, "c", "k", "v", "l", "w", NULL), 2);
+    assert_int_equal(keys_of(&pairs, 1, p, "c", "k", "v", "l", "w"), 2);
     assert_int_equal(p[1], 3);
     // XREAD's shape: the first half of what follows the keyword.
     const struct keyspec half = {.begin = BEGIN_KEYWORD,
@@ -162,18 +162,17 @@ static void keys_by_range(void **state)
                                  .last_key = -1,
                                  .key_step = 1,
                                  .limit = 2};
-    assert_int_equal(keys_of(&half, 1, p, "c", "COUNT", "2", "streams", "a", "b", "0", "1", NULL),
-                     2);
+    assert_int_equal(keys_of(&half, 1, p, "c", "COUNT", "2", "streams", "a", "b", "0", "1"), 2);
     assert_int_equal(p[0], 4);
     assert_int_equal(p[1], 5);
-    assert_int_equal(keys_of(&half, 1, p, "c", "COUNT", "2", NULL), 0);
+    assert_int_equal(keys_of(&half, 1, p, "c", "COUNT", "2"), 0);
     // MIGRATE's shape: the keyword is sought from the end.
     const struct keyspec back = {.begin = BEGIN_KEYWORD,
                                  .begin_index = -2,
                                  .begin_keyword = "KEYS",
                                  .last_key = -1,
                                  .key_step = 1};
-    assert_int_equal(keys_of(&back, 1, p, "c", "keys", "x", "KEYS", "a", "b", NULL), 2);
+    assert_int_equal(keys_of(&back, 1, p, "c", "keys", "x", "KEYS", "a", "b"), 2);
     assert_int_equal(p[0], 4);
 }
 
@@ -183,15 +182,15 @@ static void keys_by_number(void **state)
     int p[8];
     const struct keyspec eval = {
         .begin_index = 2, .find = FIND_KEYNUM, .keynum_index = 0, .first_key = 1, .key_step = 1};
-    assert_int_equal(keys_of(&eval, 1, p, "eval", "x", "2", "a", "b", "arg", NULL), 2);
+    assert_int_equal(keys_of(&eval, 1, p, "eval", "x", "2", "a", "b", "arg"), 2);
     assert_int_equal(p[0], 3);
     assert_int_equal(p[1], 4);
-    assert_int_equal(keys_of(&eval, 1, p, "eval", "x", "0", "arg", NULL), 0);
+    assert_int_equal(keys_of(&eval, 1, p, "eval", "x", "0", "arg"), 0);
     static const char *const wrong[] = {"3", "-1", "x", "9223372036854775807",
                                         "99999999999999999999"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-        assert_int_equal(keys_of(&eval, 1, p, "eval", "x", wrong[i], "a", "b", NULL), -1);
-    assert_int_equal(keys_of(&eval, 1, p, "eval", "x", NULL), -1);
+        assert_int_equal(keys_of(&eval, 1, p, "eval", "x", wrong[i], "a", "b"), -1);
+    assert_int_equal(keys_of(&eval, 1, p, "eval", "x"), -1);
 }
 
 static void keys_of_several_specs(void **state)
@@ -202,19 +201,18 @@ static void keys_of_several_specs(void **state)
         {.begin_index = 1, .key_step = 1},
         {.begin_index = 2, .find = FIND_KEYNUM, .first_key = 1, .key_step = 1},
     };
-    assert_int_equal(keys_of(both, 2, p, "zunionstore", "d", "2", "a", "b", NULL), 3);
+    assert_int_equal(keys_of(both, 2, p, "zunionstore", "d", "2", "a", "b"), 3);
     assert_int_equal(p[0], 1);
     assert_int_equal(p[2], 4);
     const struct keyspec channel = {.flags = KS_NOT_KEY, .begin_index = 1, .key_step = 1};
-    assert_int_equal(keys_of(&channel, 1, p, "spublish", "ch", NULL), 0);
+    assert_int_equal(keys_of(&channel, 1, p, "spublish", "ch"), 0);
     const struct keyspec unknown = {.begin = BEGIN_UNKNOWN, .find = FIND_UNKNOWN};
-    assert_int_equal(keys_of(&unknown, 1, p, "sort", "k", NULL), -1);
+    assert_int_equal(keys_of(&unknown, 1, p, "sort", "k"), -1);
     const struct keyspec incomplete = {.flags = KS_INCOMPLETE, .begin_index = 1, .key_step = 1};
-    assert_int_equal(keys_of(&incomplete, 1, p, "sort", "k", NULL), -1);
+    assert_int_equal(keys_of(&incomplete, 1, p, "sort", "k"), -1);
     // More keys than there is room for are counted all the same.
     const struct keyspec all = {.begin_index = 1, .last_key = -1, .key_step = 1};
-    assert_int_equal(keys_of(&all, 1, p, "c", "1", "2", "3", "4", "5", "6", "7", "8", "9", NULL),
-                     9);
+    assert_int_equal(keys_of(&all, 1, p, "c", "1", "2", "3", "4", "5", "6", "7", "8", "9"), 9);
 }
 
 static void single_keys(void **state)
