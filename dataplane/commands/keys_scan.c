@@ -170,12 +170,15 @@ void keys_command(struct request *r)
         out_write(r->out, r->parts[i].ptr, r->parts[i].len - sizeof(n));
 }
 
-// A part is one random key of the core, or nothing where it has none.
+// A part is one random key of the core behind a byte that tells the empty name from none.
 void randomkey_part(struct request *r)
 {
     struct key key;
-    if (store_random_key(r->store, r->session->db, &key))
-        reply_bulk(r->out, key.ptr, key.len);
+    if (!store_random_key(r->store, r->session->db, &key))
+        return;
+    *out_room(r->out, 1) = '$';
+    r->out->pos++;
+    out_write(r->out, key.ptr, key.len);
 }
 
 // Slots, and with them keys, are spread evenly over cores, so each core that has keys weighs the
@@ -192,7 +195,7 @@ void randomkey_command(struct request *r)
     unsigned chosen = filled > 1 ? (unsigned)(r->services->random(r->core) % filled) : 0;
     for (unsigned i = 0; i < r->n_parts; i++) {
         if (r->parts[i].len && chosen-- == 0) {
-            out_write(r->out, r->parts[i].ptr, r->parts[i].len);
+            reply_bulk(r->out, r->parts[i].ptr + 1, r->parts[i].len - 1);
             return;
         }
     }
