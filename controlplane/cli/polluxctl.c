@@ -56,8 +56,13 @@ static struct resp_value *ask(struct ctl_client *c, unsigned argc, const char *c
     }
     if (v->type != '-' && v->type != '!')
         return v;
-    // The word in front is for programs; "ERR" tells people nothing.
-    complain(strncmp(v->text, "ERR ", 4) == 0 ? v->text + 4 : v->text);
+    // The control plane's own words in front are for programs.
+    static const char *const words[] = {"ERR ", "NODATAPLANE ", "TIMEOUT ", "BUSY "};
+    const char *text = v->text;
+    for (unsigned i = 0; i < 4; i++)
+        if (strncmp(v->text, words[i], strlen(words[i])) == 0)
+            text = v->text + strlen(words[i]);
+    complain(text);
     resp_value_free(v);
     return NULL;
 }

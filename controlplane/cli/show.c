@@ -244,6 +244,8 @@ void show_nic(const struct resp_value *v)
             table_put(&t, "%s", c->items[j + 1].text);
         }
     }
+    if (!t.rows)
+        return;
     putchar('\n');
     table_heading("Counters that are not zero");
     table_print(&t, 0, true);

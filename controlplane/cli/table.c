@@ -79,7 +79,7 @@ void table_print(struct table *t, unsigned indent, bool header)
                 width[i] = n;
         }
     }
-    char line[LINE_MAX_BYTES];
+    char line[LINE_MAX_BYTES] = "";
     if (header) {
         size_t len = 0;
         for (unsigned i = 0; i < t->columns; i++)
