@@ -74,6 +74,7 @@ enum command_route {
     ROUTE_CURSOR, // on the core that `command->core_of` names (SCAN, RANDOMKEY)
     ROUTE_GATHER, // `part` on every core, then `handler` at home with the parts
     ROUTE_ALL,    // at home, with all slots of all cores borrowed (FLUSHALL, SWAPDB …)
+    ROUTE_SERVICE, // on the service thread: waits for a disk, touches no keys (CONFIG REWRITE)
 };
 
 // Redis 7 key specifications.
@@ -121,6 +122,7 @@ struct command_doc {
     const char *deprecated_since, *replaced_by;
     const char *const *history; // pairs version, text; ends with NULL
     const struct doc_arg *args; // ends with name NULL
+    bool syscmd; // for developers of the server, not for its users
 };
 
 struct command {

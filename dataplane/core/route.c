@@ -7,12 +7,14 @@
 
 #include "common/block.h"
 #include "dataplane/core/message.h"
+#include "dataplane/core/service.h"
 
 enum place {
     PLACE_HERE,   // no other core is involved
     PLACE_OWNER,  // on core `core`
     PLACE_BORROW, // here, with borrowed slots
     PLACE_GATHER,
+    PLACE_SERVICE, // on the service thread
 };
 
 struct routing {
@@ -74,9 +76,12 @@ static struct routing route_many(struct core *c, const struct work *w)
 static struct routing route_of(struct core *c, const struct work *w, struct client *client)
 {
     struct routing r = {.place = PLACE_HERE, .core = c->index, .barrier = true};
-    if (!w->command || c->server->n_cores == 1)
+    if (w->command->route == ROUTE_SERVICE)
+        r.place = PLACE_SERVICE;
+    if (c->server->n_cores == 1)
         return r;
     switch (w->command->route) {
+    case ROUTE_SERVICE:
     case ROUTE_HOME:
         return r;
     case ROUTE_KEYS:
@@ -212,6 +217,29 @@ static void run_here(struct core *c, struct client *client, const struct work *w
     client_replied(c, client, slot);
 }
 
+// On the service thread: commands that wait for a disk. Nothing of a core may be touched.
+static void run_on_service(void *context)
+{
+    struct message *m = context;
+    struct request r = {
+        .session = &m->session,
+        .command = m->command,
+        .argc = m->argc,
+        .argv = m->argv,
+        .out = &m->out.out,
+        .services = &m->server->cores[m->from]->services,
+        .core = m->server->cores[m->from],
+    };
+    m->command->handler(&r);
+    outbuf_finish(&m->out);
+}
+
+static void service_done(void *context)
+{
+    struct message *m = context;
+    route_replied(m->server->cores[m->from], m);
+}
+
 // Leaves for another core, or for the list of what waits for a slot here.
 static void run_as_message(struct core *c, struct client *client, const struct work *w,
                            const struct routing *r)
@@ -227,6 +255,8 @@ static void run_as_message(struct core *c, struct client *client, const struct w
         client_abort(c, client, "out of memory");
         return;
     }
+    if (r->barrier)
+        client->flags |= CLIENT_BARRIER; // until its reply is there: client_complete
     m->from = c->index;
     m->slot = slot;
     m->whole = r->whole;
@@ -257,6 +287,13 @@ static void run_as_message(struct core *c, struct client *client, const struct w
     case PLACE_GATHER:
         gather_begin(c, m);
         return;
+    case PLACE_SERVICE:
+        m->server = c->server;
+        if (service_call(c->server->service, c->index, run_on_service, service_done, m))
+            return;
+        reply_error(&m->out.out, "ERR too many slow commands are under way");
+        route_replied(c, m);
+        return;
     case PLACE_HERE:
         break;
     }
@@ -268,21 +305,19 @@ static bool has_credit(const struct core *c, const struct routing *r)
 {
     if (r->place == PLACE_OWNER)
         return r->core == c->index || c->credits[r->core];
-    return r->place == PLACE_HERE || c->together < MAILBOX_CREDITS;
+    return r->place == PLACE_HERE || r->place == PLACE_SERVICE || c->together < MAILBOX_CREDITS;
 }
 
 // Routes one command. Returns false when it cannot go now (nothing was done).
 static bool route_one(struct core *c, struct client *client, const struct work *w)
 {
-    if (w->command == NULL || client->replies_waiting == 0) {
-        if (w->command == NULL && client->replies_waiting > CLIENT_REPLIES_MAX)
-            return false;
-    } else if (client->replies_waiting > CLIENT_REPLIES_MAX) {
+    if (client->flags & CLIENT_BARRIER || client->replies_waiting > CLIENT_REPLIES_MAX)
         return false;
-    }
     if (refused(c, client, w))
         return true;
-    if (c->server->n_cores == 1) {
+    if (c->server->n_cores == 1 && w->command->route != ROUTE_SERVICE) {
+        if (__builtin_expect(client->replies_waiting, 0))
+            return false;
         run_here(c, client, w);
         return true;
     }

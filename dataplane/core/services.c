@@ -60,9 +60,20 @@ static int set_config(struct core *c, unsigned n, const char *const *names,
     return result;
 }
 
+// On the service thread. The lock keeps the snapshot in force from being retired meanwhile.
 static int rewrite_config(struct core *c, char *error, size_t size)
 {
-    return config_rewrite(c->config, error, size);
+    struct server *server = c->server;
+    pthread_mutex_lock(&server->config_lock);
+    struct config *copy = config_copy(atomic_load(&server->config));
+    pthread_mutex_unlock(&server->config_lock);
+    if (!copy) {
+        snprintf(error, size, "out of memory");
+        return -1;
+    }
+    int result = config_rewrite(copy, error, size);
+    config_free(copy);
+    return result;
 }
 
 // --- clients

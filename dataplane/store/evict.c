@@ -1,0 +1,201 @@
+// Eviction: while the process is over maxmemory, the core that wants to write (or has time) looks
+// at a few of its own keys and deletes the one that the policy likes least. Keys lie in buckets by
+// their hash, so the entries of neighbouring buckets of a random slot are a random sample.
+//
+// Which core evicts: every core evicts from its own slots. One that has nothing to evict may go on
+// writing a little over the limit while others have, since those see the same sum and evict.
+#include "dataplane/store/internal.h"
+
+enum {
+    EVICT_PER_CALL = 64,  // keys deleted to let one command through
+    FREED_PER_CALL = 256, // entries of flushed tables freed before keys are
+    SAMPLE_TRIES = 4,     // buckets or elements looked at for each sample wanted
+    OVERSHOOT_SHARE = 64, // of maxmemory, that a core without candidates may add
+    OVERSHOOT_BYTES = 1 << 20,
+};
+
+static uint64_t memory_now(const struct store *s)
+{
+    int64_t own = atomic_load_explicit(&s->ks->counters[s->core].bytes, memory_order_relaxed);
+    return s->bytes_elsewhere + (uint64_t)own;
+}
+
+bool store_memory_over(const struct store *s)
+{
+    return s->options.maxmemory && (int64_t)memory_now(s) > 0 &&
+           memory_now(s) > s->options.maxmemory;
+}
+
+static bool policy_is_volatile(enum eviction_policy policy)
+{
+    return policy >= EVICT_VOLATILE_LRU;
+}
+
+struct candidate {
+    uint32_t id;
+    uint64_t hash;
+    const struct entry *entry;
+    uint64_t score; // the highest goes
+};
+
+static void consider(struct store *s, struct candidate *best, uint32_t id, const struct entry *e,
+                     uint64_t hash)
+{
+    uint64_t score = 1;
+    switch (s->options.policy) {
+    case EVICT_ALLKEYS_LRU:
+    case EVICT_VOLATILE_LRU:
+        score += entry_idle_ms(s, e);
+        break;
+    case EVICT_ALLKEYS_LFU:
+    case EVICT_VOLATILE_LFU:
+        score += 255 - entry_frequency(s, e);
+        break;
+    default:
+        break;
+    }
+    if (score > best->score)
+        *best = (struct candidate){.id = id, .hash = hash, .entry = e, .score = score};
+}
+
+static uint64_t entry_hash(const struct store *s, const struct entry *e)
+{
+    struct entry_parts parts = entry_parts(e);
+    return hash_key(&s->ks->secret, parts.key, parts.key_len);
+}
+
+// A random slot of any database, by keys.
+static uint32_t any_slot(struct store *s)
+{
+    uint64_t total = 0;
+    for (unsigned db = 0; db < s->databases_seen; db++)
+        total += s->owned[db];
+    if (!total)
+        return UINT32_MAX;
+    uint64_t r = store_random_below(s, total);
+    unsigned db = 0;
+    while (r >= s->owned[db])
+        r -= s->owned[db++];
+    return slot_random(s, db);
+}
+
+static void sample_all(struct store *s, struct candidate *best)
+{
+    unsigned wanted = s->options.samples;
+    for (unsigned tries = wanted * SAMPLE_TRIES; wanted && tries;) {
+        uint32_t id = any_slot(s);
+        if (id == UINT32_MAX)
+            return;
+        const struct slot *slot = slot_own(s, id);
+        uint64_t start, end;
+        for (uint64_t at = (uint32_t)store_random(s); wanted && tries && at >> 32 == 0; at = end) {
+            uint64_t *bucket = table_walk(slot, (uint32_t)at, &start, &end);
+            unsigned held = bucket_count(bucket);
+            for (unsigned i = 0; i < held; i++)
+                __builtin_prefetch(word_entry(*bucket_word(bucket, i)));
+            for (unsigned i = 0; i < held && wanted; i++, wanted--) {
+                const struct entry *e = word_entry(*bucket_word(bucket, i));
+                consider(s, best, id, e, entry_hash(s, e));
+            }
+            tries--;
+        }
+    }
+}
+
+static void sample_volatile(struct store *s, struct candidate *best)
+{
+    unsigned wanted = s->options.samples;
+    for (unsigned tries = wanted * SAMPLE_TRIES; wanted && tries && s->queue_len; tries--) {
+        uint32_t id = (uint32_t)s->queue[store_random_below(s, s->queue_len)];
+        const struct slot *slot = slot_own(s, id);
+        const struct slot_ext *ext = slot->ext;
+        uint32_t position = due_at(ext, (uint32_t)store_random_below(s, ext->due_count))->position;
+        uint64_t *bucket = table_locate(slot, position);
+        unsigned held = bucket_count(bucket);
+        for (unsigned i = 0; i < held; i++) {
+            const struct entry *e = word_entry(*bucket_word(bucket, i));
+            if (!entry_has_expiry(e))
+                continue;
+            uint64_t hash = entry_hash(s, e);
+            if (hash_position(hash) != position)
+                continue;
+            consider(s, best, id, e, hash);
+            wanted--;
+            break;
+        }
+    }
+}
+
+// One step: evicts a key, or learns that an element of the expiry index is stale. False: nothing to
+// evict.
+static bool evict_one(struct store *s)
+{
+    struct candidate best = {0};
+    bool from_volatile = policy_is_volatile(s->options.policy);
+    if (s->options.policy == EVICT_NONE)
+        return false;
+    if (!from_volatile)
+        sample_all(s, &best);
+    else if (s->options.policy != EVICT_VOLATILE_TTL)
+        sample_volatile(s, &best);
+    if (!best.entry) {
+        if (!from_volatile || !s->queue_len)
+            return false;
+        expire_first(s, (uint32_t)s->queue[0], true);
+        return true;
+    }
+    struct change c = change_begin(s, best.id / s->ks->per_core, slot_number(s, best.id));
+    change_remove(s, &c, best.hash, table_word(c.slot, best.hash, best.entry));
+    change_end(s, &c);
+    s->stats.evicted++;
+    s->stats.dirty++;
+    return true;
+}
+
+// Whether another core could evict.
+static bool others_can(const struct store *s)
+{
+    for (unsigned db = 0; db < s->ks->databases; db++) {
+        if (!atomic_load_explicit(&s->ks->used[db], memory_order_relaxed))
+            continue;
+        if (policy_is_volatile(s->options.policy) ? keyspace_volatile_keys(s->ks, db)
+                                                  : keyspace_keys(s->ks, db))
+            return s->ks->cores > 1;
+    }
+    return false;
+}
+
+bool store_make_room(struct store *s)
+{
+    if (!store_memory_over(s))
+        return true;
+    unsigned freed = FREED_PER_CALL;
+    garbage_step(s, &freed);
+    unsigned evicted = 0;
+    while (store_memory_over(s)) {
+        if (evicted == EVICT_PER_CALL)
+            return true; // enough for one command; the next one and store_maintain go on
+        if (!evict_one(s))
+            break;
+        evicted++;
+    }
+    if (!store_memory_over(s) || s->garbage)
+        return true;
+    uint64_t over = memory_now(s) - s->options.maxmemory;
+    return s->options.policy != EVICT_NONE && others_can(s) &&
+           over <= s->options.maxmemory / OVERSHOOT_SHARE + OVERSHOOT_BYTES;
+}
+
+bool evict_step(struct store *s, unsigned *budget)
+{
+    if (s->garbage) // it will be less soon
+        return false;
+    while (store_memory_over(s)) {
+        if (*budget <= s->options.samples)
+            return s->options.policy != EVICT_NONE;
+        *budget -= s->options.samples;
+        if (!evict_one(s))
+            return false;
+    }
+    return false;
+}

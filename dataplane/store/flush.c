@@ -1,0 +1,148 @@
+// FLUSHALL and SWAPDB: tables are detached in constant time each and freed in steps later.
+#include <assert.h>
+
+#include "dataplane/store/internal.h"
+
+struct garbage {
+    struct garbage *next;
+    uint32_t count, at;
+    uint32_t bucket; // of slots[at]
+    struct slot slots[];
+};
+
+// What a slot still holds when its table is gone.
+static void slot_finish(struct slot *slot)
+{
+    slot_drop_ext(slot);
+    assert(!slot->bytes);
+    *slot = (struct slot){0};
+}
+
+void slot_free_all(struct slot *slot)
+{
+    uint32_t bucket = 0;
+    unsigned steps = UINT32_MAX;
+    if (slot->root)
+        while (!table_free_step(slot, &bucket, &steps))
+            steps = UINT32_MAX;
+    slot_finish(slot);
+}
+
+bool garbage_step(struct store *s, unsigned *budget)
+{
+    struct garbage *g;
+    while ((g = s->garbage)) {
+        for (; g->at < g->count; g->at++, g->bucket = 0) {
+            if (!*budget)
+                return true;
+            struct slot *slot = &g->slots[g->at];
+            uint64_t before = slot->bytes;
+            bool done = table_free_step(slot, &g->bucket, budget);
+            uint64_t after = slot->bytes;
+            if (done) {
+                slot_finish(slot);
+                after = 0;
+            }
+            counts_add(s, 0, 0, 0, (int64_t)(after - before));
+            if (!done)
+                return true;
+        }
+        s->garbage = g->next;
+        mi_free(g);
+    }
+    return false;
+}
+
+void garbage_free_all(struct store *s)
+{
+    unsigned budget = UINT32_MAX;
+    while (garbage_step(s, &budget))
+        budget = UINT32_MAX;
+}
+
+static bool slot_is_indexed(const struct store *s, uint32_t number)
+{
+    unsigned core;
+    uint32_t index = slot_index(s->ks, number, &core);
+    return core == s->core && !slot_is_lent(s, index);
+}
+
+static uint64_t flush_database(struct store *s, unsigned db)
+{
+    uint32_t in_use = 0;
+    for (uint32_t n = 0; n < SLOTS; n++)
+        in_use += slot_of(s->ks, db, n)->keys != 0;
+    if (!in_use)
+        return 0;
+    struct garbage *g = mi_malloc(sizeof(*g) + in_use * sizeof(struct slot));
+    if (g)
+        *g = (struct garbage){0};
+    uint64_t keys = 0, volatile_keys = 0;
+    for (uint32_t n = 0; n < SLOTS; n++) {
+        struct slot *slot = slot_of(s->ks, db, n);
+        if (!slot->keys)
+            continue;
+        keys += slot->keys;
+        volatile_keys += slot_volatile(slot);
+        if (slot_is_indexed(s, n))
+            index_detach(s, db, n);
+        if (g) {
+            g->slots[g->count++] = *slot;
+            *slot = (struct slot){0};
+        } else { // no memory for the list: at once, since it frees memory
+            counts_add(s, db, 0, 0, -(int64_t)slot->bytes);
+            slot_free_all(slot);
+        }
+    }
+    counts_add(s, db, -(int64_t)keys, -(int64_t)volatile_keys, 0);
+    if (g) {
+        g->next = s->garbage;
+        s->garbage = g;
+    }
+    return keys;
+}
+
+uint64_t store_flush(struct store *s, int db)
+{
+    uint64_t keys = 0;
+    for (unsigned i = 0; i < s->ks->databases; i++)
+        if ((db < 0 || (unsigned)db == i) && atomic_load(&s->ks->used[i]))
+            keys += flush_database(s, i);
+    s->stats.dirty += keys;
+    return keys;
+}
+
+void store_swap_databases(struct store *s, unsigned a, unsigned b)
+{
+    struct keyspace *ks = s->ks;
+    if (a == b)
+        return;
+    int64_t keys = (int64_t)keyspace_keys(ks, b) - (int64_t)keyspace_keys(ks, a);
+    int64_t volatile_keys =
+        (int64_t)keyspace_volatile_keys(ks, b) - (int64_t)keyspace_volatile_keys(ks, a);
+    bool used = atomic_load(&ks->used[a]);
+    if (!used && !atomic_load(&ks->used[b]))
+        return;
+    for (uint32_t n = 0; n < SLOTS; n++) {
+        struct slot *of_a = slot_of(ks, a, n), *of_b = slot_of(ks, b, n);
+        if (!of_a->keys && !of_b->keys)
+            continue;
+        bool indexed = slot_is_indexed(s, n);
+        if (indexed) {
+            index_detach(s, a, n);
+            index_detach(s, b, n);
+        }
+        struct slot swap = *of_a;
+        *of_a = *of_b;
+        *of_b = swap;
+        if (indexed) {
+            index_attach(s, a, n);
+            index_attach(s, b, n);
+        }
+    }
+    counts_add(s, a, keys, volatile_keys, 0);
+    counts_add(s, b, -keys, -volatile_keys, 0);
+    atomic_store(&ks->used[a], true);
+    atomic_store(&ks->used[b], true);
+    s->stats.dirty++;
+}

@@ -1,0 +1,198 @@
+// What the files of this room share: the keyspace, one core's store, and the bracket around every
+// change of a slot.
+#pragma once
+
+#include <stdatomic.h>
+
+#include "dataplane/store/table.h"
+
+enum {
+    CACHE_LINE = 64,
+    GROUP_SLOTS = 128,       // slots of one upper count: 128 groups of 128 slots
+    COARSE_MS = 16,          // unit of the expiry index: 2^32 of it are more than two years
+    DATABASES_MAX = 1 << 18, // so that (database, slot) fits 32 bits
+    LFU_INITIAL = 5,         // counter of a new key, so that it is not the first to go
+};
+
+// Written by one core, read by all.
+struct keyspace_counts {
+    _Atomic int64_t keys, volatile_keys;
+};
+struct keyspace_counters {
+    _Alignas(2 * CACHE_LINE) _Atomic int64_t bytes;
+    struct keyspace_counts *databases;
+};
+
+struct keyspace {
+    struct slot *slots; // [database][core][index]
+    unsigned cores, databases;
+    uint32_t per_core;   // slots of a core, rounded up to whole cache lines
+    uint32_t stride;     // slots of a database
+    uint64_t reciprocal; // 2^32 / cores, rounded up
+    struct hash_secret secret;
+    uint64_t epoch_ms;
+    size_t directory_bytes;
+    struct keyspace_counters *counters; // of each core
+    _Atomic bool *used;                 // databases that have had a key
+};
+
+struct garbage; // tables that were flushed
+
+struct store {
+    struct keyspace *ks;
+    unsigned core;
+    uint64_t now_ms;
+    uint32_t now_coarse;
+    uint32_t access; // what an access leaves in an entry under LRU
+    uint32_t minutes;
+    bool lfu;
+    bool active_expire;
+    uint32_t epoch; // number of the newest snapshot
+    uint64_t random[2];
+    uint64_t bytes_elsewhere; // memory of the other cores as of the last store_set_time
+    struct store_options options;
+    struct store_stats stats;
+    struct table_env env;
+
+    // Indexes over own slots that are not lent. A slot's id is database * per_core + index. All are
+    // mapped memory that the kernel fills in when it is touched first.
+    uint64_t *owned;    // [database] keys
+    uint32_t *groups;   // [database][per_core / GROUP_SLOTS + 1] keys
+    uint32_t *queue_at; // [id] place in the queue + 1
+    uint64_t *queue;    // heap of due time << 32 | id
+    uint32_t queue_len;
+    uint32_t *work; // ids of slots whose tables are being resized
+    uint32_t work_len;
+    uint64_t *in_work;         // [id] bits
+    uint64_t lent[SLOTS / 64]; // [index] bits
+    uint32_t lent_slots;
+    unsigned databases_seen; // databases beyond never had a key here
+    bool evicting;           // the last turn left the store over maxmemory with keys to evict
+    void *map;
+    size_t map_bytes;
+
+    struct garbage *garbage;
+};
+
+static inline uint32_t slot_index(const struct keyspace *ks, uint32_t number, unsigned *core)
+{
+    uint32_t index = (uint32_t)(number * ks->reciprocal >> 32);
+    *core = number - index * ks->cores;
+    return index;
+}
+
+static inline struct slot *slot_of(const struct keyspace *ks, unsigned db, uint32_t number)
+{
+    unsigned core;
+    uint32_t index = slot_index(ks, number, &core);
+    return &ks->slots[(size_t)db * ks->stride + (size_t)core * ks->per_core + index];
+}
+
+// A slot of this store's core.
+static inline struct slot *slot_own(const struct store *s, uint32_t id)
+{
+    const struct keyspace *ks = s->ks;
+    uint32_t db = id / ks->per_core;
+    return &ks->slots[(size_t)db * ks->stride + (size_t)s->core * ks->per_core + id % ks->per_core];
+}
+
+static inline uint32_t slot_number(const struct store *s, uint32_t id)
+{
+    return id % s->ks->per_core * s->ks->cores + s->core;
+}
+
+static inline uint32_t slots_owned(const struct store *s)
+{
+    return (SLOTS - s->core + s->ks->cores - 1) / s->ks->cores;
+}
+
+static inline bool slot_is_lent(const struct store *s, uint32_t index)
+{
+    return s->lent[index / 64] >> (index % 64) & 1;
+}
+
+static inline uint32_t groups_per_core(const struct keyspace *ks)
+{
+    return (ks->per_core + GROUP_SLOTS - 1) / GROUP_SLOTS;
+}
+
+static inline uint32_t slot_volatile(const struct slot *slot)
+{
+    return slot->ext ? slot->ext->volatile_keys : 0;
+}
+
+static inline bool entry_is_expired(const struct store *s, const struct entry *e)
+{
+    return entry_has_expiry(e) && (uint64_t)entry_expiry(e) <= s->now_ms;
+}
+
+uint64_t store_random(struct store *s);
+// Uniform below n, n > 0.
+static inline uint64_t store_random_below(struct store *s, uint64_t n)
+{
+    return (uint64_t)((unsigned __int128)store_random(s) * n >> 64);
+}
+
+static inline uint32_t coarse_time(const struct keyspace *ks, int64_t expiry_ms)
+{
+    if ((uint64_t)expiry_ms <= ks->epoch_ms)
+        return 0;
+    uint64_t units = ((uint64_t)expiry_ms - ks->epoch_ms + COARSE_MS - 1) / COARSE_MS;
+    return units < UINT32_MAX ? (uint32_t)units : UINT32_MAX;
+}
+
+// --- changes (change.c) -------------------------------------------------------------------------
+
+// The bracket around a change of a slot: what it was before, so that the end can add the difference
+// to every count, keep the indexes, take a step of a resize and free an empty slot's table.
+struct change {
+    struct slot *slot;
+    unsigned db;
+    uint32_t number;
+    uint64_t bytes;
+    uint32_t keys, volatile_keys;
+};
+struct change change_begin(const struct store *s, unsigned db, uint32_t number);
+void change_end(struct store *s, const struct change *c);
+
+// Within the bracket. Puts `fresh` in the place of `at`, or beside the others when `at` is NULL.
+// False: memory is short; nothing was changed then and `fresh` is still the caller's.
+bool change_put(struct store *s, struct change *c, const struct key *key, struct entry *at,
+                struct entry *fresh);
+// Takes out and frees the entry in `word`.
+void change_remove(struct store *s, struct change *c, uint64_t hash, uint64_t *word);
+
+// Takes a slot's figures out of this store's indexes, puts them in.
+void index_detach(struct store *s, unsigned db, uint32_t number);
+void index_attach(struct store *s, unsigned db, uint32_t number);
+void counts_add(struct store *s, unsigned db, int64_t keys, int64_t volatile_keys, int64_t bytes);
+
+// --- expiry (expire.c) --------------------------------------------------------------------------
+
+// Room for one more element in the slot's heap. False: memory is short.
+bool due_reserve(struct store *s, struct slot *slot);
+void due_push(struct slot *slot, uint32_t time, uint32_t position);
+// Puts the slot at its right place of the store's queue.
+void queue_update(struct store *s, uint32_t id, const struct slot *slot);
+// Deletes what is due; `budget` as store_maintain. True when more is due.
+bool expire_step(struct store *s, unsigned *budget);
+// Takes the first element of a slot's heap and settles it: deletes the entries at its position that
+// have expired (or, with `evict`, the one whose time it is), pushes it again for one that has not.
+unsigned expire_first(struct store *s, uint32_t id, bool evict);
+
+// --- access and eviction (access.c, evict.c) ----------------------------------------------------
+
+uint32_t access_initial(const struct store *s);
+void access_touch(struct store *s, struct entry *e);
+bool evict_step(struct store *s, unsigned *budget);
+
+// --- flush (flush.c) ----------------------------------------------------------------------------
+
+bool garbage_step(struct store *s, unsigned *budget);
+void garbage_free_all(struct store *s);
+void slot_free_all(struct slot *slot);
+
+// --- walking (scan.c) ---------------------------------------------------------------------------
+
+// A random own slot that has keys, each as probable as it has keys; UINT32_MAX when there is none.
+uint32_t slot_random(struct store *s, unsigned db);

@@ -1,0 +1,177 @@
+// Keys of any type: look-up, deletion, expiry, moving and copying.
+#include <assert.h>
+
+#include "dataplane/store/internal.h"
+
+void store_prefetch_slot(const struct store *s, unsigned db, const struct key *key)
+{
+    __builtin_prefetch(slot_of(s->ks, db, key->slot));
+}
+
+void store_prefetch_bucket(const struct store *s, unsigned db, const struct key *key)
+{
+    const struct slot *slot = slot_of(s->ks, db, key->slot);
+    if (slot->root)
+        __builtin_prefetch(table_locate(slot, hash_position(key->hash)));
+}
+
+void store_prefetch_entry(const struct store *s, unsigned db, const struct key *key)
+{
+    const struct slot *slot = slot_of(s->ks, db, key->slot);
+    if (!slot->root)
+        return;
+    const uint64_t *bucket = table_locate(slot, hash_position(key->hash));
+    unsigned match = bucket_match(bucket, hash_tag(key->hash));
+    if (match) {
+        const char *e = (const char *)word_entry(bucket[__builtin_ctz(match)]);
+        __builtin_prefetch(e);
+        __builtin_prefetch(e + CACHE_LINE);
+    }
+    if (bucket_node(bucket))
+        __builtin_prefetch(node_words(bucket_node(bucket)));
+}
+
+// A key whose time is over is deleted by whoever meets it.
+static void remove_expired(struct store *s, unsigned db, const struct key *key, uint64_t *word)
+{
+    struct change c = change_begin(s, db, key->slot);
+    change_remove(s, &c, key->hash, word);
+    change_end(s, &c);
+    s->stats.expired++;
+    s->stats.expired_lazily++;
+    s->stats.dirty++;
+}
+
+struct entry *store_find(struct store *s, unsigned db, const struct key *key, unsigned flags)
+{
+    uint64_t *word = table_find(slot_of(s->ks, db, key->slot), key);
+    struct entry *e = word ? word_entry(*word) : NULL;
+    if (e && entry_is_expired(s, e)) {
+        remove_expired(s, db, key, word);
+        e = NULL;
+    }
+    if (!(flags & (LOOKUP_NO_STATS | LOOKUP_WRITE))) {
+        if (e)
+            s->stats.hits++;
+        else
+            s->stats.misses++;
+    }
+    if (e && !(flags & LOOKUP_NO_TOUCH))
+        access_touch(s, e);
+    return e;
+}
+
+bool store_delete(struct store *s, unsigned db, const struct key *key)
+{
+    uint64_t *word = table_find(slot_of(s->ks, db, key->slot), key);
+    if (!word)
+        return false;
+    if (entry_is_expired(s, word_entry(*word))) {
+        remove_expired(s, db, key, word);
+        return false;
+    }
+    struct change c = change_begin(s, db, key->slot);
+    change_remove(s, &c, key->hash, word);
+    change_end(s, &c);
+    s->stats.dirty++;
+    return true;
+}
+
+// The value of an entry, to be put into another one. A block's reference is not taken.
+static struct entry_value value_of(const struct entry *e)
+{
+    struct entry_parts parts = entry_parts(e);
+    struct entry_value value = {.type = entry_type(e), .encoding = entry_encoding(e)};
+    if (entry_is_block(e)) {
+        value.block = entry_block(&parts);
+    } else {
+        value.ptr = parts.value;
+        value.len = parts.value_len;
+    }
+    return value;
+}
+
+static int64_t expiry_clamp(int64_t expiry_ms)
+{
+    if (expiry_ms == -1)
+        return -1;
+    if (expiry_ms < 0)
+        return 0;
+    return expiry_ms < ENTRY_EXPIRY_MAX ? expiry_ms : ENTRY_EXPIRY_MAX;
+}
+
+struct entry *store_set_expiry(struct store *s, unsigned db, const struct key *key, struct entry *e,
+                               int64_t expiry_ms)
+{
+    expiry_ms = expiry_clamp(expiry_ms);
+    int64_t before = entry_expiry(e);
+    struct change c = change_begin(s, db, key->slot);
+    if (before >= 0 && expiry_ms >= 0) {
+        bool push = expiry_ms < before;
+        bool ok = !push || due_reserve(s, c.slot);
+        if (ok) {
+            struct entry_parts parts = entry_parts(e);
+            expiry_save(parts.expiry, expiry_ms);
+            e->head = head_make(entry_type(e), entry_encoding(e), head_flags(e->head), s->epoch,
+                                head_access(e->head));
+            if (push)
+                due_push(c.slot, coarse_time(s->ks, expiry_ms), hash_position(key->hash));
+        }
+        change_end(s, &c);
+        s->stats.dirty += ok;
+        return ok ? e : NULL;
+    }
+    if (before < 0 && expiry_ms < 0)
+        return e;
+    struct entry_value value = value_of(e);
+    struct entry *fresh =
+        entry_new(key->ptr, key->len, &value, expiry_ms, s->epoch, head_access(e->head));
+    if (fresh && value.block)
+        block_retain(value.block);
+    if (fresh && !change_put(s, &c, key, e, fresh)) {
+        entry_free(fresh);
+        fresh = NULL;
+    }
+    change_end(s, &c);
+    if (fresh)
+        s->stats.dirty++;
+    return fresh;
+}
+
+bool store_copy(struct store *s, unsigned from_db, const struct key *from, unsigned to_db,
+                const struct key *to)
+{
+    uint64_t *word = table_find(slot_of(s->ks, from_db, from->slot), from);
+    assert(word);
+    const struct entry *source = word_entry(*word);
+    struct entry_value value = value_of(source);
+    struct entry *fresh = entry_new(to->ptr, to->len, &value, entry_expiry(source), s->epoch,
+                                    head_access(source->head));
+    if (!fresh)
+        return false;
+    if (value.block)
+        block_retain(value.block);
+    struct change c = change_begin(s, to_db, to->slot);
+    word = table_find(c.slot, to);
+    bool ok = change_put(s, &c, to, word ? word_entry(*word) : NULL, fresh);
+    change_end(s, &c);
+    if (!ok) {
+        entry_free(fresh);
+        return false;
+    }
+    s->stats.dirty++;
+    return true;
+}
+
+bool store_rename(struct store *s, unsigned from_db, const struct key *from, unsigned to_db,
+                  const struct key *to)
+{
+    if (from_db == to_db && from->len == to->len && !memcmp(from->ptr, to->ptr, to->len))
+        return true;
+    if (!store_copy(s, from_db, from, to_db, to))
+        return false;
+    struct change c = change_begin(s, from_db, from->slot);
+    change_remove(s, &c, from->hash, table_find(c.slot, from));
+    change_end(s, &c);
+    return true;
+}
