@@ -11,7 +11,7 @@
 #include "dataplane/net/net.h"
 #include "drivers/nic.h"
 
-#define BURST 64
+#define BURST 16
 #define LINK_WAIT_S 10 // a memif peer answers within a second or two
 
 struct transport_nic {

@@ -75,6 +75,13 @@ static bool same_file(int fd, const char *path)
            a.st_ino == b.st_ino;
 }
 
+static const char *side_name(const char *side)
+{
+    return strcmp(side, "data") == 0      ? "data plane"
+           : strcmp(side, "control") == 0 ? "control plane"
+                                          : "pollux-server";
+}
+
 int plane_lock(const char *run_directory, unsigned port, const char *side, char *error,
                size_t error_size)
 {
@@ -95,9 +102,9 @@ int plane_lock(const char *run_directory, unsigned port, const char *side, char 
             pid[n > 0 ? n : 0] = '\0';
             pid[strspn(pid, "0123456789")] = '\0';
             snprintf(error, error_size,
-                     "another %s plane (pid %s) serves port %u in %s: stop it, or choose another "
+                     "another %s (pid %s) serves port %u in %s: stop it, or choose another "
                      "port or runtime-dir",
-                     side, pid[0] ? pid : "unknown", port, run_directory);
+                     side_name(side), pid[0] ? pid : "unknown", port, run_directory);
             close(fd);
             return -e;
         }
@@ -115,6 +122,16 @@ int plane_lock(const char *run_directory, unsigned port, const char *side, char 
         }
         return fd;
     }
+}
+
+void plane_unlock(const char *run_directory, unsigned port, const char *side, int fd)
+{
+    char suffix[32], path[512];
+    snprintf(suffix, sizeof(suffix), "%s.lock", side);
+    plane_path(run_directory, port, suffix, path, sizeof(path));
+    if (same_file(fd, path))
+        unlink(path);
+    close(fd);
 }
 
 // --- the segment ---------------------------------------------------------------------------------

@@ -149,9 +149,11 @@ void plane_close(struct plane_segment *segment);
 // Backs the channels of this many cores with memory, so that a full tmpfs is an error at start and not
 // SIGBUS later. The data plane calls it once. 0 or -errno.
 int plane_reserve(struct plane_segment *segment, unsigned cores);
-// Takes the lock of one side ("data" or "control") for the life of the process: two data planes on one
+// Takes the lock of one side ("data", "control", or "server" for the supervisor) for the life of the process: two data planes on one
 // port are refused with the pid of the other. Returns a descriptor to keep, or -errno.
 int plane_lock(const char *run_directory, unsigned port, const char *side, char *error, size_t error_size);
+// Removes the lock's file and gives the lock back (the end of the process gives it back too).
+void plane_unlock(const char *run_directory, unsigned port, const char *side, int fd);
 
 // --- channels (plane.c); one producer, one consumer per ring -----------------------------------
 

@@ -216,7 +216,7 @@ static size_t value_read(struct resp_value *v, const char *data, size_t len, uns
     if (strchr("*%~>", h.type)) {
         v->null = h.number < 0;
         uint64_t n = children(&h);
-        if (n > len - at) // each takes more than a byte
+        if (n > (len - at) / 3) // each takes three bytes or more
             return 0;
         if (n && !(v->items = calloc(n, sizeof(*v->items))))
             return 0;

@@ -25,12 +25,18 @@ struct source {
 static int fail_line(const struct source *s, unsigned line, const char *name, const char *what,
                      char *error, size_t error_size)
 {
-    if (s->arguments)
-        snprintf(error, error_size, "command line: '--%s' %s", name, what);
+    if (s->arguments) // a word that was no option has its own dash
+        snprintf(error, error_size, "command line: '%s%s' %s", *name == '-' ? "" : "--", name,
+                 what);
     else if (line)
         snprintf(error, error_size, "%s:%u: '%s' %s", s->name, line, name, what);
     else
         snprintf(error, error_size, "%s: %s", s->name, what);
+    // One line, whatever bytes the value has.
+    for (char *p = error; *p; p++) {
+        if (iscntrl((unsigned char)*p))
+            *p = '?';
+    }
     return -1;
 }
 
@@ -94,8 +100,9 @@ static char *read_stream(FILE *f, const char *name, char *error, size_t error_si
             free(text);
             return NULL;
         }
-        text = realloc(text, room);
-        assert(text);
+        char *larger = realloc(text, room);
+        assert(larger);
+        text = larger;
     }
     if (ferror(f)) {
         snprintf(error, error_size, "%s: cannot be read: %s", name, strerror(errno));
@@ -135,6 +142,7 @@ static int load_path(struct config *c, const char *path, unsigned depth, char *e
 static int load_include(struct config *c, const struct words *w, const struct source *s,
                         unsigned line, char *error, size_t error_size)
 {
+    char what[512];
     if (w->n != 2)
         return fail_line(s, line, w->at[0], "takes one path; put it in quotes if it has blanks",
                          error, error_size);
@@ -142,8 +150,13 @@ static int load_include(struct config *c, const struct words *w, const struct so
         return fail_line(s, line, w->at[0],
                          "is nested too deep; see whether a file includes itself", error,
                          error_size);
-    if (!strpbrk(w->at[1], "*?["))
-        return load_path(c, w->at[1], s->depth + 1, error, error_size);
+    if (!strpbrk(w->at[1], "*?[")) {
+        if (access(w->at[1], R_OK) == 0)
+            return load_path(c, w->at[1], s->depth + 1, error, error_size);
+        snprintf(what, sizeof(what), "cannot open '%.300s': %s; check the path and its rights",
+                 w->at[1], strerror(errno));
+        return fail_line(s, line, w->at[0], what, error, error_size);
+    }
     glob_t found = {0};
     int result = 0;
     // No match is no error: a folder of additions may be empty.
@@ -171,11 +184,24 @@ static int load_line(struct config *c, const struct words *w, const struct sourc
         snprintf(why, sizeof(why), "wrong number of arguments");
     }
     describe_type(o, hint, sizeof(hint));
-    if (w->n == 2 && !(o->flags & CONFIG_SENSITIVE))
+    if (w->n == 2 && o->type != CONFIG_MULTI && !(o->flags & CONFIG_SENSITIVE))
         snprintf(what, sizeof(what), "cannot be '%.80s': %s; %s", w->at[1], why, hint);
     else
         snprintf(what, sizeof(what), "%s; %s", why, hint);
     return fail_line(s, line, w->at[0], what, error, error_size);
+}
+
+static int load_unsplit(const struct source *s, unsigned line, const char *start,
+                        enum words_result why, char *error, size_t error_size)
+{
+    enum { NAME_SHOWN_MAX = 60 };
+    char name[NAME_SHOWN_MAX + 1];
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(start, " \t\n"), start);
+    return fail_line(s, line, name,
+                     why == WORDS_NUL ? "has a NUL byte, which no value can hold"
+                                      : "has a quote that is not closed, or text right behind a "
+                                        "closing quote",
+                     error, error_size);
 }
 
 static int load_text(struct config *c, const char *text, const struct source *s, char *error,
@@ -185,23 +211,16 @@ static int load_text(struct config *c, const char *text, const struct source *s,
     for (const char *p = text; *p;) {
         size_t len = strcspn(p, "\n");
         const char *start = p + strspn(p, " \t\r");
-        struct words w;
-        line++;
+        struct words w = {0};
         int result = 0;
+        line++;
         if (*start != '#' && start < p + len) {
             enum words_result split = words_split_line(p, len, &w);
-            if (split == WORDS_UNBALANCED)
-                result = fail_line(
-                    s, line, "line",
-                    "has a quote that is not closed, or text right behind a closing quote", error,
-                    error_size);
-            else if (split == WORDS_NUL)
-                result = fail_line(s, line, "line", "has a NUL byte, which no value can hold",
-                                   error, error_size);
+            if (split != WORDS_OK)
+                result = load_unsplit(s, line, start, split, error, error_size);
             else if (w.n)
                 result = load_line(c, &w, s, line, error, error_size);
-            if (split == WORDS_OK)
-                words_free(&w);
+            words_free(&w);
         }
         if (result)
             return result;

@@ -58,7 +58,7 @@ static struct value *parse_save(const struct parse *p)
         long long least = i % 2 ? 0 : 1;
         errno = 0;
         long long number = strtoll(p->words[i], &end, 10);
-        good = *p->words[i] && !*end && !errno && number >= least && number <= INT_MAX;
+        good = !*end && !errno && number >= least && number <= INT_MAX;
         snprintf(numbers[i], sizeof(numbers[i]), "%lld", number);
         all[before + i] = numbers[i];
     }
@@ -148,7 +148,7 @@ static struct value *parse_output_limits(const struct parse *p)
         errno = 0;
         long long seconds = strtoll(line[3], &end, 10);
         if (!value_parse_memory(line[1], &hard) || !value_parse_memory(line[2], &soft) || *end ||
-            errno || seconds < 0 || seconds > INT_MAX)
+            errno || hard < 0 || soft < 0 || seconds < 0 || seconds > INT_MAX)
             return value_fail(
                 p, "Error in hard, soft or soft_seconds setting in buffer limit configuration.");
         snprintf(cells[row * COLUMNS + 1], sizeof(cells[0]), "%" PRId64, hard);
@@ -249,7 +249,7 @@ static struct value *parse_title(const struct parse *p)
         size_t len = strcspn(c + 1, "}");
         good = false;
         for (unsigned i = 0; names[i] && c[1 + len]; i++)
-            good |= strlen(names[i]) == len && !strncasecmp(names[i], c + 1, len);
+            good |= strlen(names[i]) == len && !strncmp(names[i], c + 1, len);
         c += good ? len + 1 : 0;
     }
     if (!good)
@@ -257,19 +257,29 @@ static struct value *parse_title(const struct parse *p)
     return value_parse_scalar(p, word);
 }
 
-// Redis takes any number and bends it into its range.
+// A number that Redis takes and then bends into a narrower range.
+static struct value *parse_bent(const struct parse *p, int64_t min, int64_t max)
+{
+    char text[24];
+    struct value *v = value_parse_scalar(p, p->words[0]);
+    if (!v || (v->number >= min && v->number <= max))
+        return v;
+    int64_t bent = v->number < min ? min : max;
+    snprintf(text, sizeof(text), "%" PRId64, bent);
+    value_drop(v);
+    return value_new_scalar(text, bent);
+}
+
 static struct value *parse_hz(const struct parse *p)
 {
     enum { HZ_MAX = 500 };
-    struct value *v = value_parse_scalar(p, p->words[0]);
-    if (v && v->number < 1) {
-        value_drop(v);
-        v = value_new_scalar("1", 1);
-    } else if (v && v->number > HZ_MAX) {
-        value_drop(v);
-        v = value_new_scalar("500", HZ_MAX);
-    }
-    return v;
+    return parse_bent(p, 1, HZ_MAX);
+}
+
+static struct value *parse_backlog(const struct parse *p)
+{
+    enum { BACKLOG_MIN = 16 << 10 };
+    return parse_bent(p, BACKLOG_MIN, INT64_MAX);
 }
 
 value_parser *value_find_special(const char *name)
@@ -291,6 +301,7 @@ value_parser *value_find_special(const char *name)
         {"oom-score-adj-values", parse_oom_values},
         {"proc-title-template", parse_title},
         {"rename-command", parse_rename},
+        {"repl-backlog-size", parse_backlog},
         {"replicaof", parse_replicaof},
         {"save", parse_save},
         {"shutdown-on-sigint", parse_shutdown},

@@ -141,9 +141,9 @@ bool value_parse_memory(const char *text, int64_t *bytes)
         if (strcasecmp(text + digits, units[i].name))
             continue;
         errno = 0;
-        int64_t n = strtoll(text, NULL, 10); // saturates; without digits it is 0, as in Redis
-        if (__builtin_mul_overflow(n, units[i].factor, &n))
-            n = INT64_MAX;
+        int64_t n = strtoll(text, NULL, 10); // without digits it is 0, as in Redis
+        if (errno || __builtin_mul_overflow(n, units[i].factor, &n))
+            n = -1;
         *bytes = n;
         return true;
     }
@@ -171,7 +171,7 @@ static struct value *parse_percent(const struct parse *p, const char *word)
     int64_t n;
     char number[24], text[32];
     size_t len = strlen(word);
-    if (value_parse_memory(word, &n))
+    if (value_parse_memory(word, &n) && n >= 0)
         return in_range(p, n, "%" PRId64);
     if (len < 2 || len > sizeof(number) || word[len - 1] != '%')
         return value_fail(p, "argument must be a memory or percent value");

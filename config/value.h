@@ -61,7 +61,8 @@ struct value *value_fail_words(const struct parse *p);
 struct value *value_fail(const struct parse *p, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-// Bytes with redis.conf's units; what overflows saturates at INT64_MAX. False when it is none.
+// Bytes with redis.conf's units. -1 when they are more than an int64_t holds. False when it is no
+// such value.
 bool value_parse_memory(const char *text, int64_t *bytes);
 // Digits and a minus, nothing else: no plus, no blanks, no leading zeros.
 bool value_parse_integer(const char *text, int64_t *number);

@@ -122,6 +122,7 @@ struct command_doc {
     const char *deprecated_since, *replaced_by;
     const char *const *history; // pairs version, text; ends with NULL
     const struct doc_arg *args; // ends with name NULL
+    bool syscmd; // for developers of the server, not for its users
 };
 
 struct command {

@@ -6,14 +6,12 @@
 
 #include "dataplane/resp/client.h"
 
-#define DEFAULT_USER "default"
-
-const char *connection_check_name(const struct arg *name)
+bool connection_valid_name(const struct arg *name)
 {
     for (size_t i = 0; i < name->len; i++)
         if (name->ptr[i] < '!' || name->ptr[i] > '~')
-            return "ERR Client names cannot contain spaces, newlines or special characters.";
-    return NULL;
+            return false;
+    return true;
 }
 
 bool connection_set_name(struct client *c, const struct arg *name)
@@ -92,9 +90,8 @@ static bool hello_parse(struct request *r, struct hello_options *o)
             o->password = &r->argv[++i];
         } else if (request_is(r, i, "setname") && more >= 1) {
             o->name = &r->argv[++i];
-            const char *wrong = connection_check_name(o->name);
-            if (wrong) {
-                request_error(r, wrong);
+            if (!connection_valid_name(o->name)) {
+                request_error(r, ERR_CLIENT_NAME);
                 return false;
             }
         } else {

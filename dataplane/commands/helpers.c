@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/outbuf.h"
 #include "dataplane/commands/families.h"
 
 // The longest text that reads as a floating point number, as in Redis.
@@ -80,6 +81,27 @@ bool request_float(struct request *r, int i, long double *value)
         return true;
     request_error(r, "ERR value is not a valid float");
     return false;
+}
+
+void text_add(struct out *o, const char *format, ...)
+{
+    char text[TEXT_ADD_MAX + 1];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    out_write(o, text, n > TEXT_ADD_MAX ? TEXT_ADD_MAX : (size_t)n);
+}
+
+void request_reply_text(struct request *r, struct outbuf *text)
+{
+    size_t len = outbuf_size(text);
+    if (r->session->resp == 3)
+        text_add(r->out, "=%zu\r\ntxt:", len + 4);
+    else
+        text_add(r->out, "$%zu\r\n", len);
+    outbuf_move(text, r->out);
+    out_write(r->out, "\r\n", 2);
 }
 
 void request_help(struct request *r, const char *container, const char *const *lines)

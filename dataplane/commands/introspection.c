@@ -1,8 +1,13 @@
 // COMMAND: what the table says of each command.
+#include <assert.h>
+#include <mimalloc.h>
 #include <string.h>
 #include <strings.h>
 
+#include "common/glob.h"
+#include "common/outbuf.h"
 #include "dataplane/commands/families.h"
+#include "dataplane/commands/server.h"
 
 // Names of enum command_flags, by bit.
 static const char *const flag_names[] = {
@@ -26,18 +31,18 @@ static const char *const keyspec_flag_names[] = {
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 // A set of status replies, one for each bit.
-static void reply_bits(struct request *r, uint32_t bits, const char *const *names, size_t n)
+static void reply_bits(struct out *o, int resp, uint32_t bits, const char *const *names, size_t n)
 {
-    int64_t count = __builtin_popcount(bits);
-    reply_set(r->out, r->session->resp, count);
+    reply_set(o, resp, __builtin_popcount(bits));
     for (size_t i = 0; i < n; i++)
         if (bits & (1u << i))
-            reply_status(r->out, names[i]);
+            reply_status(o, names[i]);
 }
 
-static void reply_full_name(struct request *r, const struct command *c)
+// "config|get" into `name` (NAME_MAX_LEN bytes, not terminated). Returns its length.
+#define NAME_MAX_LEN 128
+static size_t full_name(const struct command *c, char *name)
 {
-    char name[128];
     size_t len = 0;
     if (c->parent) {
         len = strlen(c->parent->name);
@@ -45,8 +50,15 @@ static void reply_full_name(struct request *r, const struct command *c)
         name[len++] = '|';
     }
     size_t own = strlen(c->name);
+    assert(len + own <= NAME_MAX_LEN);
     memcpy(name + len, c->name, own);
-    reply_bulk(r->out, name, len + own);
+    return len + own;
+}
+
+void introspection_reply_name(struct out *o, const struct command *c)
+{
+    char name[NAME_MAX_LEN];
+    reply_bulk(o, name, full_name(c, name));
 }
 
 static void reply_pair_string(struct request *r, const char *name, const char *value)
@@ -121,7 +133,8 @@ static void reply_key_specs(struct request *r, const struct command *c)
         if (k->notes)
             reply_pair_string(r, "notes", k->notes);
         reply_bulk_string(r->out, "flags");
-        reply_bits(r, k->flags, keyspec_flag_names, COUNT(keyspec_flag_names));
+        reply_bits(r->out, r->session->resp, k->flags, keyspec_flag_names,
+                   COUNT(keyspec_flag_names));
         reply_bulk_string(r->out, "begin_search");
         reply_spec_begin(r, k);
         reply_bulk_string(r->out, "find_keys");
@@ -158,16 +171,16 @@ static void reply_legacy_keys(struct request *r, const struct command *c)
 static void reply_info(struct request *r, const struct command *c)
 {
     reply_array(r->out, 10);
-    reply_full_name(r, c);
+    introspection_reply_name(r->out, c);
     reply_integer(r->out, c->arity);
-    reply_bits(r, c->flags, flag_names, COUNT(flag_names));
+    reply_bits(r->out, r->session->resp, c->flags, flag_names, COUNT(flag_names));
     reply_legacy_keys(r, c);
-    reply_bits(r, c->categories, category_names, COUNT(category_names));
+    reply_bits(r->out, r->session->resp, c->categories, category_names, COUNT(category_names));
     reply_tips(r, c);
     reply_key_specs(r, c);
 }
 
-static int64_t count_subcommands(const struct command *c)
+int64_t introspection_count_subcommands(const struct command *c)
 {
     int64_t n = 0;
     while (c->subcommands && c->subcommands[n].name)
@@ -182,7 +195,7 @@ static void reply_command(struct request *r, const struct command *c)
         return;
     }
     reply_info(r, c);
-    int64_t n = count_subcommands(c);
+    int64_t n = introspection_count_subcommands(c);
     reply_array(r->out, n);
     for (int64_t i = 0; i < n; i++) {
         reply_info(r, &c->subcommands[i]);
@@ -190,7 +203,7 @@ static void reply_command(struct request *r, const struct command *c)
     }
 }
 
-static void reply_all_commands(struct request *r)
+void command_command(struct request *r)
 {
     unsigned n;
     const struct command *const *all = commands_all(&n);
@@ -199,17 +212,17 @@ static void reply_all_commands(struct request *r)
         reply_command(r, all[i]);
 }
 
-static void command_count(struct request *r)
+void command_count_command(struct request *r)
 {
     unsigned n;
     commands_all(&n);
     reply_integer(r->out, n);
 }
 
-static void command_info(struct request *r)
+void command_info_command(struct request *r)
 {
     if (r->argc == 2) {
-        reply_all_commands(r);
+        command_command(r);
         return;
     }
     reply_array(r->out, r->argc - 2);
@@ -217,22 +230,167 @@ static void command_info(struct request *r)
         reply_command(r, commands_find_name((const char *)r->argv[i].ptr, r->argv[i].len));
 }
 
-#define COMMAND_COMMON \
-    .flags = CMD_LOADING | CMD_STALE, .categories = CAT_SLOW | CAT_CONNECTION, .route = ROUTE_HOME
+// --- LIST --------------------------------------------------------------------------------------
 
-static const struct command command_subcommands[] = {
-    {.name = "count", .arity = 2, COMMAND_COMMON, .handler = command_count},
-    {.name = "info", .arity = -2, COMMAND_COMMON, .handler = command_info},
-    {.name = NULL},
-};
+enum list_filter { LIST_ALL, LIST_MODULE, LIST_CATEGORY, LIST_PATTERN };
 
-const struct command command_commands[] = {
-    {
-        .name = "command",
-        .arity = -1,
-        COMMAND_COMMON,
-        .subcommands = command_subcommands,
-        .handler = reply_all_commands,
-    },
-    {.name = NULL},
-};
+static bool passes(const struct command *c, enum list_filter filter, const struct arg *value)
+{
+    char name[NAME_MAX_LEN];
+    switch (filter) {
+    case LIST_ALL:
+        return true;
+    case LIST_MODULE:
+        return false; // no command comes from a module
+    case LIST_CATEGORY:
+        for (size_t i = 0; i < COUNT(category_names); i++)
+            if ((c->categories & (1u << i)) && strlen(category_names[i] + 1) == value->len &&
+                !strncasecmp(category_names[i] + 1, (const char *)value->ptr, value->len))
+                return true;
+        return false;
+    case LIST_PATTERN:
+        return glob_match((const char *)value->ptr, value->len, name, full_name(c, name), true);
+    }
+    return false;
+}
+
+void command_list_command(struct request *r)
+{
+    static const char *const words[] = {
+        [LIST_MODULE] = "module", [LIST_CATEGORY] = "aclcat", [LIST_PATTERN] = "pattern"};
+    enum list_filter filter = LIST_ALL;
+    if (r->argc == 5 && request_is(r, 2, "filterby"))
+        for (int f = LIST_MODULE; f <= LIST_PATTERN; f++)
+            if (request_is(r, 3, words[f]))
+                filter = (enum list_filter)f;
+    if (r->argc != 2 && filter == LIST_ALL) {
+        request_error(r, ERR_SYNTAX);
+        return;
+    }
+    struct outbuf names;
+    outbuf_init(&names);
+    int64_t n = 0;
+    for (unsigned id = 0; id < commands_count(); id++) {
+        const struct command *c = commands_by_id(id);
+        if (!passes(c, filter, filter == LIST_ALL ? NULL : &r->argv[4]))
+            continue;
+        introspection_reply_name(&names.out, c);
+        n++;
+    }
+    reply_array(r->out, n);
+    outbuf_move(&names, r->out);
+}
+
+// --- GETKEYS -----------------------------------------------------------------------------------
+
+static bool has_keys(const struct command *c)
+{
+    for (unsigned i = 0; i < c->n_keys; i++)
+        if (!(c->keys[i].flags & KS_NOT_KEY))
+            return true;
+    return false;
+}
+
+// What a command does to the keys of a specification. SET reads its key only where it returns the
+// old value.
+static uint32_t key_flags(const struct keyspec *k, const struct arg *argv, int argc)
+{
+    if (!(k->flags & KS_VARIABLE_FLAGS))
+        return k->flags;
+    for (int i = 3; i < argc; i++)
+        if (argv[i].len == 3 && !strncasecmp((const char *)argv[i].ptr, "get", 3))
+            return KS_RW | KS_ACCESS | KS_UPDATE;
+    return KS_OW | KS_UPDATE;
+}
+
+// Writes the keys of all specifications; their number, or -1 when the arguments do not fit.
+static int64_t write_keys(const struct request *r, const struct command *c, bool with_flags,
+                          int *positions, struct out *o)
+{
+    const struct arg *argv = r->argv + 2;
+    int argc = r->argc - 2;
+    int64_t n = 0;
+    for (unsigned s = 0; s < c->n_keys; s++) {
+        struct command one = *c;
+        one.keys = &c->keys[s];
+        one.n_keys = 1;
+        int found = commands_keys(&one, argv, argc, positions, argc);
+        if (found < 0)
+            return -1;
+        for (int i = 0; i < found; i++, n++) {
+            const struct arg *key = &argv[positions[i]];
+            if (with_flags)
+                reply_array(o, 2);
+            reply_bulk(o, key->ptr, key->len);
+            if (with_flags)
+                reply_bits(o, r->session->resp, key_flags(one.keys, argv, argc), keyspec_flag_names,
+                           COUNT(keyspec_flag_names));
+        }
+    }
+    return n;
+}
+
+static void getkeys(struct request *r, bool with_flags)
+{
+    int argc = r->argc - 2;
+    const struct command *c = commands_find(r->argv + 2, argc);
+    const char *wrong = NULL;
+    if (!c)
+        wrong = "ERR Invalid command specified";
+    else if (!has_keys(c))
+        wrong = "ERR The command has no key arguments";
+    else if (c->arity > 0 ? argc != c->arity : argc < -c->arity)
+        wrong = "ERR Invalid number of arguments specified for command";
+    if (wrong) {
+        request_error(r, wrong);
+        return;
+    }
+    int *positions = mi_mallocn((size_t)argc, sizeof(*positions));
+    struct outbuf keys;
+    outbuf_init(&keys);
+    int64_t n = positions ? write_keys(r, c, with_flags, positions, &keys.out) : 0;
+    if (!positions)
+        request_error(r, ERR_OOM);
+    else if (n < 0 && !(c->flags & CMD_NO_MANDATORY_KEYS))
+        request_error(r, "ERR Invalid arguments specified for command");
+    else if (n < 0)
+        reply_array(r->out, 0);
+    else
+        reply_array(r->out, n);
+    if (n > 0)
+        outbuf_move(&keys, r->out);
+    outbuf_clear(&keys);
+    mi_free(positions);
+}
+
+void command_getkeys_command(struct request *r)
+{
+    getkeys(r, false);
+}
+
+void command_getkeysandflags_command(struct request *r)
+{
+    getkeys(r, true);
+}
+
+void command_help_command(struct request *r)
+{
+    static const char *const lines[] = {
+        "(without a subcommand)",
+        "    Everything about every command, as INFO gives it.",
+        "COUNT",
+        "    How many commands there are.",
+        "DOCS [<command-name> ...]",
+        "    Documentation of all commands, or of those named.",
+        "GETKEYS <full-command>",
+        "    The keys among the arguments of a command.",
+        "GETKEYSANDFLAGS <full-command>",
+        "    The same, and what the command does to each.",
+        "INFO [<command-name> ...]",
+        "    Arity, flags, categories and keys of all commands, or of those named.",
+        "LIST [FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <pattern>)]",
+        "    Names of the commands.",
+        NULL,
+    };
+    request_help(r, "COMMAND", lines);
+}

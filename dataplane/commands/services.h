@@ -84,4 +84,6 @@ struct services {
     // May this command (DEBUG, CONFIG SET of protected options) be used from this connection?
     // option: "enable-debug-command", "enable-protected-configs", "enable-module-command".
     bool (*protected_allowed)(struct core *core, const char *option, struct client *c);
+    // Does CONFIG SET of this option ask for "enable-protected-configs"? Any letter case.
+    bool (*config_protected)(struct core *core, const char *name);
 };

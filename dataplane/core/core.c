@@ -25,20 +25,6 @@
 #define NAP_MIN_US 20
 #define NAP_MAX_US 1000
 
-uint64_t core_clock_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
-uint64_t core_wall_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 // xoshiro256** (Blackman and Vigna 2018), seeded from the kernel at the start.
 uint64_t core_random(struct core *c)
 {
@@ -64,8 +50,7 @@ void core_stage(struct core *c, enum plane_stage stage)
 
 static void core_time(struct core *c)
 {
-    c->now_us = core_clock_us();
-    c->now_ms = core_wall_ms();
+    core_clock_read(&c->clock, &c->now_us, &c->now_ms);
     store_set_time(c->store, c->now_ms);
 }
 
@@ -115,6 +100,7 @@ static int core_start(struct core *c, char *error, size_t size)
         return -1;
     }
     services_init(c);
+    core_clock_start(&c->clock);
     core_time(c);
     settings_adopt(c);
     return transport_start(c, error, size);
@@ -156,8 +142,14 @@ static bool core_turn(struct core *c)
         any |= service_complete(c->server->service, c->index) > 0;
     core_stage(c, STAGE_MAILBOX);
     uint64_t commands = c->counters.commands;
-    while (c->queue_first && c->counters.commands - commands < TURN_COMMANDS && batch_run(c))
+    while (c->queue_first && c->counters.commands - commands < TURN_COMMANDS && batch_run(c)) {
         any = true;
+        if (!c->queue_first)
+            break;
+        // Replies of this batch leave before the next one is parsed.
+        clients_push(c);
+        transport_flush(c);
+    }
     core_stage(c, STAGE_EXECUTE);
     any |= c->push_first != NULL;
     clients_push(c);

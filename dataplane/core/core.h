@@ -30,7 +30,7 @@ struct server;
 struct rte_ring;
 
 // Frames taken from the port, and streams looked at, in one turn.
-#define TURN_FRAMES 64
+#define TURN_FRAMES 32
 #define TURN_STREAMS 256
 // Commands of one batch, of one connection in a batch, and of one turn: bounds of the work of a
 // turn.
@@ -99,12 +99,21 @@ struct error_count {
     uint64_t count;
 };
 
+struct core_clock {
+    uint64_t first_us, first_cycles;   // when it started
+    uint64_t anchor_us, anchor_cycles; // the last look at the kernel's clocks
+    uint64_t wall_ms;                  // at the anchor
+    uint64_t us_per_cycle_32; // microseconds a cycle, 32 bits of fraction; 0: not known yet
+    bool invariant;
+};
+
 struct core {
     // --- hot: every turn
     unsigned index;
     struct server *server;
-    uint64_t now_us;     // monotonic, of this turn
-    uint64_t now_ms;     // wall clock, of this turn
+    uint64_t now_us; // monotonic, of this turn
+    uint64_t now_ms; // wall clock, of this turn
+    struct core_clock clock;
     uint64_t cycle_mark; // cycle counter at the last stage's end
     struct store *store;
     struct port *port; // NULL with sockets, or where there are fewer queues than cores
@@ -178,7 +187,7 @@ struct server {
     struct plane_segment *segment;
     struct service *_Atomic service; // NULL until the cores have started
     struct attach *attach;
-    int wake_fd; // eventfd of the main thread
+    int wake_fd;                  // eventfd of the main thread
     int lock;                     // of the data plane's side of the segment
     struct net_config net_config; // of all cores but for the secrets of generators
     char addresses[64];           // for people
@@ -206,16 +215,21 @@ void core_destroy(struct core *c);
 void *core_main(void *core);
 // Adds the cycles since the last mark to a stage.
 void core_stage(struct core *c, enum plane_stage stage);
-uint64_t core_clock_us(void);
-uint64_t core_wall_ms(void);
 uint64_t core_random(struct core *c);
+
+// --- clock.c
+uint64_t core_clock_us(void); // the kernel's monotonic clock
+uint64_t core_wall_ms(void);
+void core_clock_start(struct core_clock *clock);
+void core_clock_read(struct core_clock *clock, uint64_t *now_us, uint64_t *now_ms);
 
 // --- transport.c
 int transport_start(struct core *c, char *error, size_t size);
 void transport_stop(struct core *c);
 bool transport_receive(struct core *c); // true when something came
 unsigned transport_ready(struct core *c, struct stream **streams, unsigned max);
-void transport_send(struct core *c); // what the turn wrote leaves
+void transport_flush(struct core *c); // frames that are ready leave; more of the turn follows
+void transport_send(struct core *c);  // what the turn wrote leaves
 // Sleeps at most so long, or until something happens.
 void transport_wait(struct core *c, uint64_t timeout_us);
 bool transport_can_wait(const struct core *c); // whether frames end the sleep
@@ -228,9 +242,9 @@ void client_queue(struct core *c, struct client *client); // to be parsed
 void client_push(struct core *c, struct client *client);  // has output
 void client_close(struct core *c, struct client *client); // after its output
 void client_abort(struct core *c, struct client *client, const char *why);
-void clients_push(struct core *c); // end of the turn: all that have output
-void clients_bury(struct core *c); // end of the turn: frees the closed
-void clients_cron(struct core *c); // time-outs, limits: a share of the clients
+void clients_push(struct core *c);         // end of the turn: all that have output
+void clients_bury(struct core *c);         // end of the turn: frees the closed
+void clients_cron(struct core *c);         // time-outs, limits: a share of the clients
 bool clients_unsent(const struct core *c); // some output has not left yet
 void clients_end(struct core *c);
 uint64_t client_memory(const struct client *client);

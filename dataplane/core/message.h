@@ -24,8 +24,8 @@ struct message {
     struct message
         *next; // in the list of a client's pending commands, or of those waiting for slots
     enum message_kind kind;
-    unsigned from; // core that sent the command
-    unsigned to;   // core it was sent to
+    unsigned from;         // core that sent the command
+    unsigned to;           // core it was sent to
     struct server *server; // for the service thread
     struct session session;
     const struct command *command;

@@ -133,6 +133,16 @@ unsigned transport_ready(struct core *c, struct stream **streams, unsigned max)
     return 0;
 }
 
+void transport_flush(struct core *c)
+{
+    if (!c->net)
+        return;
+    struct frame **frames;
+    unsigned n = net_output(c->net, &frames);
+    if (n)
+        net_sent(c->net, port_tx(c->port, frames, n));
+}
+
 void transport_send(struct core *c)
 {
     if (c->sockets) {
@@ -142,10 +152,7 @@ void transport_send(struct core *c)
     }
     if (!c->net)
         return;
-    struct frame **frames;
-    unsigned n = net_output(c->net, &frames);
-    if (n)
-        net_sent(c->net, port_tx(c->port, frames, n));
+    transport_flush(c);
     net_turn_end(c->net);
     if (c->n_frames)
         port_release_rx(c->port, c->frames, c->n_frames);

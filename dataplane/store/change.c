@@ -79,10 +79,8 @@ static void slot_clear(struct slot *slot)
 {
     if (slot->root)
         table_drop(slot);
-    if (slot->ext) {
-        mi_free(slot->ext->due);
-        mi_free(slot->ext);
-    }
+    slot_drop_ext(slot);
+    assert(!slot->bytes);
     *slot = (struct slot){0};
 }
 

@@ -109,7 +109,7 @@ static void sample_volatile(struct store *s, struct candidate *best)
         uint32_t id = (uint32_t)s->queue[store_random_below(s, s->queue_len)];
         const struct slot *slot = slot_own(s, id);
         const struct slot_ext *ext = slot->ext;
-        uint32_t position = ext->due[store_random_below(s, ext->due_count)].position;
+        uint32_t position = due_at(ext, (uint32_t)store_random_below(s, ext->due_count))->position;
         uint64_t *bucket = table_locate(slot, position);
         unsigned held = bucket_count(bucket);
         for (unsigned i = 0; i < held; i++) {

@@ -13,25 +13,107 @@ enum {
 
 // --- the heap of a slot -------------------------------------------------------------------------
 
-static void due_sift_up(struct due *heap, uint32_t i)
+static void due_sift_up(struct slot_ext *ext, uint32_t i)
 {
-    struct due x = heap[i];
-    for (uint32_t parent; i && heap[parent = (i - 1) / 2].time > x.time; i = parent)
-        heap[i] = heap[parent];
-    heap[i] = x;
+    struct due x = *due_at(ext, i);
+    for (uint32_t parent; i && due_at(ext, parent = (i - 1) / 2)->time > x.time; i = parent)
+        *due_at(ext, i) = *due_at(ext, parent);
+    *due_at(ext, i) = x;
 }
 
-static void due_sift_down(struct due *heap, uint32_t n, uint32_t i)
+static void due_sift_down(struct slot_ext *ext, uint32_t i)
 {
-    struct due x = heap[i];
-    for (uint32_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && heap[child + 1].time < heap[child].time)
-            child++;
-        if (heap[child].time >= x.time)
+    struct due x = *due_at(ext, i);
+    for (uint32_t child; (child = 2 * i + 1) < ext->due_count; i = child) {
+        struct due *least = due_at(ext, child);
+        if (child + 1 < ext->due_count && due_at(ext, child + 1)->time < least->time)
+            least = due_at(ext, ++child);
+        if (least->time >= x.time)
             break;
-        heap[i] = heap[child];
+        *due_at(ext, i) = *least;
     }
-    heap[i] = x;
+    *due_at(ext, i) = x;
+}
+
+// One more element's room while all of it is one allocation.
+static bool due_grow_single(struct slot *slot)
+{
+    struct slot_ext *ext = slot->ext;
+    size_t want = ext->due_room ? (size_t)ext->due_room + ext->due_room / 4 + 1 : DUE_ROOM_FIRST;
+    size_t bytes = entry_class_of((want < DUE_CHUNK ? want : DUE_CHUNK) * sizeof(struct due));
+    struct due *due = mi_malloc(bytes);
+    if (!due)
+        return false;
+    slot->bytes += mi_usable_size(due);
+    if (ext->due_count)
+        memcpy(due, ext->due, ext->due_count * sizeof(*due));
+    slot_counted_free(slot, ext->due);
+    ext->due = due;
+    ext->due_room = (uint32_t)(bytes / sizeof(*due));
+    return true;
+}
+
+static bool due_grow_chunks(struct slot *slot)
+{
+    struct slot_ext *ext = slot->ext;
+    size_t used = ext->due_room / DUE_CHUNK; // chunks that there are
+    bool first = ext->due_room == DUE_CHUNK;
+    struct due **chunks = first ? NULL : ext->chunks;
+    if (first || used * sizeof(*chunks) == mi_usable_size(chunks)) {
+        struct due **more = mi_malloc(mi_good_size((used + used / 4 + 1) * sizeof(*chunks)));
+        if (!more)
+            return false;
+        slot->bytes += mi_usable_size(more);
+        if (first)
+            more[0] = ext->due;
+        else
+            memcpy(more, chunks, used * sizeof(*chunks));
+        slot_counted_free(slot, chunks);
+        chunks = more;
+    }
+    struct due *chunk = mi_malloc(DUE_CHUNK * sizeof(*chunk));
+    if (!chunk && first) { // one chunk stays one allocation
+        slot_counted_free(slot, chunks);
+        return false;
+    }
+    if (chunk) {
+        slot->bytes += mi_usable_size(chunk);
+        chunks[used] = chunk;
+        ext->due_room += DUE_CHUNK;
+    }
+    ext->chunks = chunks;
+    return chunk;
+}
+
+// Gives back room for elements that left: a chunk when another one is idle already, all when empty.
+static void due_shrink(struct slot *slot)
+{
+    struct slot_ext *ext = slot->ext;
+    while (ext->due_room > 2 * DUE_CHUNK && ext->due_count + 2 * DUE_CHUNK <= ext->due_room) {
+        slot_counted_free(slot, ext->chunks[ext->due_room / DUE_CHUNK - 1]);
+        ext->due_room -= DUE_CHUNK;
+    }
+    if (ext->due_count)
+        return;
+    if (ext->due_room > DUE_CHUNK) {
+        for (uint32_t i = 0; i < ext->due_room / DUE_CHUNK; i++)
+            slot_counted_free(slot, ext->chunks[i]);
+        slot_counted_free(slot, ext->chunks);
+    } else {
+        slot_counted_free(slot, ext->due);
+    }
+    ext->due = NULL;
+    ext->due_room = 0;
+}
+
+void slot_drop_ext(struct slot *slot)
+{
+    if (!slot->ext)
+        return;
+    slot->ext->due_count = 0;
+    due_shrink(slot);
+    slot_counted_free(slot, slot->ext);
+    slot->ext = NULL;
 }
 
 // Makes the heap anew from the entries. There is room: it held more elements than there are keys.
@@ -49,14 +131,14 @@ static void due_rebuild(struct store *s, struct slot *slot)
                 continue;
             struct entry_parts parts = entry_parts(e);
             assert(ext->due_count < ext->due_room);
-            ext->due[ext->due_count++] = (struct due){
+            *due_at(ext, ext->due_count++) = (struct due){
                 .time = coarse_time(s->ks, expiry_load(parts.expiry)),
                 .position = hash_position(hash_key(&s->ks->secret, parts.key, parts.key_len)),
             };
         }
     }
     for (uint32_t i = ext->due_count / 2; i-- > 0;)
-        due_sift_down(ext->due, ext->due_count, i);
+        due_sift_down(ext, i);
 }
 
 bool due_reserve(struct store *s, struct slot *slot)
@@ -68,33 +150,25 @@ bool due_reserve(struct store *s, struct slot *slot)
         due_rebuild(s, slot);
     if (ext->due_count < ext->due_room)
         return true;
-    if (ext->due_room > UINT32_MAX / 2)
+    if (ext->due_room > UINT32_MAX - DUE_CHUNK)
         return false;
-    size_t want = ext->due_room ? (size_t)ext->due_room + ext->due_room / 4 + 1 : DUE_ROOM_FIRST;
-    size_t before = ext->due ? mi_usable_size(ext->due) : 0;
-    struct due *due = mi_realloc(ext->due, mi_good_size(want * sizeof(*due)));
-    if (!due)
-        return false;
-    ext->due = due;
-    ext->due_room = (uint32_t)(mi_usable_size(due) / sizeof(*due));
-    slot->bytes += mi_usable_size(due) - before;
-    return true;
+    return ext->due_room < DUE_CHUNK ? due_grow_single(slot) : due_grow_chunks(slot);
 }
 
 void due_push(struct slot *slot, uint32_t time, uint32_t position)
 {
     struct slot_ext *ext = slot->ext;
     assert(ext->due_count < ext->due_room);
-    ext->due[ext->due_count] = (struct due){.time = time, .position = position};
-    due_sift_up(ext->due, ext->due_count++);
+    *due_at(ext, ext->due_count) = (struct due){.time = time, .position = position};
+    due_sift_up(ext, ext->due_count++);
 }
 
 static struct due due_pop(struct slot_ext *ext)
 {
-    struct due first = ext->due[0];
+    struct due first = *due_at(ext, 0);
     if (--ext->due_count) {
-        ext->due[0] = ext->due[ext->due_count];
-        due_sift_down(ext->due, ext->due_count, 0);
+        *due_at(ext, 0) = *due_at(ext, ext->due_count);
+        due_sift_down(ext, 0);
     }
     return first;
 }
@@ -126,7 +200,7 @@ void queue_update(struct store *s, uint32_t id, const struct slot *slot)
 {
     uint32_t at = s->queue_at[id];
     if (slot && slot->ext && slot->ext->due_count) {
-        uint64_t x = (uint64_t)slot->ext->due[0].time << 32 | id;
+        uint64_t x = (uint64_t)due_at(slot->ext, 0)->time << 32 | id;
         if (!at)
             queue_settle(s, s->queue_len++, x);
         else if (s->queue[at - 1] != x)
@@ -177,6 +251,7 @@ unsigned expire_first(struct store *s, uint32_t id, bool evict)
     // The entry was refreshed, or another one is at this position.
     if (again != INT64_MAX)
         due_push(slot, coarse_time(s->ks, again), due.position);
+    due_shrink(slot);
     change_end(s, &c);
     return removed;
 }

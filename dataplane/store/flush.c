@@ -13,10 +13,8 @@ struct garbage {
 // What a slot still holds when its table is gone.
 static void slot_finish(struct slot *slot)
 {
-    if (slot->ext) {
-        mi_free(slot->ext->due);
-        mi_free(slot->ext);
-    }
+    slot_drop_ext(slot);
+    assert(!slot->bytes);
     *slot = (struct slot){0};
 }
 

@@ -1,11 +1,12 @@
-// The keys. A keyspace is the whole of them: 16,384 slots per database, each slot a table of its own
-// that belongs to exactly one core. A store is one core's hand in it: the time, the random numbers, the
-// counters and the indexes over the slots that the core owns.
+// The keys. A keyspace is the whole of them: 16,384 slots per database, each slot a table of its
+// own that belongs to exactly one core. A store is one core's hand in it: the time, the random
+// numbers, the counters and the indexes over the slots that the core owns.
 //
-// Whoever executes on a slot (its owner, or the core that borrowed it) passes its own store; nothing of
-// the owner's store is touched then. What the owner keeps about its slots (groups of counts, the expiry
-// queue) is put right when a slot comes home: `store_slot_lent`, `store_slot_returned`. Counts of keys
-// and bytes are summed over all stores, so a store's own figure may be negative, the sum never.
+// Whoever executes on a slot (its owner, or the core that borrowed it) passes its own store;
+// nothing of the owner's store is touched then. What the owner keeps about its slots (groups of
+// counts, the expiry queue) is put right when a slot comes home: `store_slot_lent`,
+// `store_slot_returned`. Counts of keys and bytes are summed over all stores, so a store's own
+// figure may be negative, the sum never.
 //
 // No I/O, no clock, no lock. Memory comes from the calling thread's mimalloc heap.
 #pragma once
@@ -35,8 +36,8 @@ enum object_encoding {
     ENC_SKIPLIST,
     ENC_STREAM,
 };
-#define STRING_EMBSTR_MAX 44       // what OBJECT ENCODING calls embstr; no more than a name here
-#define STRING_MAX (512u << 20)    // proto-max-bulk-len's default: limit of APPEND, SETRANGE …
+#define STRING_EMBSTR_MAX 44    // what OBJECT ENCODING calls embstr; no more than a name here
+#define STRING_MAX (512u << 20) // proto-max-bulk-len's default: limit of APPEND, SETRANGE …
 
 struct key {
     const uint8_t *ptr;
@@ -111,7 +112,8 @@ void store_prefetch_bucket(const struct store *s, unsigned db, const struct key 
 void store_prefetch_entry(const struct store *s, unsigned db, const struct key *key);
 
 enum lookup_flags {
-    LOOKUP_NO_TOUCH = 1u << 0, // leaves LRU/LFU as they are (OBJECT, TYPE, TTL … and CLIENT NO-TOUCH)
+    LOOKUP_NO_TOUCH =
+        1u << 0, // leaves LRU/LFU as they are (OBJECT, TYPE, TTL … and CLIENT NO-TOUCH)
     LOOKUP_NO_STATS = 1u << 1, // counts neither hit nor miss
     LOOKUP_WRITE = 1u << 2,    // for a change: counts neither hit nor miss
 };
@@ -127,12 +129,13 @@ int64_t entry_expiry(const struct entry *e); // Unix time in ms, -1: none
 size_t entry_memory(const struct entry *e);  // bytes, as MEMORY USAGE counts them
 uint64_t entry_idle_ms(const struct store *s, const struct entry *e);
 unsigned entry_frequency(const struct store *s, const struct entry *e); // LFU counter, decayed
-void entry_set_access(struct store *s, struct entry *e, int64_t idle_ms, int frequency); // -1: leave
+void entry_set_access(struct store *s, struct entry *e, int64_t idle_ms,
+                      int frequency); // -1: leave
 
 // --- strings -----------------------------------------------------------------------------------
 
-// The bytes of a string. `scratch` (at least 24 bytes) holds the digits of an integer encoding. `block`
-// is the block that holds a big value, for replies by reference; NULL otherwise.
+// The bytes of a string. `scratch` (at least 24 bytes) holds the digits of an integer encoding.
+// `block` is the block that holds a big value, for replies by reference; NULL otherwise.
 struct string_view {
     const uint8_t *ptr;
     size_t len;
@@ -143,33 +146,34 @@ struct string_view entry_string(const struct entry *e, char scratch[24]);
 bool entry_integer(const struct entry *e, int64_t *value);
 
 enum set_flags {
-    SET_KEEP_TTL = 1u << 0, // the present expiry stays; expiry_ms is ignored
-    SET_RAW = 1u << 1,      // report encoding raw, do not try integer (APPEND, SETRANGE)
+    SET_KEEP_TTL = 1u << 0,    // the present expiry stays; expiry_ms is ignored
+    SET_RAW = 1u << 1,         // report encoding raw, do not try integer (APPEND, SETRANGE)
     SET_INTEGER_TRY = 1u << 2, // store as an integer where the bytes are one (SET …)
 };
-// Sets key to the bytes of `value`; a value->block may be kept (retained) without a copy. Replaces a
-// value of any type. expiry_ms -1: none. `at` is what store_find returned for the key just now, or NULL.
-// Returns the entry, or NULL when memory is short (nothing changed then).
+// Sets key to the bytes of `value`; a value->block may be kept (retained) without a copy. Replaces
+// a value of any type. expiry_ms -1: none. `at` is what store_find returned for the key just now,
+// or NULL. Returns the entry, or NULL when memory is short (nothing changed then).
 struct entry *store_set_string(struct store *s, unsigned db, const struct key *key,
                                struct entry *at, const struct arg *value, int64_t expiry_ms,
                                unsigned flags);
 // Sets an existing or new key to an integer, in place where that fits.
 struct entry *store_set_integer(struct store *s, unsigned db, const struct key *key,
-                                struct entry *at, int64_t value, int64_t expiry_ms,
-                                unsigned flags);
-// Writes `len` bytes at `offset`, growing with zero bytes; creates the key when `at` is NULL. A shared
-// block is copied first. Amortised growth, so that n APPENDs cost O(n). Encoding becomes raw.
+                                struct entry *at, int64_t value, int64_t expiry_ms, unsigned flags);
+// Writes `len` bytes at `offset`, growing with zero bytes; creates the key when `at` is NULL. A
+// shared block is copied first. Amortised growth, so that n APPENDs cost O(n). Encoding becomes
+// raw.
 struct entry *store_write_range(struct store *s, unsigned db, const struct key *key,
                                 struct entry *at, size_t offset, const void *data, size_t len);
 
 // --- keys --------------------------------------------------------------------------------------
 
-bool store_delete(struct store *s, unsigned db, const struct key *key); // of any type; true if it was there
+bool store_delete(struct store *s, unsigned db,
+                  const struct key *key); // of any type; true if it was there
 // -1 removes the expiry. The entry may move: use the returned one. NULL: memory is short.
-struct entry *store_set_expiry(struct store *s, unsigned db, const struct key *key,
-                               struct entry *e, int64_t expiry_ms);
-// Moves the value and expiry to another key (which is replaced) of any slot and database that this core
-// may execute on. The copying form leaves the source. false: memory is short.
+struct entry *store_set_expiry(struct store *s, unsigned db, const struct key *key, struct entry *e,
+                               int64_t expiry_ms);
+// Moves the value and expiry to another key (which is replaced) of any slot and database that this
+// core may execute on. The copying form leaves the source. false: memory is short.
 bool store_rename(struct store *s, unsigned from_db, const struct key *from, unsigned to_db,
                   const struct key *to);
 bool store_copy(struct store *s, unsigned from_db, const struct key *from, unsigned to_db,
@@ -179,9 +183,9 @@ bool store_random_key(struct store *s, unsigned db, struct key *key);
 
 // SCAN. A cursor is (slot, position in the slot's hash order); 0 starts and ends. Every key that is
 // there from the first call to the last is given exactly once, whatever grows or shrinks meanwhile.
-// Calls `each` for at least `count` live keys where there are so many, within a bounded amount of work,
-// over the slots this core owns, from `cursor` on. Returns the next cursor, which may belong to another
-// core (see store_cursor_core), or 0 at the end.
+// Calls `each` for at least `count` live keys where there are so many, within a bounded amount of
+// work, over the slots this core owns, from `cursor` on. Returns the next cursor, which may belong
+// to another core (see store_cursor_core), or 0 at the end.
 typedef void store_each_fn(void *context, struct entry *entry);
 uint64_t store_scan(struct store *s, unsigned db, uint64_t cursor, unsigned long count,
                     store_each_fn *each, void *context);
@@ -196,13 +200,14 @@ void store_swap_databases(struct store *s, unsigned a, unsigned b);
 
 // --- memory and time ---------------------------------------------------------------------------
 
-// Called before a command that may add memory. Evicts from own slots within a bounded number of steps
-// while the process is over maxmemory. Returns false when it is still over and nothing can be done now
+// Called before a command that may add memory. Evicts from own slots within a bounded number of
+// steps while the process is over maxmemory. Returns false when it is still over and nothing can be
+// done now
 // (-OOM). `store_memory_over` only looks.
 bool store_make_room(struct store *s);
 bool store_memory_over(const struct store *s);
-// Bounded background work of one turn: active expiry, resizing, freeing of detached tables, eviction.
-// `budget` is in units of about one entry touched. Returns true when more is due at once.
+// Bounded background work of one turn: active expiry, resizing, freeing of detached tables,
+// eviction. `budget` is in units of about one entry touched. Returns true when more is due at once.
 bool store_maintain(struct store *s, unsigned budget);
 // Wall clock ms at which store_maintain has something to do; UINT64_MAX: nothing known.
 uint64_t store_next_due(const struct store *s);

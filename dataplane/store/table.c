@@ -55,15 +55,22 @@ bool slot_need_ext(struct slot *slot)
     return true;
 }
 
+// The allocator lays blocks whose size is a multiple of a line out on lines. Where one does not,
+// the aligned call, which rounds up to the next size class, does.
 static uint64_t *array_new(struct slot *slot, uint32_t buckets)
 {
-    uint64_t *array = mi_zalloc_aligned((size_t)buckets * BUCKET_BYTES, BUCKET_BYTES);
+    size_t bytes = (size_t)buckets * BUCKET_BYTES;
+    uint64_t *array = mi_zalloc(bytes);
+    if ((uintptr_t)array % BUCKET_BYTES) {
+        mi_free(array);
+        array = mi_zalloc_aligned(bytes, BUCKET_BYTES);
+    }
     if (array)
         slot->bytes += mi_usable_size(array);
     return array;
 }
 
-static void counted_free(struct slot *slot, void *p)
+void slot_counted_free(struct slot *slot, void *p)
 {
     if (!p)
         return;
@@ -119,7 +126,7 @@ static bool bucket_reserve(const struct table_env *env, struct slot *slot, uint6
     if (!words)
         return false;
     memcpy(words, node_words(*last), held * sizeof(uint64_t));
-    counted_free(slot, node_words(*last));
+    slot_counted_free(slot, node_words(*last));
     *last = node_word(words, room, held);
     return true;
 }
@@ -156,7 +163,7 @@ static uint64_t bucket_pop(const struct table_env *env, struct slot *slot, uint6
     if (held <= 1) {
         assert(held == 1);
         *last = words[0];
-        counted_free(slot, words);
+        slot_counted_free(slot, words);
         env->stats->overflow_nodes--;
         return word;
     }
@@ -165,7 +172,7 @@ static uint64_t bucket_pop(const struct table_env *env, struct slot *slot, uint6
         uint64_t *moved = smaller < room ? node_new(slot, smaller) : NULL;
         if (moved) {
             memcpy(moved, words, held * sizeof(uint64_t));
-            counted_free(slot, words);
+            slot_counted_free(slot, words);
             words = moved;
             room = smaller;
         }
@@ -185,7 +192,7 @@ static bool memory_enlarge(struct slot *slot, uint32_t from, uint32_t buckets)
         if (!array)
             return false;
         memcpy(array, root_array(slot->root), (size_t)from * BUCKET_BYTES);
-        counted_free(slot, root_array(slot->root));
+        slot_counted_free(slot, root_array(slot->root));
         slot->root = (uintptr_t)array | (slot->root & ROOT_FLAGS);
         return true;
     }
@@ -195,7 +202,7 @@ static bool memory_enlarge(struct slot *slot, uint32_t from, uint32_t buckets)
     slot->bytes += mi_usable_size(units);
     if (slot->root & ROOT_SEGMENTED) {
         memcpy(units, root_array(slot->root), units_of(from) * sizeof(*units));
-        counted_free(slot, root_array(slot->root));
+        slot_counted_free(slot, root_array(slot->root));
     } else {
         // The single array becomes the first units, in one piece.
         assert(from == TABLE_SINGLE_MAX);
@@ -216,13 +223,13 @@ static void memory_reduce(struct slot *slot, uint32_t from, uint32_t buckets)
         if (keep < TABLE_SINGLE_MAX / TABLE_UNIT)
             keep = TABLE_SINGLE_MAX / TABLE_UNIT;
         for (uint32_t i = keep; i < units_of(from); i++) {
-            counted_free(slot, units[i]);
+            slot_counted_free(slot, units[i]);
             units[i] = NULL;
         }
         if (buckets > TABLE_SINGLE_MAX)
             return;
         slot->root = (uintptr_t)units[0];
-        counted_free(slot, units);
+        slot_counted_free(slot, units);
         from = TABLE_SINGLE_MAX;
     }
     if (buckets == from)
@@ -231,7 +238,7 @@ static void memory_reduce(struct slot *slot, uint32_t from, uint32_t buckets)
     if (!array)
         return;
     memcpy(array, root_array(slot->root), (size_t)buckets * BUCKET_BYTES);
-    counted_free(slot, root_array(slot->root));
+    slot_counted_free(slot, root_array(slot->root));
     slot->root = (uintptr_t)array | (slot->root & ROOT_FLAGS);
 }
 
@@ -316,14 +323,14 @@ static bool resize_bucket(const struct table_env *env, struct slot *slot)
         nodes[b - first] = rooms[b - first] ? node_new(slot, rooms[b - first]) : NULL;
         if (!nodes[b - first]) {
             for (unsigned i = 0; i < TARGETS_MAX; i++)
-                counted_free(slot, nodes[i]);
+                slot_counted_free(slot, nodes[i]);
             return false;
         }
     }
 
     memset(bucket, 0, BUCKET_BYTES);
     if (node) {
-        counted_free(slot, node_words(node));
+        slot_counted_free(slot, node_words(node));
         env->stats->overflow_nodes--;
     }
     for (uint32_t b = first; b <= last; b++) {
@@ -333,7 +340,7 @@ static bool resize_bucket(const struct table_env *env, struct slot *slot)
         if (word_is_node(*end)) {
             unsigned held = node_count(*end);
             memcpy(nodes[b - first], node_words(*end), held * sizeof(uint64_t));
-            counted_free(slot, node_words(*end));
+            slot_counted_free(slot, node_words(*end));
             *end = node_word(nodes[b - first], rooms[b - first], held);
             nodes[b - first] = NULL;
         }
@@ -436,11 +443,11 @@ void table_drop(struct slot *slot)
         uint32_t n = slot->buckets;
         if (slot->root & ROOT_RESIZING && slot->ext->old_buckets > n)
             n = slot->ext->old_buckets;
-        counted_free(slot, units[0]);
+        slot_counted_free(slot, units[0]);
         for (uint32_t i = TABLE_SINGLE_MAX / TABLE_UNIT; i < units_of(n); i++)
-            counted_free(slot, units[i]);
+            slot_counted_free(slot, units[i]);
     }
-    counted_free(slot, root_array(slot->root));
+    slot_counted_free(slot, root_array(slot->root));
     slot->root = 0;
     slot->buckets = 0;
 }
@@ -490,7 +497,7 @@ bool table_free_step(struct slot *slot, uint32_t *at, unsigned *steps)
             entry_free(e);
         }
         if (bucket_node(bucket))
-            counted_free(slot, node_words(bucket_node(bucket)));
+            slot_counted_free(slot, node_words(bucket_node(bucket)));
         memset(bucket, 0, BUCKET_BYTES);
         *steps -= count + 1 < *steps ? count + 1 : *steps;
     }

@@ -45,6 +45,8 @@ struct due {
     uint32_t position;
 };
 
+enum { DUE_CHUNK = 64 };
+
 // What a slot needs now and then. Freed when the slot is empty.
 struct slot_ext {
     uint32_t old_buckets; // while resizing
@@ -53,8 +55,18 @@ struct slot_ext {
     uint32_t volatile_keys;
     uint32_t due_count, due_room;
     uint32_t reserved;
-    struct due *due; // a heap
+    union {
+        struct due *due;     // a heap; with room for more than DUE_CHUNK elements it is
+        struct due **chunks; // cut into chunks, so that it grows without a copy or a gap in memory
+    };
 };
+
+static inline struct due *due_at(const struct slot_ext *ext, uint32_t i)
+{
+    if (ext->due_room <= DUE_CHUNK)
+        return &ext->due[i];
+    return &ext->chunks[i / DUE_CHUNK][i % DUE_CHUNK];
+}
 
 // A slot of one database. Two of them are a cache line.
 struct slot {
@@ -243,6 +255,9 @@ void table_step(const struct table_env *env, struct slot *slot, unsigned slot_nu
 // Frees what the table of a slot that has no keys takes.
 void table_drop(struct slot *slot);
 bool slot_need_ext(struct slot *slot);
+// Frees the extension with the expiry heap; its bytes are no longer the slot's.
+void slot_drop_ext(struct slot *slot);
+void slot_counted_free(struct slot *slot, void *p);
 
 // The bucket at a position and the first position beyond what it holds (up to 2^32).
 uint64_t *table_walk(const struct slot *slot, uint32_t position, uint64_t *start, uint64_t *end);

@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import ctypes
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -137,7 +138,6 @@ class Server:
             "--port", str(self.port),
             "--runtime-dir", self.folder,
             "--dir", self.folder,
-            "--idle-policy", "adaptive",
         ]
         for name, value in self.options.items():
             words += ["--" + name] + ([str(v) for v in value] if isinstance(value, list) else [str(value)])
@@ -282,6 +282,8 @@ class Wire:
     """A server and the way to it. `cores` is a number: cores 0 … cores-1."""
 
     name = "socket"
+    bench_options = ()  # how pollux-bench gets there, besides -h and -p
+    kernel_clients = True
     client_interface = None  # where frames for the server can be sent, None if there is no such thing
 
     def __init__(self, cores=1, options=None):
@@ -295,8 +297,9 @@ class Wire:
         self.server = None
         try:
             self.open()
-            with self.enter():
-                self.server.wait_ready()
+            if self.kernel_clients:
+                with self.enter():
+                    self.server.wait_ready()
         except BaseException:
             self.close()
             raise
@@ -317,6 +320,16 @@ class Wire:
         s = socket.create_connection((self.host, self.port), timeout=timeout)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
+
+    def bench(self, *words, timeout=120, prefix=()):
+        """Runs pollux-bench against the server; returns its report and exit code."""
+        done = run(*prefix, program("pollux-bench"), "-h", self.host, "-p", str(self.port), "--json", "--quiet",
+                   *self.bench_options, *words, timeout=timeout, check=False)
+        try:
+            report = json.loads(done.stdout)
+        except ValueError:
+            raise AssertionError(f"pollux-bench: {done.stdout}{done.stderr}\n{self.server.tail()}") from None
+        return {test["test"]: test for test in report["tests"]}, done.returncode, done.stderr
 
     def healthy(self):
         return self.server is not None and self.server.alive()
@@ -407,7 +420,39 @@ class XdpWire(Wire):
         return self.namespace.enter()
 
 
-WIRES = {wire.name: wire for wire in (Wire, TapWire, XdpWire, RedisWire)}
+class MemifWire(Wire):
+    """Shared-memory rings between two processes, an ideal NIC: for clients with a stack of their own."""
+
+    name = "memif"
+    kernel_clients = False
+
+    def open(self):
+        if os.geteuid() != 0:
+            raise Skip("needs root for memif")
+        self.host = "10.97.0.1"
+        self.options.update({
+            "transport": "dpdk",
+            "nic-address": "10.97.0.1/24",
+            "protected-mode": "no",
+        })
+        self.server = Server(self.options, host=self.host, start=False)
+        path = os.path.join(self.server.folder, "memif.sock")
+        self.server.options["nic-device"] = f"net_memif0,role=server,id=0,socket={path},socket-abstract=no"
+        self.bench_options = (
+            "--transport", "dpdk", "--nic-address", "10.97.0.2/24", "--nic-device",
+            f"net_memif0,role=client,id=0,socket={path},socket-abstract=no,mac=02:70:6c:78:00:02",
+        )
+        self.server.start()
+
+        def listens():
+            if not self.server.alive():
+                raise AssertionError(f"the server did not start:\n{self.server.tail()}")
+            return os.path.exists(path)
+
+        wait_for(listens, "the memif socket")
+
+
+WIRES = {wire.name: wire for wire in (Wire, TapWire, XdpWire, MemifWire, RedisWire)}
 
 
 # --- clients ---------------------------------------------------------------------------------------

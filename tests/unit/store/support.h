@@ -139,8 +139,15 @@ static inline uint64_t slot_check(const struct world *w, const struct slot *slot
         for (uint32_t i = TABLE_SINGLE_MAX / TABLE_UNIT; i * TABLE_UNIT < n; i++)
             bytes += unsigned_usable(units[i]);
     }
-    if (slot->ext)
-        bytes += mi_usable_size(slot->ext) + unsigned_usable(slot->ext->due);
+    if (slot->ext) {
+        const struct slot_ext *ext = slot->ext;
+        bytes += mi_usable_size(ext) + unsigned_usable(ext->due);
+        for (uint32_t i = 0; ext->due_room > DUE_CHUNK && i < ext->due_room / DUE_CHUNK; i++)
+            bytes += mi_usable_size(ext->chunks[i]);
+        assert_true(ext->due_count <= ext->due_room);
+        for (uint32_t i = 1; i < ext->due_count; i++)
+            assert_true(due_at(ext, (i - 1) / 2)->time <= due_at(ext, i)->time);
+    }
     uint64_t start, end;
     for (uint64_t at = 0; at >> 32 == 0; at = end) {
         uint64_t *bucket = table_walk(slot, (uint32_t)at, &start, &end);
@@ -169,8 +176,8 @@ static inline uint64_t slot_check(const struct world *w, const struct slot *slot
                 bool promised = false; // some element is due no later than the entry
                 uint32_t due = coarse_time(w->ks, entry_expiry(e));
                 for (uint32_t j = 0; j < slot->ext->due_count && !promised; j++)
-                    promised = slot->ext->due[j].position == hash_position(hash) &&
-                               slot->ext->due[j].time <= due;
+                    promised = due_at(slot->ext, j)->position == hash_position(hash) &&
+                               due_at(slot->ext, j)->time <= due;
                 assert_true(promised);
             }
         }
@@ -205,7 +212,7 @@ static inline void world_check(const struct world *w)
                     assert_int_equal(queued, s->queue_at[id] != 0);
                     if (queued)
                         assert_true(s->queue[s->queue_at[id] - 1] ==
-                                    ((uint64_t)slot->ext->due[0].time << 32 | id));
+                                    ((uint64_t)due_at(slot->ext, 0)->time << 32 | id));
                     if (slot->root & ROOT_RESIZING)
                         assert_true(s->in_work[id / 64] >> (id % 64) & 1);
                 }

@@ -1,0 +1,194 @@
+// Measures a store in a process, for people: resident memory per key, cycles per operation.
+//
+//   measure memory MILLIONS [expiry]
+//   measure speed KEYS
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "dataplane/resp/arg.h"
+#include "dataplane/store/store.h"
+
+enum { KEY_LEN = 16, VALUE_LEN = 64, BATCH = 32 };
+#define NOW_MS UINT64_C(1700000000000)
+
+static struct keyspace *ks;
+static struct store *s;
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long total, resident;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (!f || fscanf(f, "%llu %llu", &total, &resident) != 2)
+        abort();
+    fclose(f);
+    return resident * 4096;
+}
+
+static uint64_t nanoseconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static double cycles_per_ns(void)
+{
+    uint64_t ns = nanoseconds(), cycles = __builtin_ia32_rdtsc();
+    while (nanoseconds() - ns < 50000000)
+        ;
+    cycles = __builtin_ia32_rdtsc() - cycles;
+    return (double)cycles / (double)(nanoseconds() - ns);
+}
+
+static void name(char *out, uint64_t i)
+{
+    // Digits spread by an odd multiplier: 16 bytes, all different.
+    snprintf(out, KEY_LEN + 1, "%016" PRIx64, i * UINT64_C(0x9e3779b97f4a7c15));
+}
+
+static void fill(uint64_t from, uint64_t to, int64_t expiry_ms)
+{
+    char key_bytes[KEY_LEN + 1], value[VALUE_LEN];
+    memset(value, 'v', sizeof(value));
+    for (uint64_t i = from; i < to; i++) {
+        name(key_bytes, i);
+        struct key key = keyspace_key(ks, key_bytes, KEY_LEN);
+        struct arg arg = {.ptr = (uint8_t *)value, .len = sizeof(value)};
+        struct entry *at = store_find(s, 0, &key, LOOKUP_WRITE);
+        if (!store_set_string(s, 0, &key, at, &arg, expiry_ms < 0 ? -1 : expiry_ms + (int64_t)i,
+                              SET_INTEGER_TRY))
+            abort();
+        if (i % 64 == 0)
+            store_maintain(s, 32);
+    }
+}
+
+static void measure_memory(uint64_t millions, bool expiry)
+{
+    uint64_t empty = resident_bytes();
+    uint64_t keys = 0;
+    printf("empty %.1f MiB\n", (double)empty / (1 << 20));
+    for (uint64_t step = 1; step <= millions; step++) {
+        fill(keys, step * 1000000, expiry ? (int64_t)NOW_MS + 3600000 : -1);
+        keys = step * 1000000;
+        printf("%2" PRIu64 " million keys: %.1f resident bytes a key, %.1f counted\n", step,
+               (double)(resident_bytes() - empty) / (double)keys,
+               (double)keyspace_memory(ks) / (double)keys);
+        fflush(stdout);
+    }
+}
+
+static uint64_t random_state = 88172645463325252u;
+static uint64_t random_next(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    return random_state ^= random_state << 17;
+}
+
+// Batches as the loop makes them; hashing and slots are told apart from the store's own time.
+static void measure_speed(uint64_t keys)
+{
+    enum { OPERATIONS = 4000000 };
+    double rate = cycles_per_ns();
+    uint64_t t = nanoseconds();
+    fill(0, keys, -1);
+    printf("insert: %.0f cycles with hash and slot\n",
+           (double)(nanoseconds() - t) * rate / (double)keys);
+    for (int write = 0; write < 2; write++) {
+        static char names[BATCH][KEY_LEN + 1];
+        struct key batch[BATCH];
+        uint64_t hashing = 0, stages[4] = {0}, sum = 0;
+        char value[VALUE_LEN] = {0};
+        struct arg arg = {.ptr = (uint8_t *)value, .len = sizeof(value)};
+        for (unsigned done = 0; done < OPERATIONS; done += BATCH) {
+            for (unsigned i = 0; i < BATCH; i++)
+                name(names[i], random_next() % keys);
+            uint64_t c0 = __builtin_ia32_rdtsc();
+            for (unsigned i = 0; i < BATCH; i++)
+                batch[i] = keyspace_key(ks, names[i], KEY_LEN);
+            uint64_t c1 = __builtin_ia32_rdtsc();
+            for (unsigned i = 0; i < BATCH; i++)
+                store_prefetch_slot(s, 0, &batch[i]);
+            uint64_t c2 = __builtin_ia32_rdtsc();
+            for (unsigned i = 0; i < BATCH; i++)
+                store_prefetch_bucket(s, 0, &batch[i]);
+            uint64_t c3 = __builtin_ia32_rdtsc();
+            for (unsigned i = 0; i < BATCH; i++)
+                store_prefetch_entry(s, 0, &batch[i]);
+            uint64_t c4 = __builtin_ia32_rdtsc();
+            for (unsigned i = 0; i < BATCH; i++) {
+                struct entry *e = store_find(s, 0, &batch[i], write ? LOOKUP_WRITE : 0);
+                if (write) {
+                    if (!store_set_string(s, 0, &batch[i], e, &arg, -1, SET_INTEGER_TRY))
+                        abort();
+                } else {
+                    char scratch[24];
+                    struct string_view view = entry_string(e, scratch);
+                    sum += view.ptr[view.len - 1];
+                }
+            }
+            uint64_t c5 = __builtin_ia32_rdtsc();
+            hashing += c1 - c0;
+            stages[0] += c2 - c1;
+            stages[1] += c3 - c2;
+            stages[2] += c4 - c3;
+            stages[3] += c5 - c4;
+        }
+        double n = OPERATIONS;
+        printf("%s: hash and slot %.0f, then %.0f + %.0f + %.0f prefetching + %.0f = %.0f cycles\n",
+               write ? "set" : "get", (double)hashing / n, (double)stages[0] / n,
+               (double)stages[1] / n, (double)stages[2] / n, (double)stages[3] / n,
+               (double)(stages[0] + stages[1] + stages[2] + stages[3]) / n);
+        if (sum == 1)
+            puts("");
+    }
+    store_set_time(s, NOW_MS);
+    for (uint64_t i = 0; i < keys; i++) {
+        char key_bytes[KEY_LEN + 1];
+        name(key_bytes, i);
+        struct key key = keyspace_key(ks, key_bytes, KEY_LEN);
+        struct entry *e = store_find(s, 0, &key, LOOKUP_WRITE);
+        if (!store_set_expiry(s, 0, &key, e, (int64_t)NOW_MS + 1000 + (int64_t)(i % 1000)))
+            abort();
+    }
+    store_set_time(s, NOW_MS + 10000);
+    t = nanoseconds();
+    unsigned turns = 0;
+    uint64_t longest = 0;
+    for (bool more = true; more; turns++) {
+        uint64_t c = nanoseconds();
+        more = store_maintain(s, 128);
+        c = nanoseconds() - c;
+        longest = c > longest ? c : longest;
+    }
+    t = nanoseconds() - t;
+    printf("expiry: %.2f million keys a second, %u turns, longest %" PRIu64 " us, %" PRIu64
+           " left\n",
+           (double)keys * 1e3 / (double)t, turns, longest / 1000, keyspace_keys(ks, 0));
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3) {
+        fprintf(stderr, "usage: measure memory MILLIONS [expiry] | measure speed KEYS\n");
+        return 2;
+    }
+    struct keyspace_config config = {
+        .cores = 1, .databases = 16, .secret = "measuring", .epoch_ms = NOW_MS};
+    ks = keyspace_create(&config);
+    s = store_create(ks, 0, 1);
+    if (!ks || !s)
+        abort();
+    uint64_t n = strtoull(argv[2], NULL, 10);
+    if (!strcmp(argv[1], "memory"))
+        measure_memory(n, argc > 3);
+    else
+        measure_speed(n);
+    store_destroy(s);
+    keyspace_destroy(ks);
+    return 0;
+}
