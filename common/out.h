@@ -1,6 +1,6 @@
 // Where bytes for a peer are written: one writable span and a way to get the next one. A stream's
-// transmit frame, a heap buffer of a queued reply and a message between cores all look like this, so
-// a reply is written once, by the same code, into the memory that carries it.
+// transmit frame, a heap buffer of a queued reply and a message between cores all look like this,
+// so a reply is written once, by the same code, into the memory that carries it.
 //
 // The fast path is a comparison and a copy. `grow` is called when the span is too short.
 // Any core may own one; it is not shared.
@@ -18,9 +18,9 @@ struct out;
 #define OUT_CONTIGUOUS_MAX 512
 
 struct out_ops {
-    // Makes at least `need` (<= OUT_CONTIGUOUS_MAX) contiguous bytes writable at `pos`. Bytes written
-    // before `pos` stay queued in order. When memory is short, sets `failed` and points the span at
-    // a scratch area, so that writers need not check.
+    // Makes at least `need` (<= OUT_CONTIGUOUS_MAX) contiguous bytes writable at `pos`. Bytes
+    // written before `pos` stay queued in order. When memory is short, sets `failed` and points the
+    // span at a scratch area, so that writers need not check.
     void (*grow)(struct out *o, size_t need);
     // Queues bytes [offset, offset + len) of `b` behind what was written, without copying. Takes a
     // reference of its own, dropped when the bytes are sent or the output is discarded.

@@ -19,6 +19,7 @@
 #define PLANE_RING_BYTES (256u * 1024) // per direction and core
 #define PLANE_STAGES 8
 #define PLANE_MESSAGE_MAX (64u * 1024) // larger ones are cut into parts (PLANE_MORE)
+#define PLANE_SEND_MAX (PLANE_RING_BYTES / 2) // longest payload of plane_send; else plane_send_parts
 
 enum plane_stage { // where the cycles of a turn go
     STAGE_RECEIVE, STAGE_MAILBOX, STAGE_PARSE, STAGE_EXECUTE, STAGE_REPLY, STAGE_TIMERS, STAGE_TRANSMIT,
@@ -58,6 +59,8 @@ struct plane_ring {
     _Alignas(64) _Atomic uint64_t head; // producer: bytes ever written
     _Atomic uint64_t dropped;
     _Alignas(64) _Atomic uint64_t tail; // consumer: bytes ever read
+    _Atomic uint64_t resets;            // consumer: how often it found garbage and emptied the ring
+    uint32_t shown;                     // consumer: bytes of the message that plane_receive showed
     _Alignas(64) uint8_t bytes[PLANE_RING_BYTES];
 };
 
@@ -136,6 +139,8 @@ struct plane_nic {
 // The run directory in force: `configured` unless empty, else /run/pollux for root, else
 // $XDG_RUNTIME_DIR/pollux, else /tmp/pollux-UID. Made with mode 0700 when missing. 0 or -errno.
 int plane_run_directory(const char *configured, char *path, size_t size);
+// The same name, and nothing is made: for tools that look. 0 or -errno.
+int plane_run_directory_name(const char *configured, char *path, size_t size);
 // RUNDIR/PORT.suffix
 void plane_path(const char *run_directory, unsigned port, const char *suffix, char *path,
                 size_t size);
@@ -143,16 +148,48 @@ void plane_path(const char *run_directory, unsigned port, const char *suffix, ch
 // holds it. NULL with one line in `error`.
 struct plane_segment *plane_open(const char *path, char *error, size_t error_size);
 void plane_close(struct plane_segment *segment);
-// Takes the lock of one side ("data" or "control") for the life of the process: two data planes on one
+// Backs the channels of this many cores with memory, so that a full tmpfs is an error at start and not
+// SIGBUS later. The data plane calls it once. 0 or -errno.
+int plane_reserve(struct plane_segment *segment, unsigned cores);
+// Takes the lock of one side ("data", "control", or "server" for the supervisor) for the life of the process: two data planes on one
 // port are refused with the pid of the other. Returns a descriptor to keep, or -errno.
 int plane_lock(const char *run_directory, unsigned port, const char *side, char *error, size_t error_size);
+// Removes the lock's file and gives the lock back (the end of the process gives it back too).
+void plane_unlock(const char *run_directory, unsigned port, const char *side, int fd);
 
 // --- channels (plane.c); one producer, one consumer per ring -----------------------------------
 
-// Appends a message (in parts when it is long). false: no room now, nothing was written.
+// Appends a message (in parts when it is long). false: no room now, nothing was written; or it is longer
+// than PLANE_SEND_MAX and never fits.
 bool plane_send(struct plane_ring *ring, enum plane_message_kind kind, uint64_t request,
                 uint64_t generation, const void *data, size_t len);
+// Appends a message of any length as room comes: sends parts from *offset (0 at first), moves it on, and
+// returns true when the last part is in. Called again, with the same arguments, until it is; nothing else
+// is sent on the ring meanwhile.
+bool plane_send_parts(struct plane_ring *ring, enum plane_message_kind kind, uint64_t request,
+                      uint64_t generation, const void *data, size_t len, size_t *offset);
 // The oldest message, in place, or NULL; `data` is the payload. Malformed content resets the ring.
 const struct plane_message *plane_receive(struct plane_ring *ring, const uint8_t **data,
                                           size_t *len);
 void plane_received(struct plane_ring *ring); // done with it
+// Consumer: forgets all that is in the ring. A plane that starts does this with the rings it reads, so
+// that it does not act on what was asked of its predecessor.
+void plane_discard(struct plane_ring *ring);
+
+// --- attaching (plane_attach.c) ------------------------------------------------------------------
+//
+// RUNDIR/PORT.attach is a SOCK_SEQPACKET socket that the data plane serves. Each side sends one
+// greeting with descriptors (SCM_RIGHTS): the data plane the events that wake its cores, in their
+// order; the control plane the one that wakes it. The connection then stays open without a byte: its
+// end is the end of the other side.
+
+// Listens; an old socket file is replaced (the caller holds the lock of its side). Descriptor or -errno.
+int plane_attach_listen(const char *run_directory, unsigned port, char *error, size_t error_size);
+// Connects without blocking. Descriptor, or -errno (-ENOENT, -ECONNREFUSED: nobody is there).
+int plane_attach_connect(const char *run_directory, unsigned port);
+// Sends the greeting of this side. 0 or -errno.
+int plane_attach_greet(int socket, uint64_t generation, const int *fds, unsigned n);
+// Takes the greeting of the other side: up to `max` descriptors (close-on-exec, non-blocking), more are
+// closed. Returns their number, -EAGAIN while it has not come, -ECONNRESET when the other side is gone,
+// -EPROTO for anything else than a greeting of this version.
+int plane_attach_greeted(int socket, uint64_t *generation, int *fds, unsigned max);

@@ -1,12 +1,12 @@
 // A byte stream to a peer: the one interface that the server sees of both transports. The userspace
-// TCP stack (`dataplane/net`) and kernel sockets (`drivers/sockets`) each embed a `struct stream` at
-// the start of their connection. A stream belongs to one core.
+// TCP stack (`dataplane/net`) and kernel sockets (`drivers/sockets`) each embed a `struct stream`
+// at the start of their connection. A stream belongs to one core.
 //
-// Reading: `in`/`in_len` show the first unread bytes where they lie (in the received frame, or in the
-// buffer that the kernel filled); `stream_consume` moves on. What is unread at the end of the turn is
-// copied to heap memory by the provider and keeps the receive window closed by as much, so a reader
-// that stops reading stops its peer. Pointers into `in` are valid until the end of the turn, or until
-// the stream is freed.
+// Reading: `in`/`in_len` show the first unread bytes where they lie (in the received frame, or in
+// the buffer that the kernel filled); `stream_consume` moves on. What is unread at the end of the
+// turn is copied to heap memory by the provider and keeps the receive window closed by as much, so
+// a reader that stops reading stops its peer. Pointers into `in` are valid until the end of the
+// turn, or until the stream is freed.
 //
 // Writing: through `out` (see common/out.h); `ops->push` at the end of the turn sends it.
 #pragma once
@@ -21,11 +21,12 @@ enum stream_event {
     STREAM_READABLE = 1u << 2,  // more bytes than there were
     STREAM_WRITABLE = 1u << 3,  // output that was above STREAM_OUT_HIGH has fallen below half of it
     STREAM_EOF = 1u << 4,       // the peer closed its side; unread bytes may remain
-    STREAM_CLOSED = 1u << 5,    // reset, timed out, refused, or fully closed: no more in or out; the
-                                // owner calls `release` and forgets the stream
+    STREAM_CLOSED = 1u << 5, // reset, timed out, refused, or fully closed: no more in or out; the
+                             // owner calls `release` and forgets the stream
 };
 
-// Output of more than this many unsent bytes will be followed by STREAM_WRITABLE when it has drained.
+// Output of more than this many unsent bytes will be followed by STREAM_WRITABLE when it has
+// drained.
 #define STREAM_OUT_HIGH (1u << 20)
 
 enum stream_error {
@@ -46,8 +47,8 @@ struct endpoint {
     uint8_t addr[16]; // network byte order; IPv4 in the first four
 };
 
-// What an operator may know of a connection (`polluxctl connections`). Where a transport cannot know a
-// figure it is 0. Times in microseconds, windows and queues in bytes.
+// What an operator may know of a connection (`polluxctl connections`). Where a transport cannot
+// know a figure it is 0. Times in microseconds, windows and queues in bytes.
 struct stream_info {
     struct endpoint local, remote;
     char state[16]; // RFC 9293's name: "ESTABLISHED" …
@@ -65,7 +66,8 @@ struct stream_ops {
     void (*refill)(struct stream *s);
     // Sends what was written to `out` since the last push. Frames leave in the turn that made them.
     void (*push)(struct stream *s);
-    // Bytes written and not yet accepted by the transport for sending (TCP: beyond the send window).
+    // Bytes written and not yet accepted by the transport for sending (TCP: beyond the send
+    // window).
     size_t (*unsent)(const struct stream *s);
     // Orderly close: everything written is delivered, then FIN. STREAM_CLOSED follows.
     void (*close)(struct stream *s);

@@ -14,6 +14,12 @@ struct io_uring_cqe;
 // Who asked for a completion: the low byte of user_data; the rest is the user's pointer or number.
 enum io_kind { IO_WAKE = 1, IO_POLL, IO_SOCKETS, IO_DISK, IO_KINDS };
 
+// The user_data of an operation; `tag` has 56 bits.
+static inline uint64_t io_tag(enum io_kind kind, uint64_t tag)
+{
+    return tag << 8 | kind;
+}
+
 typedef void io_complete_fn(void *context, uint64_t tag, const struct io_uring_cqe *cqe);
 
 // Creates the ring on the calling thread, which becomes its owner. `error` gets one line that says what

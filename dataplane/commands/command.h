@@ -74,6 +74,7 @@ enum command_route {
     ROUTE_CURSOR, // on the core that `command->core_of` names (SCAN, RANDOMKEY)
     ROUTE_GATHER, // `part` on every core, then `handler` at home with the parts
     ROUTE_ALL,    // at home, with all slots of all cores borrowed (FLUSHALL, SWAPDB …)
+    ROUTE_SERVICE, // on the service thread: waits for a disk, touches no keys (CONFIG REWRITE)
 };
 
 // Redis 7 key specifications.
@@ -121,6 +122,7 @@ struct command_doc {
     const char *deprecated_since, *replaced_by;
     const char *const *history; // pairs version, text; ends with NULL
     const struct doc_arg *args; // ends with name NULL
+    bool syscmd; // for developers of the server, not for its users
 };
 
 struct command {
@@ -172,7 +174,8 @@ struct request {
     } *parts;
     unsigned n_parts;
     unsigned core_index; // of the core that executes
-    bool replied_error;  // set by reply_* helpers below, for statistics
+    bool replied_error;  // set by the helpers below, for statistics
+    char error_prefix[20]; // first word of that error
 };
 
 // --- the table (table.c) -----------------------------------------------------------------------

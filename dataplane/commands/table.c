@@ -1,1 +1,352 @@
-// The room is being built.
+// The command table: the families' tables gathered into one, in order of name, with dense numbers,
+// and a look-up that costs one probe. A name of up to sixteen bytes is two words: its first eight
+// bytes and its last eight, lower-cased; with the length they are the name, so that look-up
+// compares words, not text.
+#include <assert.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "dataplane/commands/families.h"
+
+// Bounds of the table, generous: Redis 7.0 has 241 commands and 130 subcommands.
+#define COMMANDS_MAX 512
+// A power of two and at least eight times the top-level commands, so that a probe nearly always
+// ends at its first place.
+#define PLACES 4096
+#define PLACES_BITS 12
+// Characters of an unknown name, and of its arguments in all, that an error shows.
+#define UNKNOWN_SHOWN 128
+
+struct name_words {
+    uint64_t head, tail; // the first and last eight bytes, lower-cased, zero-filled
+    size_t len;
+};
+
+struct place {
+    uint64_t head, tail;
+    const struct command *command; // NULL: free
+    size_t len;
+};
+
+static const struct command *const families[] = {COMMAND_FAMILIES};
+
+static struct place places[PLACES];
+static struct command storage[COMMANDS_MAX]; // a parent, then its subcommands and their terminator
+static const struct command *by_id[COMMANDS_MAX], *top_level[COMMANDS_MAX]; // the latter by name
+static unsigned n_storage, n_by_id, n_top_level;
+
+// --- names as words ----------------------------------------------------------------------------
+
+static inline uint64_t load64(const uint8_t *p)
+{
+    uint64_t w;
+    memcpy(&w, p, sizeof(w));
+    return w;
+}
+
+// The first n (< 8) bytes without reading behind them: two overlapping loads.
+static inline uint64_t load_short(const uint8_t *p, size_t n)
+{
+    if (n >= 4) {
+        uint32_t a, b;
+        memcpy(&a, p, sizeof(a));
+        memcpy(&b, p + n - 4, sizeof(b));
+        return a | (uint64_t)b << (8 * (n - 4));
+    }
+    if (n == 0)
+        return 0;
+    return p[0] | (uint64_t)p[n / 2] << (8 * (n / 2)) | (uint64_t)p[n - 1] << (8 * (n - 1));
+}
+
+// Sets bit 0x20 of every byte that is a capital letter.
+static inline uint64_t lower_word(uint64_t w)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t low7 = w & (ones * 0x7f);
+    uint64_t from_a = low7 + ones * (0x80 - 'A');      // bit 7: at least 'A'
+    uint64_t above_z = low7 + ones * (0x80 - 'Z' - 1); // bit 7: above 'Z'
+    return w | ((from_a & ~above_z & ~w & (ones * 0x80)) >> 2);
+}
+
+static inline struct name_words name_words(const uint8_t *name, size_t len)
+{
+    struct name_words n = {.len = len};
+    if (len < 8) {
+        n.head = lower_word(load_short(name, len));
+        return n;
+    }
+    n.head = lower_word(load64(name));
+    n.tail = lower_word(load64(name + len - 8));
+    return n;
+}
+
+static inline size_t place_of(const struct name_words *n)
+{
+    // Fibonacci hashing of all that tells names apart.
+    uint64_t x = (n->head ^ (n->tail << 7 | n->tail >> 57)) + n->len;
+    return (size_t)((x * 0x9e3779b97f4a7c15u) >> (64 - PLACES_BITS));
+}
+
+static inline bool same_name(const struct command *c, const uint8_t *name, size_t len)
+{
+    return c->name[len] == '\0' && strncasecmp(c->name, (const char *)name, len) == 0;
+}
+
+static const struct command *find_top(const uint8_t *name, size_t len)
+{
+    struct name_words n = name_words(name, len);
+    for (size_t i = place_of(&n);; i = (i + 1) % PLACES) {
+        const struct place *p = &places[i];
+        if (p->head == n.head && p->tail == n.tail && p->len == len && p->command &&
+            (len <= 16 || same_name(p->command, name, len)))
+            return p->command;
+        if (!p->command)
+            return NULL;
+    }
+}
+
+static const struct command *find_sub(const struct command *parent, const uint8_t *name, size_t len)
+{
+    for (const struct command *c = parent->subcommands; c->name; c++)
+        if (strlen(c->name) == len && same_name(c, name, len))
+            return c;
+    return NULL;
+}
+
+// --- building ----------------------------------------------------------------------------------
+
+static int by_name(const void *a, const void *b)
+{
+    const struct command *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+// Copies an entry; the terminator of a list of subcommands too, which gets no number.
+static struct command *append(const struct command *c, const struct command *parent)
+{
+    assert(n_storage < COMMANDS_MAX);
+    struct command *to = &storage[n_storage++];
+    *to = *c;
+    to->parent = parent;
+    if (!c->name)
+        return to;
+    assert(c->handler || c->subcommands);
+    assert(c->route != ROUTE_GATHER || c->part);
+    assert(c->route != ROUTE_CURSOR || c->core_of);
+    to->id = (uint16_t)n_by_id;
+    by_id[n_by_id++] = to;
+    return to;
+}
+
+static void append_with_subcommands(const struct command *c)
+{
+    struct command *parent = append(c, NULL);
+    top_level[n_top_level++] = parent;
+    if (!c->subcommands)
+        return;
+    parent->subcommands = &storage[n_storage];
+    for (const struct command *s = c->subcommands; s->name; s++)
+        append(s, parent);
+    append(&(struct command){.name = NULL}, parent);
+}
+
+static void insert(const struct command *c)
+{
+    struct name_words n = name_words((const uint8_t *)c->name, strlen(c->name));
+    size_t i = place_of(&n);
+    while (places[i].command)
+        i = (i + 1) % PLACES;
+    places[i] = (struct place){.head = n.head, .tail = n.tail, .command = c, .len = n.len};
+}
+
+void commands_init(void)
+{
+    if (n_by_id)
+        return;
+    const struct command *sorted[COMMANDS_MAX] = {NULL};
+    unsigned n = 0;
+    for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++)
+        for (const struct command *c = families[f]; c->name; c++) {
+            assert(n < COMMANDS_MAX && n < PLACES / 8);
+            sorted[n++] = c;
+        }
+    qsort(sorted, n, sizeof(sorted[0]), by_name);
+    for (unsigned i = 0; i < n; i++) {
+        assert(i == 0 || strcmp(sorted[i - 1]->name, sorted[i]->name) != 0);
+        append_with_subcommands(sorted[i]);
+        insert(top_level[i]);
+    }
+}
+
+// --- look-up -----------------------------------------------------------------------------------
+
+unsigned commands_count(void)
+{
+    return n_by_id;
+}
+
+const struct command *commands_by_id(unsigned id)
+{
+    assert(id < n_by_id);
+    return by_id[id];
+}
+
+const struct command *const *commands_all(unsigned *n)
+{
+    *n = n_top_level;
+    return top_level;
+}
+
+const struct command *commands_find(const struct arg *argv, int argc)
+{
+    const struct command *c = find_top(argv[0].ptr, argv[0].len);
+    if (__builtin_expect(!c || !c->subcommands || argc == 1, 1))
+        return c;
+    return find_sub(c, argv[1].ptr, argv[1].len);
+}
+
+const struct command *commands_find_name(const char *name, size_t len)
+{
+    const char *bar = memchr(name, '|', len);
+    if (!bar)
+        return find_top((const uint8_t *)name, len);
+    size_t head = (size_t)(bar - name);
+    const struct command *c = find_top((const uint8_t *)name, head);
+    if (!c || !c->subcommands)
+        return NULL;
+    return find_sub(c, (const uint8_t *)bar + 1, len - head - 1);
+}
+
+// --- errors ------------------------------------------------------------------------------------
+
+// Appends at most `max` bytes of an argument, up to a zero byte, as C's %.*s would show it.
+static size_t show(char *to, const struct arg *a, size_t max, bool upper)
+{
+    size_t n = strnlen((const char *)a->ptr, a->len < max ? a->len : max);
+    for (size_t i = 0; i < n; i++) {
+        char c = (char)a->ptr[i];
+        if (c == '\r' || c == '\n')
+            c = ' ';
+        to[i] = upper ? (char)toupper((unsigned char)c) : c;
+    }
+    return n;
+}
+
+void commands_reply_unknown(struct out *o, const struct arg *argv, int argc)
+{
+    char name[UNKNOWN_SHOWN + 1];
+    const struct command *container = find_top(argv[0].ptr, argv[0].len);
+    if (container && container->subcommands && argc > 1) {
+        char sub[UNKNOWN_SHOWN + 1];
+        name[show(name, &argv[0], UNKNOWN_SHOWN, true)] = '\0';
+        sub[show(sub, &argv[1], UNKNOWN_SHOWN, false)] = '\0';
+        reply_errorf(o, "ERR unknown subcommand '%s'. Try %s HELP.", sub, name);
+        return;
+    }
+    // Each argument is clipped to what is left of UNKNOWN_SHOWN, and adds three characters of its
+    // own.
+    char args[2 * UNKNOWN_SHOWN + 4];
+    size_t len = 0;
+    for (int i = 1; i < argc && len < UNKNOWN_SHOWN; i++) {
+        args[len++] = '\'';
+        len += show(args + len, &argv[i], UNKNOWN_SHOWN - (len - 1), false);
+        args[len++] = '\'';
+        args[len++] = ' ';
+    }
+    args[len] = '\0';
+    name[show(name, &argv[0], UNKNOWN_SHOWN, false)] = '\0';
+    reply_errorf(o, "ERR unknown command '%s', with args beginning with: %s", name, args);
+}
+
+bool commands_check_arity(struct out *o, const struct command *c, int argc)
+{
+    if (__builtin_expect(c->arity >= 0 ? argc == c->arity : argc >= -c->arity, 1))
+        return true;
+    reply_errorf(o, "ERR wrong number of arguments for '%s%s%s' command",
+                 c->parent ? c->parent->name : "", c->parent ? "|" : "", c->name);
+    return false;
+}
+
+// --- keys --------------------------------------------------------------------------------------
+
+// Where the keys of a specification begin; 0: the keyword is absent; -1: it cannot be known.
+static int spec_begin(const struct keyspec *k, const struct arg *argv, int argc)
+{
+    if (k->begin == BEGIN_INDEX)
+        return k->begin_index;
+    if (k->begin == BEGIN_UNKNOWN)
+        return -1;
+    // A negative start counts from the end and searches backwards.
+    int step = k->begin_index > 0 ? 1 : -1;
+    int start = k->begin_index > 0 ? k->begin_index : argc + k->begin_index;
+    size_t len = strlen(k->begin_keyword);
+    for (int i = start; i > 0 && i < argc; i += step)
+        if (argv[i].len == len && !strncasecmp((const char *)argv[i].ptr, k->begin_keyword, len))
+            return i + 1;
+    return 0;
+}
+
+// The range [*first, *last] with `step`; false when the arguments do not fit the specification.
+static bool spec_range(const struct keyspec *k, const struct arg *argv, int argc, int *first,
+                       int *last)
+{
+    if (k->find == FIND_RANGE) {
+        if (k->last_key >= 0)
+            *last = *first + k->last_key;
+        else if (k->limit == 0)
+            *last = argc + k->last_key;
+        else
+            *last = *first + (argc - *first) / k->limit + k->last_key;
+    } else if (k->find == FIND_KEYNUM) {
+        int at = *first + k->keynum_index;
+        int64_t n;
+        if (at >= argc || !parse_int64(argv[at].ptr, argv[at].len, &n) || n < 0 || n > argc)
+            return false;
+        *first += k->first_key;
+        *last = *first + ((int)n - 1) * k->key_step;
+        if (n == 0)
+            return true;
+    } else {
+        return false;
+    }
+    return *first < argc && *last < argc && *last >= *first;
+}
+
+int commands_keys(const struct command *c, const struct arg *argv, int argc, int *positions,
+                  int max)
+{
+    int n = 0;
+    for (unsigned s = 0; s < c->n_keys; s++) {
+        const struct keyspec *k = &c->keys[s];
+        if (k->flags & KS_NOT_KEY)
+            continue;
+        int first = spec_begin(k, argv, argc), last;
+        if (first == 0)
+            continue;
+        if (first < 0 || (k->flags & KS_INCOMPLETE) || !spec_range(k, argv, argc, &first, &last))
+            return -1;
+        for (int i = first; i <= last; i += k->key_step, n++)
+            if (n < max)
+                positions[n] = i;
+    }
+    return n;
+}
+
+int commands_single_key(const struct command *c, int argc)
+{
+    if (c->n_keys == 0)
+        return 0;
+    const struct keyspec *k = c->keys;
+    if (c->n_keys > 1 || k->begin != BEGIN_INDEX || k->find != FIND_RANGE ||
+        (k->flags & (KS_NOT_KEY | KS_INCOMPLETE)))
+        return -1;
+    if (k->last_key == 0)
+        return k->begin_index < argc ? k->begin_index : -1;
+    // DEL, EXISTS, MGET … with one key.
+    if (k->last_key == -1 && k->limit == 0 && argc == k->begin_index + 1)
+        return k->begin_index;
+    return -1;
+}

@@ -1,1 +1,256 @@
-// The room is being built.
+// The polling core: one turn after another. See ARCHITECTURE.md, "The way of one request".
+#include "dataplane/core/core.h"
+
+#include <mimalloc.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include "dataplane/core/message.h"
+#include "dataplane/core/service.h"
+
+// Background work of the store in a turn, in entries touched: about 20 µs at most.
+#define MAINTAIN_BUDGET 256
+#define CRON_INTERVAL_US 100000
+#define STOP_DRAIN_US 200000
+// An adaptive core looks so many times in vain before it sleeps: with kernel sockets a look is
+// cheap and a sleep is a system call that also submits; with a port whose arrival wakes the core
+// likewise.
+#define IDLE_TURNS 64
+// Where nothing tells that a frame came (memif), naps grow from NAP_MIN_US to NAP_MAX_US.
+#define NAP_MIN_US 20
+#define NAP_MAX_US 1000
+
+// xoshiro256** (Blackman and Vigna 2018), seeded from the kernel at the start.
+uint64_t core_random(struct core *c)
+{
+    uint64_t *s = c->random;
+    uint64_t x = s[1] * 5;
+    uint64_t result = ((x << 7) | (x >> 57)) * 9;
+    uint64_t t = s[1] << 17;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = (s[3] << 45) | (s[3] >> 19);
+    return result;
+}
+
+void core_stage(struct core *c, enum plane_stage stage)
+{
+    uint64_t now = __rdtsc();
+    c->counters.stage_cycles[stage] += now - c->cycle_mark;
+    c->cycle_mark = now;
+}
+
+static void core_time(struct core *c)
+{
+    core_clock_read(&c->clock, &c->now_us, &c->now_ms);
+    store_set_time(c->store, c->now_ms);
+}
+
+struct core *core_create(struct server *server, unsigned index, int cpu)
+{
+    struct core *c = mi_zalloc_aligned(sizeof(*c), 64);
+    if (!c)
+        return NULL;
+    c->index = index;
+    c->server = server;
+    c->cpu = cpu;
+    outbuf_init(&c->sink);
+    return c;
+}
+
+void core_destroy(struct core *c)
+{
+    mi_free(c->start_error);
+    mi_free(c->command_figures);
+    mi_free(c);
+}
+
+static int core_start(struct core *c, char *error, size_t size)
+{
+    if (c->cpu >= 0) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(c->cpu, &set);
+        if (pthread_setaffinity_np(pthread_self(), sizeof(set), &set)) {
+            snprintf(error, size,
+                     "cores: CPU %d cannot be used by this process; name CPUs of its cpuset",
+                     c->cpu);
+            return -1;
+        }
+    }
+    char name[16];
+    snprintf(name, sizeof(name), "core-%u", c->index);
+    pthread_setname_np(pthread_self(), name);
+    if (getentropy(c->random, sizeof(c->random))) {
+        snprintf(error, size, "the kernel gives no random numbers");
+        return -1;
+    }
+    c->command_figures = mi_calloc(commands_count() + 1, sizeof(*c->command_figures));
+    c->store = store_create(c->server->keyspace, c->index, core_random(c));
+    if (!c->store || !c->command_figures) {
+        snprintf(error, size, "out of memory");
+        return -1;
+    }
+    services_init(c);
+    core_clock_start(&c->clock);
+    core_time(c);
+    settings_adopt(c);
+    return transport_start(c, error, size);
+}
+
+static void streams_look(struct core *c)
+{
+    struct stream *ready[TURN_STREAMS];
+    unsigned n = transport_ready(c, ready, TURN_STREAMS);
+    for (unsigned i = 0; i < n; i++)
+        client_event(c, ready[i]);
+}
+
+static void cron(struct core *c)
+{
+    c->next_cron_us = c->now_us + CRON_INTERVAL_US;
+    clients_cron(c);
+    figures_publish(c);
+}
+
+// One turn. True when something happened.
+static bool core_turn(struct core *c)
+{
+    uint64_t begin = c->cycle_mark = __rdtsc();
+    core_time(c);
+    struct plane_core *shared = &c->server->segment->core[c->index];
+    atomic_store_explicit(&shared->heartbeat_us, c->now_us, memory_order_relaxed);
+    settings_adopt(c);
+
+    bool any = transport_receive(c);
+    streams_look(c);
+    core_stage(c, STAGE_RECEIVE);
+    if (c->server->n_cores > 1) {
+        any |= mailbox_receive(c);
+        route_starved(c);
+    }
+    any |= control_receive(c);
+    if (c->server->service)
+        any |= service_complete(c->server->service, c->index) > 0;
+    core_stage(c, STAGE_MAILBOX);
+    uint64_t commands = c->counters.commands;
+    while (c->queue_first && c->counters.commands - commands < TURN_COMMANDS && batch_run(c)) {
+        any = true;
+        if (!c->queue_first)
+            break;
+        // Replies of this batch leave before the next one is parsed.
+        clients_push(c);
+        transport_flush(c);
+    }
+    core_stage(c, STAGE_EXECUTE);
+    any |= c->push_first != NULL;
+    clients_push(c);
+    core_stage(c, STAGE_REPLY);
+    transport_send(c);
+    if (c->server->n_cores > 1)
+        mailbox_wake(c);
+    clients_bury(c);
+    core_stage(c, STAGE_TRANSMIT);
+    any |= store_maintain(c->store, MAINTAIN_BUDGET);
+    if (c->now_us >= c->next_cron_us)
+        cron(c);
+    core_stage(c, STAGE_TIMERS);
+    c->counters.turns++;
+    uint64_t cycles = c->cycle_mark - begin;
+    if (any)
+        c->counters.busy_cycles += cycles;
+    else
+        c->counters.idle_cycles += cycles;
+    return any || c->queue_first;
+}
+
+// Nothing happened: pause, or sleep until something does.
+static void core_relax(struct core *c)
+{
+    c->idle_turns++;
+    if (!c->store || !c->io) { // it did not start, and waits for the end
+        usleep(NAP_MAX_US);
+        return;
+    }
+    if (c->settings.spin || c->idle_turns < IDLE_TURNS) {
+        _mm_pause();
+        return;
+    }
+    uint64_t timeout_us = c->next_cron_us > c->now_us ? c->next_cron_us - c->now_us : 0;
+    uint64_t due = store_next_due(c->store);
+    if (due != UINT64_MAX) {
+        uint64_t until_us = due > c->now_ms ? (due - c->now_ms) * 1000 : 0;
+        if (until_us < timeout_us)
+            timeout_us = until_us;
+    }
+    if (!transport_can_wait(c)) {
+        uint64_t nap = (uint64_t)NAP_MIN_US
+                       << (c->idle_turns - IDLE_TURNS < 6 ? c->idle_turns - IDLE_TURNS : 6);
+        if (nap > NAP_MAX_US)
+            nap = NAP_MAX_US;
+        if (nap < timeout_us)
+            timeout_us = nap;
+    }
+    if (!timeout_us)
+        return;
+    atomic_store_explicit(&c->sleeping, 1, memory_order_relaxed);
+    struct plane_channel *channel = &c->server->segment->channel[c->index];
+    atomic_store_explicit(&channel->core_sleeps, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+    bool pending = (c->server->n_cores > 1 && mailbox_pending(c)) ||
+                   atomic_load(&channel->to_core.head) != atomic_load(&channel->to_core.tail) ||
+                   atomic_load(&c->server->stopping);
+    if (!pending) {
+        c->counters.sleeps++;
+        uint64_t before = __rdtsc();
+        transport_wait(c, timeout_us);
+        c->counters.stage_cycles[STAGE_IDLE] += __rdtsc() - before;
+        c->counters.idle_cycles += __rdtsc() - before;
+    }
+    atomic_store_explicit(&c->sleeping, 0, memory_order_relaxed);
+    atomic_store_explicit(&channel->core_sleeps, 0, memory_order_relaxed);
+}
+
+void *core_main(void *context)
+{
+    struct core *c = context;
+    char error[512] = "";
+    bool failed = core_start(c, error, sizeof(error));
+    pthread_barrier_wait(&c->server->begin);
+    if (failed || transport_listen(c, error, sizeof(error))) {
+        c->start_error = mi_strdup(error);
+        atomic_store(&c->state, CORE_FAILED);
+    } else {
+        atomic_store(&c->state, CORE_READY);
+    }
+    server_wake(c->server);
+    while (!atomic_load_explicit(&c->server->stopping, memory_order_relaxed)) {
+        if (!failed && core_turn(c))
+            c->idle_turns = 0;
+        else
+            core_relax(c);
+    }
+    // What was executed is answered: turns go on until the replies are out, for a bounded time.
+    uint64_t until_us = core_clock_us() + STOP_DRAIN_US;
+    do {
+        if (failed)
+            break;
+        core_turn(c);
+    } while (clients_unsent(c) && c->now_us < until_us);
+    pthread_barrier_wait(&c->server->end);
+    clients_end(c);
+    transport_stop(c);
+    settings_clear(c);
+    if (c->store)
+        store_destroy(c->store);
+    atomic_store(&c->state, CORE_ENDED);
+    return NULL;
+}

@@ -1,1 +1,250 @@
-// The room is being built.
+// The stack as a whole: making it from a configuration, Ethernet, the turn.
+#include "dataplane/net/net.h"
+
+#include <mimalloc.h>
+#include <stdio.h>
+
+#include "dataplane/net/internal.h"
+
+enum {
+    // Ten thousand clients (the server's default `maxclients`) with room for those that come and
+    // go.
+    CONNECTIONS_DEFAULT = 65536,
+    // Half-open connections: a flood has to send this many SYNs within a client's round trip.
+    HALF_OPEN_DEFAULT = 4096,
+    TIME_WAIT_DEFAULT = 32768,        // 128 bytes each
+    RECEIVE_BUFFER_DEFAULT = 1 << 20, // 10 Gbit/s over 0.8 ms
+    SEND_BUFFER_DEFAULT = 1 << 20,
+    RECEIVE_MEMORY_DEFAULT = 256 << 20,
+    USER_TIMEOUT_DEFAULT_MS = 120000, // RFC 1122 4.2.3.5: at least 100 s
+    DELAYED_ACK_DEFAULT_US = 40000,   // RFC 9293 3.8.6.3: below 500 ms; below a peer's smallest RTO
+    RECEIVE_BUFFER_MIN = 4096,
+    MTU_MIN = 576,
+    MTU_MAX = 9216,
+    TIMERS_A_TURN = 1024, // timers that one call of net_advance moves or fires
+};
+
+static void net_defaults(struct net_config *c)
+{
+    if (!c->connections_max)
+        c->connections_max = CONNECTIONS_DEFAULT;
+    if (!c->half_open_max)
+        c->half_open_max = HALF_OPEN_DEFAULT;
+    if (!c->time_wait_max)
+        c->time_wait_max = TIME_WAIT_DEFAULT;
+    if (!c->receive_buffer_max)
+        c->receive_buffer_max = RECEIVE_BUFFER_DEFAULT;
+    if (!c->send_buffer_max)
+        c->send_buffer_max = SEND_BUFFER_DEFAULT;
+    if (!c->receive_memory_max)
+        c->receive_memory_max = RECEIVE_MEMORY_DEFAULT;
+    if (!c->user_timeout_ms)
+        c->user_timeout_ms = USER_TIMEOUT_DEFAULT_MS;
+    if (!c->delayed_ack_us)
+        c->delayed_ack_us = DELAYED_ACK_DEFAULT_US;
+}
+
+static const char *net_refuse(const struct net_config *c, const struct frame_pool *pool)
+{
+    if (c->n_addresses == 0 || c->n_addresses > NET_ADDRESSES_MAX)
+        return "the stack needs between 1 and 8 addresses";
+    for (unsigned i = 0; i < c->n_addresses; i++) {
+        if (c->addresses[i].family != 4)
+            return "only IPv4 addresses can be used";
+        if (c->addresses[i].prefix > 32)
+            return "the prefix of an IPv4 address has at most 32 bits";
+        uint8_t first = c->addresses[i].addr[0];
+        if (first == 0 || first == 127 || first >= 224)
+            return "an address must be a unicast address, not 0/8, loopback, multicast or "
+                   "broadcast";
+    }
+    if (c->gateway.family != 0 && c->gateway.family != 4)
+        return "the gateway must be an IPv4 address";
+    if (c->mac[0] & 1)
+        return "the hardware address must not be a group address";
+    if (c->mtu < MTU_MIN || c->mtu > MTU_MAX)
+        return "the MTU must be between 576 and 9216";
+    if (c->vlan > 4094)
+        return "the VLAN must be below 4095";
+    if (c->receive_buffer_max && c->receive_buffer_max < RECEIVE_BUFFER_MIN)
+        return "the receive buffer must have at least 4096 bytes";
+    if (pool->data_size < c->mtu + (uint32_t)ETHER_VLAN_HEADER)
+        return "the port's frames are too small for the MTU: lower the MTU";
+    return NULL;
+}
+
+struct net *net_create(const struct net_config *config, struct frame_pool *pool, uint64_t now_us,
+                       char *error, size_t error_size)
+{
+    const char *refused = net_refuse(config, pool);
+    if (refused) {
+        snprintf(error, error_size, "%s", refused);
+        return NULL;
+    }
+    struct net *net = mi_zalloc(sizeof(*net));
+    if (!net) {
+        snprintf(error, error_size, "no memory for the TCP/IP stack");
+        return NULL;
+    }
+    net->config = *config;
+    net_defaults(&net->config);
+    net->pool = pool;
+    net->now_us = now_us;
+    net->mtu = config->mtu;
+    net->header_l2 = config->vlan ? ETHER_VLAN_HEADER : ETHER_HEADER;
+    TAILQ_INIT(&net->ready);
+    LIST_INIT(&net->turn);
+    TAILQ_INIT(&net->half_open);
+    TAILQ_INIT(&net->gone);
+    TAILQ_INIT(&net->waits);
+    // One secret, a key of its own for each purpose.
+    struct net_key key = net_key_load(config->secret), keys[5];
+    for (uint64_t i = 0; i < 5; i++) {
+        uint64_t words[2] = {2 * i, 2 * i + 1};
+        keys[i].k0 = net_sip(key, &words[0], 1, 2, 4);
+        keys[i].k1 = net_sip(key, &words[1], 1, 2, 4);
+    }
+    net->key_sequence = keys[1];
+    net->key_ports = keys[2];
+    net->key_stamps = keys[3];
+    net->key_neighbours = keys[4];
+    net->random[0] = config->seed ^ 0x9e3779b97f4a7c15;
+    net->random[1] = config->seed * 0xbf58476d1ce4e5b9 + 1;
+    net->ip_id = (uint16_t)net_random(net);
+    net_wheel_init(&net->wheel, now_us);
+    if (!net_flows_init(&net->flows, net->config.connections_max + net->config.time_wait_max,
+                        keys[0]) ||
+        !neighbours_init(net)) {
+        snprintf(error, error_size, "no memory for the table of %u connections",
+                 net->config.connections_max);
+        net_flows_free(&net->flows);
+        mi_free(net);
+        return NULL;
+    }
+    return net;
+}
+
+void net_destroy(struct net *net)
+{
+    if (!net)
+        return;
+    tcp_free_all(net);
+    neighbours_free(net);
+    net_flows_free(&net->flows);
+    for (uint32_t i = net->output_first; i < net->output_end; i++) {
+        struct frame *f = net->output[i];
+        if (!net->output_kept[i])
+            net->pool->release(net->pool, &f, 1);
+    }
+    net_frames_flush(net);
+    if (net->n_spare)
+        net->pool->release(net->pool, net->spare, net->n_spare);
+    mi_free(net->output);
+    mi_free(net->output_kept);
+    mi_free(net);
+}
+
+static void net_ipv4_input(struct net *net, struct frame *f, const uint8_t *ip, uint32_t len)
+{
+    struct packet p;
+    if (unlikely(!ipv4_check(net, f, ip, len, &p)))
+        return;
+    enum { UNREACHABLE_PROTOCOL = 2, UNREACHABLE_PORT = 3 };
+    if (likely(ip[9] == PROTOCOL_TCP)) {
+        tcp_input(net, &p);
+    } else if (ip[9] == PROTOCOL_ICMP) {
+        icmp_input(net, &p);
+    } else {
+        net->counters.ip_protocol++;
+        icmp_unreachable(net, &p, ip[9] == PROTOCOL_UDP ? UNREACHABLE_PORT : UNREACHABLE_PROTOCOL);
+    }
+}
+
+static void net_frame_input(struct net *net, struct frame *f)
+{
+    struct net_counters *count = &net->counters;
+    const uint8_t *p = f->data;
+    count->frames_in++;
+    count->bytes_in += f->len;
+    if (f->len < ETHER_HEADER) {
+        count->drop_short++;
+        return;
+    }
+    if (f->flags & FRAME_SUM_BAD) {
+        count->ip_bad_sum++;
+        return;
+    }
+    bool group = p[0] & 1;
+    if (!group && memcmp(p, net->config.mac, 6) != 0) {
+        count->drop_not_ours++;
+        return;
+    }
+    uint32_t at = ETHER_HEADER;
+    uint16_t type = load_be16(p + 12), vlan = 0;
+    if (type == ETHERTYPE_VLAN) {
+        if (f->len < ETHER_VLAN_HEADER) {
+            count->drop_short++;
+            return;
+        }
+        vlan = load_be16(p + 14) & 0xfff;
+        type = load_be16(p + 16);
+        at = ETHER_VLAN_HEADER;
+    }
+    // A port may have taken the tag off; tag 0 is a priority alone.
+    if (vlan != net->config.vlan && !(vlan == 0 && at == ETHER_HEADER)) {
+        if (vlan != 0 || net->config.vlan) {
+            count->drop_vlan++;
+            return;
+        }
+    }
+    if (likely(type == ETHERTYPE_IPV4)) {
+        if (group) {
+            count->drop_not_ours++; // nothing of ours is spoken to many
+            return;
+        }
+        net_ipv4_input(net, f, p + at, f->len - at);
+    } else if (type == ETHERTYPE_ARP) {
+        arp_input(net, p + at, f->len - at);
+    } else {
+        count->drop_ethertype++;
+    }
+}
+
+void net_input(struct net *net, struct frame **frames, unsigned n, uint64_t now_us)
+{
+    if (now_us > net->now_us)
+        net->now_us = now_us;
+    for (unsigned i = 0; i < n; i++) {
+        if (i + 2 < n)
+            __builtin_prefetch(frames[i + 2]->data);
+        net_frame_input(net, frames[i]);
+    }
+}
+
+bool net_advance(struct net *net, uint64_t now_us)
+{
+    if (now_us > net->now_us)
+        net->now_us = now_us;
+    return net_wheel_advance(&net->wheel, net->now_us, TIMERS_A_TURN, net);
+}
+
+uint64_t net_next_timer(const struct net *net)
+{
+    return net_wheel_next(&net->wheel);
+}
+
+void net_turn_end(struct net *net)
+{
+    tcp_turn_end(net);
+    net_frames_flush(net);
+}
+
+const struct net_counters *net_counters(const struct net *net)
+{
+    return &net->counters;
+}
+
+unsigned net_connection_count(const struct net *net)
+{
+    return net->n_connections;
+}

@@ -1,7 +1,7 @@
-// The userspace TCP/IP stack of one core: frames in, streams out; what streams write in, frames out.
-// It calls no system call, reads no clock and shares nothing: bytes and the time are handed in, frames
-// and events are taken out, so that it runs unchanged on a port, in the load generator and in a
-// simulation. Ethernet (optional VLAN), ARP, IPv4, ICMP, TCP (RFC 9293).
+// The userspace TCP/IP stack of one core: frames in, streams out; what streams write in, frames
+// out. It calls no system call, reads no clock and shares nothing: bytes and the time are handed
+// in, frames and events are taken out, so that it runs unchanged on a port, in the load generator
+// and in a simulation. Ethernet (optional VLAN), ARP, IPv4, ICMP, TCP (RFC 9293).
 //
 // A turn:   net_input(frames) ; net_ready() ; … streams are read and written … ; net_advance(now) ;
 //           net_output() → the port ; net_turn_end() ; the received frames go back to the port.
@@ -48,21 +48,24 @@ struct net_config {
     uint32_t connections_max;
     uint32_t half_open_max;
     uint32_t time_wait_max;
-    uint32_t receive_buffer_max;  // bytes per connection, unread and out of order
-    uint32_t send_buffer_max;     // bytes in flight per connection
-    uint64_t receive_memory_max;  // bytes for all connections of this core
-    uint32_t user_timeout_ms;     // give up on unacknowledged data, RFC 5482
+    uint32_t receive_buffer_max; // bytes per connection, unread and out of order
+    uint32_t send_buffer_max;    // bytes in flight per connection
+    uint64_t receive_memory_max; // bytes for all connections of this core
+    uint32_t user_timeout_ms;    // give up on unacknowledged data, RFC 5482
     uint32_t delayed_ack_us;
-    uint8_t secret[16];           // keys sequence numbers, ports and the connection table
-    uint64_t seed;                // of the generator for everything random that needs no secret
+    uint8_t secret[16]; // keys sequence numbers, ports and the connection table
+    uint64_t seed;      // of the generator for everything random that needs no secret
 
-    // Which core is home to a flow that another core's queue might get (design: mailboxes). NULL with
-    // one core. Called for a frame that finds no connection; returns true when the frame was passed on
-    // (copied) to the core that has it.
+    // Which core is home to a flow that another core's queue might get (design: mailboxes). NULL
+    // with one core. Called for a frame that finds no connection; returns true when the frame was
+    // passed on (copied) to the core that has it.
     bool (*find_home)(void *context, const struct frame *frame, uint32_t flow_hash);
     void *context;
-    // Asked for each SYN before it is answered: may this peer connect? Bounds like `maxclients` are the
-    // owner's. NULL: always.
+    // Asked when a source port is chosen for an active open: would frames of this flow come back to
+    // this core's queue? NULL: any port will do.
+    bool (*owns_flow)(void *context, const struct endpoint *local, const struct endpoint *remote);
+    // Asked for each SYN before it is answered: may this peer connect? Bounds like `maxclients` are
+    // the owner's. NULL: always.
     bool (*admit)(void *context, const struct endpoint *remote);
 };
 
@@ -92,8 +95,8 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
 // Frees everything without sending anything; streams are gone.
 void net_destroy(struct net *net);
 
-// Accepts connections to `port` on any of our addresses, at most `backlog` at once half open or not yet
-// seen by the owner. -EADDRINUSE when something listens there.
+// Accepts connections to `port` on any of our addresses, at most `backlog` at once half open or not
+// yet seen by the owner. -EADDRINUSE when something listens there.
 int net_listen(struct net *net, uint16_t port, unsigned backlog);
 // Active open. The source port is drawn as RFC 6056 says. Returns the stream (STREAM_CONNECTED or
 // STREAM_CLOSED follows) or NULL with a negative errno in *error.
@@ -109,8 +112,8 @@ uint64_t net_next_timer(const struct net *net);
 // Streams with events since the last call, each once. Returns how many were put into `ready`.
 unsigned net_ready(struct net *net, struct stream **ready, unsigned max);
 
-// Frames that wait to be transmitted, oldest first. The caller gives the first of them to the port and
-// says with `net_sent` how many the port took; the others stay. Frames with FRAME_KEEP remain
+// Frames that wait to be transmitted, oldest first. The caller gives the first of them to the port
+// and says with `net_sent` how many the port took; the others stay. Frames with FRAME_KEEP remain
 // referenced by the stack.
 unsigned net_output(struct net *net, struct frame ***frames);
 void net_sent(struct net *net, unsigned n);
@@ -120,8 +123,8 @@ void net_turn_end(struct net *net);
 
 const struct net_counters *net_counters(const struct net *net);
 unsigned net_connection_count(const struct net *net);
-// Calls `each` for every connection, TIME_WAIT and half-open ones included, from position *cursor on,
-// for at most `max` of them; *cursor is 0 after the last. For operators: not on the hot path.
+// Calls `each` for every connection, TIME_WAIT and half-open ones included, from position *cursor
+// on, for at most `max` of them; *cursor is 0 after the last. For operators: not on the hot path.
 void net_each_connection(struct net *net, uint64_t *cursor, unsigned max,
                          void (*each)(void *context, const struct stream_info *info),
                          void *context);

@@ -10,11 +10,13 @@
 #include "dataplane/resp/parser.h"
 
 struct command;
+struct message;
 struct reply_slot;
 
 enum client_flags {
-    CLIENT_CLOSE_AFTER_REPLY = 1u << 0, // QUIT, protocol error, killed: what is written still goes out
-    CLIENT_CLOSING = 1u << 1,           // the stream was told to close
+    CLIENT_CLOSE_AFTER_REPLY =
+        1u << 0,              // QUIT, protocol error, killed: what is written still goes out
+    CLIENT_CLOSING = 1u << 1, // the stream was told to close
     CLIENT_REPLY_OFF = 1u << 2,
     CLIENT_REPLY_SKIP_NEXT = 1u << 3,
     CLIENT_REPLY_SKIP = 1u << 4,
@@ -24,7 +26,8 @@ enum client_flags {
     CLIENT_IN_BATCH = 1u << 8,  // has commands in the batch being gathered
     CLIENT_QUEUED = 1u << 9,    // is in the core's list of clients with something to parse
     CLIENT_TO_PUSH = 1u << 10,  // is in the core's list of streams to push
-    CLIENT_BARRIER = 1u << 11,  // a command that nothing may overtake is under way
+    CLIENT_BARRIER = 1u << 15,  // a command that nothing may overtake is under way
+    CLIENT_STARVED = 1u << 11,  // is in the core's list of clients that found no credit
     CLIENT_OUT_FULL = 1u << 12, // above STREAM_OUT_HIGH: not parsed further
     CLIENT_INTERNAL = 1u << 13, // the control plane's
     CLIENT_GONE = 1u << 14,     // the stream is closed; waits for replies under way
@@ -45,7 +48,12 @@ struct client {
     struct reply_slot *first_reply, *last_reply;
     unsigned replies_waiting;
 
+    // Copied commands that wait for the replies before them, or for credit (dataplane/core/route.c).
+    struct message *first_pending, *last_pending;
+    unsigned pending;
+
     struct client *next_queued; // in the core's list of clients to parse
+    struct client *next_starved;
     struct client *next_push;
     struct client *prev, *next; // all clients of the core
 
@@ -53,11 +61,15 @@ struct client {
     uint64_t created_us, last_active_us;
     uint64_t output_soft_since_us; // when the soft output limit was first passed, 0: it is not
     const struct command *last_command;
-    char name[64];      // CLIENT SETNAME, or a longer one in name_long
-    char *name_long;    // mimalloc; NULL: `name` holds it
+    char name[64];   // CLIENT SETNAME, or a longer one in name_long
+    char *name_long; // mimalloc; NULL: `name` holds it
     char lib_name[32], lib_version[32];
     uint64_t bytes_in, bytes_out, commands;
     struct endpoint local, remote;
+
+    // CLIENT_INTERNAL: where the reply collects and what it answers.
+    struct outbuf internal_out;
+    uint64_t internal_request, internal_generation;
 };
 
 // The name given with CLIENT SETNAME, "" if none.

@@ -1,10 +1,10 @@
 // The parser of requests: RESP arrays of bulk strings and inline commands, resumable at any byte
 // boundary, bounded, in place. Protocol errors are worded as Redis words them.
 //
-// A command that lies whole in the caller's bytes is shown where it lies. One that is cut by the end of
-// the bytes is copied into the parser's own buffer and completed there, token by token, by later calls;
-// bytes behind it stay with the caller. An argument of at least PARSER_BIG_ARG bytes is received into a
-// block of its own, which the store may keep.
+// A command that lies whole in the caller's bytes is shown where it lies. One that is cut by the
+// end of the bytes is copied into the parser's own buffer and completed there, token by token, by
+// later calls; bytes behind it stay with the caller. An argument of at least PARSER_BIG_ARG bytes
+// is received into a block of its own, which the store may keep.
 #pragma once
 
 #include <stdbool.h>
@@ -43,14 +43,14 @@ struct parser_arg {
 #define PARSER_SMALL 8
 
 struct parser {
-    const char *error;   // valid after PARSER_ERROR
-    size_t scanned;      // bytes of this command understood so far
-    int64_t args_left;   // arguments still to come
-    int64_t bulk_len;    // length of the bulk string being read, -1 between bulk strings
+    const char *error; // valid after PARSER_ERROR
+    size_t scanned;    // bytes of this command understood so far
+    int64_t args_left; // arguments still to come
+    int64_t bulk_len;  // length of the bulk string being read, -1 between bulk strings
     struct block *filling;
     int argc, args_cap;
-    bool started;        // the header line was read
-    bool buffered;       // the command's bytes are in `buf`, not with the caller
+    bool started;            // the header line was read
+    bool buffered;           // the command's bytes are in `buf`, not with the caller
     struct parser_arg *args; // `small` until a command has more
     struct parser_arg small[PARSER_SMALL];
     uint8_t *buf; // mimalloc
@@ -64,11 +64,11 @@ void parser_clear(struct parser *p);
 // Parses one command. *used tells how many of the bytes were taken.
 enum parser_status parser_run(struct parser *p, const struct parser_limits *limits,
                               const uint8_t *data, size_t len, size_t *used);
-// After PARSER_COMMAND: shows the arguments, over the caller's bytes (`data` as in that call) or the
-// parser's buffer; they stay valid until the caller's bytes go or the next parser_run, whichever is
-// first for each. References to blocks go over to the caller. `argv` has room for parser->argc.
-// Returns true when arguments lie in the parser's buffer: then parser_run must not be called until they
-// were used.
+// After PARSER_COMMAND: shows the arguments, over the caller's bytes (`data` as in that call) or
+// the parser's buffer; they stay valid until the caller's bytes go or the next parser_run,
+// whichever is first for each. References to blocks go over to the caller. `argv` has room for
+// parser->argc. Returns true when arguments lie in the parser's buffer: then parser_run must not be
+// called until they were used.
 bool parser_take(struct parser *p, const uint8_t *data, struct arg *argv);
 // Bytes of heap memory held, for limits and CLIENT LIST.
 size_t parser_memory(const struct parser *p);

@@ -1,0 +1,211 @@
+#include "bench/protocol.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char set_head[] = "*3\r\n$3\r\nSET\r\n$16\r\n";
+static const char get_head[] = "*2\r\n$3\r\nGET\r\n$16\r\n";
+static const char ping[] = "*1\r\n$4\r\nPING\r\n";
+static const char ok[] = "+OK\r\n";
+
+// A value starts with its key, so that a reply that belongs to another key is noticed; the rest is
+// a pattern of letters.
+static uint8_t value_byte(size_t i)
+{
+    return (uint8_t)('a' + i % 26);
+}
+
+void protocol_write_key(uint8_t *to, uint64_t n)
+{
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233"
+        "34353637383940414243444546474849505152535455565758596061626364656667"
+        "6869707172737475767778798081828384858687888990919293949596979899";
+    uint32_t low = (uint32_t)(n % 1000000), high = (uint32_t)(n / 1000000);
+    memcpy(to, "key:", 4);
+    memcpy(to + 4, pairs + (size_t)(high / 10000) * 2, 2);
+    memcpy(to + 6, pairs + (size_t)(high / 100 % 100) * 2, 2);
+    memcpy(to + 8, pairs + (size_t)(high % 100) * 2, 2);
+    memcpy(to + 10, pairs + (size_t)(low / 10000) * 2, 2);
+    memcpy(to + 12, pairs + (size_t)(low / 100 % 100) * 2, 2);
+    memcpy(to + 14, pairs + (size_t)(low % 100) * 2, 2);
+}
+
+bool protocol_init(struct protocol *p, uint32_t data_size, bool verify)
+{
+    *p = (struct protocol){.data_size = data_size, .verify = verify};
+    size_t head = sizeof(set_head) - 1;
+    p->set = malloc(head + PROTOCOL_KEY_SIZE + 32 + (size_t)data_size);
+    if (!p->set)
+        return false;
+    memcpy(p->set, set_head, head);
+    p->set_key = (uint32_t)head;
+    protocol_write_key(p->set + p->set_key, 0);
+    uint32_t at = p->set_key + PROTOCOL_KEY_SIZE;
+    at += (uint32_t)sprintf((char *)p->set + at, "\r\n$%u\r\n", data_size);
+    p->set_value = at;
+    for (uint32_t i = 0; i < data_size; i++)
+        p->set[at + i] = value_byte(i);
+    at += data_size;
+    memcpy(p->set + at, "\r\n", 2);
+    p->set_size = at + 2;
+
+    memcpy(p->get, get_head, sizeof(get_head) - 1);
+    p->get_key = sizeof(get_head) - 1;
+    protocol_write_key(p->get + p->get_key, 0);
+    memcpy(p->get + p->get_key + PROTOCOL_KEY_SIZE, "\r\n", 2);
+    p->get_size = p->get_key + PROTOCOL_KEY_SIZE + 2;
+    p->hit_size = (uint32_t)snprintf((char *)p->hit, sizeof(p->hit), "$%u\r\n", data_size);
+    return true;
+}
+
+void protocol_free(struct protocol *p)
+{
+    free(p->set);
+    p->set = NULL;
+}
+
+static void write_set(struct protocol *p, struct out *out, uint64_t key)
+{
+    uint32_t in_value = p->data_size < PROTOCOL_KEY_SIZE ? p->data_size : PROTOCOL_KEY_SIZE;
+    uint8_t *to = p->set;
+    bool direct = p->set_size <= OUT_CONTIGUOUS_MAX;
+    if (direct) {
+        to = out_room(out, p->set_size);
+        memcpy(to, p->set, p->set_size);
+    }
+    protocol_write_key(to + p->set_key, key);
+    memcpy(to + p->set_value, to + p->set_key, in_value);
+    if (direct)
+        out->pos += p->set_size;
+    else
+        out_write(out, p->set, p->set_size);
+}
+
+void protocol_write(struct protocol *p, struct out *out, struct request r)
+{
+    uint8_t *to;
+    switch ((enum workload_op)r.op) {
+    case WORKLOAD_SET:
+        write_set(p, out, r.key);
+        break;
+    case WORKLOAD_GET:
+        to = out_room(out, p->get_size);
+        memcpy(to, p->get, sizeof(get_head) - 1 + PROTOCOL_KEY_SIZE + 2);
+        protocol_write_key(to + p->get_key, r.key);
+        out->pos += p->get_size;
+        break;
+    case WORKLOAD_PING:
+        out_write(out, ping, sizeof(ping) - 1);
+        break;
+    }
+}
+
+// True when the bytes `data`, from offset `at` of the value on, are those of key `key`.
+static bool value_matches(const struct protocol *p, uint64_t key, uint64_t at, const uint8_t *data,
+                          size_t len)
+{
+    uint8_t name[PROTOCOL_KEY_SIZE];
+    if (at < PROTOCOL_KEY_SIZE) {
+        protocol_write_key(name, key);
+        size_t n = PROTOCOL_KEY_SIZE - at < len ? PROTOCOL_KEY_SIZE - at : len;
+        if (memcmp(data, name + at, n) != 0)
+            return false;
+        data += n;
+        len -= n;
+        at += n;
+    }
+    return memcmp(data, p->set + p->set_value + at, len) == 0;
+}
+
+// Takes what there is of the bulk string that is under way.
+static enum reply_kind scan_bulk(const struct protocol *p, struct scanner *s, struct request r,
+                                 const uint8_t *data, size_t len, size_t *used)
+{
+    size_t n = len < s->left ? len : (size_t)s->left;
+    if (p->verify && !s->mismatch && r.op == WORKLOAD_GET && s->at < p->data_size) {
+        size_t compare = p->data_size - s->at < n ? (size_t)(p->data_size - s->at) : n;
+        s->mismatch = !value_matches(p, r.key, s->at, data, compare);
+    }
+    s->at += n;
+    s->left -= n;
+    *used += n;
+    if (s->left > 0)
+        return REPLY_MORE;
+    s->in_bulk = false;
+    return s->mismatch ? REPLY_WRONG : REPLY_OK;
+}
+
+// A whole line, without its CRLF: a simple reply, or the header of a bulk string (REPLY_MORE).
+static enum reply_kind judge_line(const struct protocol *p, struct scanner *s, struct request r)
+{
+    const char *line = s->line;
+    if (line[0] == '-')
+        return REPLY_ERROR;
+    if (line[0] == '+') {
+        const char *expected = r.op == WORKLOAD_PING ? "+PONG" : "+OK";
+        return r.op != WORKLOAD_GET && !strcmp(line, expected) ? REPLY_OK : REPLY_WRONG;
+    }
+    if (line[0] == ':' || line[0] == '_')
+        return REPLY_WRONG;
+    if (line[0] != '$')
+        return REPLY_BROKEN;
+    char *end;
+    long long size = strtoll(line + 1, &end, 10);
+    if (*end || end == line + 1 || size < -1)
+        return REPLY_BROKEN;
+    if (size < 0)
+        return r.op == WORKLOAD_GET ? REPLY_MISS : REPLY_WRONG;
+    s->in_bulk = true;
+    s->at = 0;
+    s->left = (uint64_t)size + 2;
+    s->mismatch = r.op != WORKLOAD_GET || (uint64_t)size != p->data_size;
+    return REPLY_MORE;
+}
+
+// The way for replies that are unusual or cut: byte by byte until the line is whole.
+static enum reply_kind scan_slowly(const struct protocol *p, struct scanner *s, struct request r,
+                                   const uint8_t *data, size_t len, size_t *used)
+{
+    while (*used < len) {
+        if (s->in_bulk)
+            return scan_bulk(p, s, r, data + *used, len - *used, used);
+        uint8_t byte = data[(*used)++];
+        if (byte != '\n') {
+            // The end of an overlong line is cut: only its beginning is shown to people.
+            if (s->n_line < sizeof(s->line) - 1)
+                s->line[s->n_line++] = (char)byte;
+            continue;
+        }
+        if (s->n_line < 2 || s->line[s->n_line - 1] != '\r')
+            return REPLY_BROKEN;
+        s->line[s->n_line - 1] = 0;
+        s->n_line = 0;
+        enum reply_kind kind = judge_line(p, s, r);
+        if (kind != REPLY_MORE)
+            return kind;
+    }
+    return REPLY_MORE;
+}
+
+enum reply_kind protocol_scan(const struct protocol *p, struct scanner *s, struct request r,
+                              const uint8_t *data, size_t len, size_t *used)
+{
+    *used = 0;
+    if (s->n_line == 0 && !s->in_bulk) {
+        // Nearly all replies are one of these two, whole.
+        size_t whole = p->hit_size + (size_t)p->data_size + 2;
+        if (r.op == WORKLOAD_SET && len >= sizeof(ok) - 1 && !memcmp(data, ok, sizeof(ok) - 1)) {
+            *used = sizeof(ok) - 1;
+            return REPLY_OK;
+        }
+        if (r.op == WORKLOAD_GET && len >= whole && !memcmp(data, p->hit, p->hit_size)) {
+            *used = whole;
+            if (p->verify && !value_matches(p, r.key, 0, data + p->hit_size, p->data_size))
+                return REPLY_WRONG;
+            return REPLY_OK;
+        }
+    }
+    return scan_slowly(p, s, r, data, len, used);
+}

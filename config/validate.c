@@ -1,0 +1,273 @@
+// What no single option can say: combinations that make no sense together, and what is given in
+// vain.
+#include "config/internal.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+    CLUSTER_BUS_OFFSET = 10000, // the bus port is this much above `port` when it is not given
+    RUNTIME_DIR_MAX = 80,       // leaves room for a socket's name below it in a sockaddr_un
+    MTU_MIN = 576,              // RFC 791: what every host must take
+    ACCOUNT_SIZE_MAX = 16384,   // strings of an entry of passwd
+    MEMORY_TINY = 1 << 20,      // a maxmemory below this is a forgotten unit
+};
+
+struct complaint {
+    char *error;
+    size_t error_size;
+};
+
+static int complain(const struct complaint *c, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static int complain(const struct complaint *c, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(c->error, c->error_size, format, arguments);
+    va_end(arguments);
+    return -1;
+}
+
+static bool is_given(const struct config *c, const char *name)
+{
+    return c->given[config_index(config_find_option(name))];
+}
+
+struct address {
+    int family;
+    unsigned prefix, prefix_max;
+    uint8_t bytes[sizeof(struct in6_addr)];
+};
+
+static bool parse_address(const char *text, struct address *a)
+{
+    a->family = strchr(text, ':') ? AF_INET6 : AF_INET;
+    a->prefix_max = a->family == AF_INET6 ? 128 : 32;
+    return inet_pton(a->family, text, a->bytes) == 1;
+}
+
+static bool parse_address_prefix(const char *text, struct address *a)
+{
+    char host[INET6_ADDRSTRLEN];
+    const char *slash = strchr(text, '/');
+    int64_t prefix;
+    if (!slash || (size_t)(slash - text) >= sizeof(host))
+        return false;
+    snprintf(host, (size_t)(slash - text) + 1, "%s", text);
+    if (!parse_address(host, a) || !value_parse_integer(slash + 1, &prefix) || prefix < 1 ||
+        prefix > a->prefix_max)
+        return false;
+    a->prefix = (unsigned)prefix;
+    return true;
+}
+
+static bool same_network(const struct address *a, const struct address *network)
+{
+    if (a->family != network->family)
+        return false;
+    for (unsigned bit = 0; bit < network->prefix; bit++) {
+        if ((a->bytes[bit / 8] ^ network->bytes[bit / 8]) & (0x80 >> bit % 8))
+            return false;
+    }
+    return true;
+}
+
+static int check_addresses(const struct config *c, const struct complaint *e)
+{
+    const char *const *words;
+    const char *gateway = config_string(c, "nic-gateway");
+    struct address a, router;
+    if (*gateway && !parse_address(gateway, &router))
+        return complain(e, "'nic-gateway %.60s' is no address; write one as 10.9.0.254", gateway);
+    unsigned n = config_list(c, "nic-address", &words);
+    bool reached = !*gateway || n == 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (!parse_address_prefix(words[i], &a))
+            return complain(e,
+                            "'nic-address %.60s' is no address with a prefix; write one as "
+                            "10.9.0.1/24",
+                            words[i]);
+        for (unsigned k = 0; k < i; k++) {
+            if (!strcmp(words[i], words[k]))
+                return complain(e, "'nic-address' names %.60s twice; name it once", words[i]);
+        }
+        reached |= *gateway && same_network(&router, &a);
+    }
+    if (!reached)
+        return complain(e,
+                        "'nic-gateway %.60s' lies outside the network of 'nic-address'; a router "
+                        "must be a neighbour",
+                        gateway);
+    return 0;
+}
+
+static int check_dpdk(const struct config *c, const struct complaint *e)
+{
+    const char *const *devices, *const *addresses;
+    unsigned n = config_list(c, "nic-device", &devices);
+    if (!n)
+        return complain(e, "'transport dpdk' needs a device; add 'nic-device' with a PCI address "
+                           "(0000:3b:00.0) or a virtual device (net_af_xdp0,iface=eth1)");
+    bool kernel_knows = true; // the kernel's interface below each device has an address to take
+    for (unsigned i = 0; i < n; i++) {
+        kernel_knows &= !strncmp(devices[i], "net_af_xdp", strlen("net_af_xdp"));
+        for (unsigned k = 0; k < i; k++) {
+            if (!strcmp(devices[i], devices[k]))
+                return complain(e, "'nic-device' names %.80s twice; name it once", devices[i]);
+        }
+    }
+    if (!config_list(c, "nic-address", &addresses) && !kernel_knows)
+        return complain(e, "'transport dpdk' needs an address; add 'nic-address' with a prefix, as "
+                           "10.9.0.1/24");
+    int64_t mtu = config_integer(c, "nic-mtu");
+    if (mtu && mtu < MTU_MIN)
+        return complain(e, "'nic-mtu %d' is too small; give at least %d, or 0 for the device's",
+                        (int)mtu, MTU_MIN);
+    if (*config_string(c, "unixsocket"))
+        return complain(e, "'unixsocket' is the kernel's and needs 'transport socket'; remove one "
+                           "of them");
+    return check_addresses(c, e);
+}
+
+static int check_socket(const struct config *c, const struct complaint *e)
+{
+    static const char *const of_dpdk[] = {
+        "nic-device", "nic-address",   "nic-gateway",   "nic-mtu",
+        "nic-vlan",   "nic-rx-frames", "nic-tx-frames", "nic-trust-partial-checksums"};
+    const struct config_option *options = config_options(&(unsigned){0});
+    for (unsigned i = 0; i < sizeof(of_dpdk) / sizeof(of_dpdk[0]); i++) {
+        const struct config_option *o = config_find_option(of_dpdk[i]);
+        const char *value = c->values[o - options]->text;
+        if (strcmp(value, o->initial))
+            return complain(e,
+                            "'%s' belongs to 'transport dpdk', but the transport is 'socket'; add "
+                            "'transport dpdk' or remove it",
+                            o->name);
+    }
+    return 0;
+}
+
+static int check_ports(const struct config *c, const struct complaint *e)
+{
+    int64_t port = config_integer(c, "port"), tls = config_integer(c, "tls-port");
+    if (!port && !tls && !*config_string(c, "unixsocket"))
+        return complain(e, "'port 0' without 'unixsocket' leaves nothing to listen on; give one");
+    if (tls && tls == port)
+        return complain(e, "'tls-port' and 'port' are both %d; a port serves one of them",
+                        (int)port);
+    if (tls && (!*config_string(c, "tls-cert-file") || !*config_string(c, "tls-key-file")))
+        return complain(e, "'tls-port' needs a certificate; add 'tls-cert-file' and "
+                           "'tls-key-file'");
+    if (tls && !port && !*config_string(c, "unixsocket"))
+        return complain(e, "'port 0' leaves only 'tls-port', and TLS is not built yet; give a "
+                           "'port' too");
+    if (strlen(config_string(c, "unixsocket")) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+        return complain(e,
+                        "'unixsocket' is longer than %zu bytes, all that the kernel takes; "
+                        "choose a shorter path",
+                        sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+    return 0;
+}
+
+static int check_cluster(const struct config *c, const struct complaint *e)
+{
+    const char *const *words;
+    if (!config_bool(c, "cluster-enabled"))
+        return 0;
+    if (config_list(c, "replicaof", &words))
+        return complain(e, "'replicaof' cannot stand beside 'cluster-enabled yes'; the cluster "
+                           "says who follows whom");
+    if (!config_integer(c, "cluster-port") &&
+        config_integer(c, "port") + CLUSTER_BUS_OFFSET > UINT16_MAX)
+        return complain(e,
+                        "'port %d' leaves no room for the cluster bus at port + %d; take a port "
+                        "below %d or give 'cluster-port'",
+                        (int)config_integer(c, "port"), CLUSTER_BUS_OFFSET,
+                        UINT16_MAX + 1 - CLUSTER_BUS_OFFSET);
+    return 0;
+}
+
+static int check_process(const struct config *c, const struct complaint *e)
+{
+    const char *const *words;
+    const char *name = config_string(c, "run-as-user"), *run = config_string(c, "runtime-dir");
+    if (strlen(run) > RUNTIME_DIR_MAX)
+        return complain(e,
+                        "'runtime-dir' is longer than %d bytes, which leaves no room for the "
+                        "sockets in it; choose a shorter path",
+                        RUNTIME_DIR_MAX);
+    if (*config_string(c, "aclfile") && config_multi(c, "user", 0, &words))
+        return complain(e, "'user' lines cannot stand beside 'aclfile'; move them into that file");
+    if (!*name)
+        return 0;
+    struct passwd space, *account = NULL;
+    char strings[ACCOUNT_SIZE_MAX];
+    if (getpwnam_r(name, &space, strings, sizeof(strings), &account) || !account)
+        return complain(e,
+                        "'run-as-user %.60s' names no account of this machine; create it with "
+                        "'adduser --system --group %.60s'",
+                        name, name);
+    if (geteuid() != 0 && geteuid() != account->pw_uid)
+        return complain(e,
+                        "'run-as-user %.60s' needs root to change to it; start as root or "
+                        "remove it",
+                        name);
+    return 0;
+}
+
+int config_validate(const struct config *c, char *error, size_t error_size)
+{
+    enum { DPDK = 1 }; // index in the words of `transport`
+    struct complaint e = {error, error_size};
+    if (config_integer(c, "transport") == DPDK ? check_dpdk(c, &e) : check_socket(c, &e))
+        return -1;
+    if (config_check_cores(c, error, error_size))
+        return -1;
+    return check_ports(c, &e) || check_cluster(c, &e) || check_process(c, &e) ? -1 : 0;
+}
+
+void config_warn(const struct config *c, void (*each)(void *context, const char *line),
+                 void *context)
+{
+    unsigned n;
+    const struct config_option *options = config_options(&n);
+    char line[512];
+    for (unsigned i = 0; i < n; i++) {
+        const struct config_option *o = &options[i];
+        const char *cause = strstr(o->help, "Has no effect");
+        bool lines = c->values[i]->n_lines && (o->flags & CONFIG_FILE_ONLY);
+        if (!c->given[i] || (!lines && config_is_initial(c, o)))
+            continue;
+        if ((o->flags & CONFIG_INERT) && cause)
+            snprintf(line, sizeof(line), "'%s' is accepted. %s", o->name, cause);
+        else if (o->flags & CONFIG_LATER)
+            snprintf(line, sizeof(line),
+                     "'%s' is accepted and kept, but the part that uses it is not built yet.",
+                     o->name);
+        else
+            continue;
+        each(context, line);
+    }
+    int64_t maxmemory = config_integer(c, "maxmemory");
+    if (maxmemory && maxmemory < MEMORY_TINY) {
+        snprintf(line, sizeof(line),
+                 "'maxmemory' is %lld bytes, which holds next to nothing; a unit may be missing "
+                 "(as in 100mb).",
+                 (long long)maxmemory);
+        each(context, line);
+    }
+    if (is_given(c, "bind") && !c->values[config_index(config_find_option("bind"))]->n_words) {
+        snprintf(line, sizeof(line), "'bind' is empty: no TCP port is open.");
+        each(context, line);
+    }
+}

@@ -1,0 +1,416 @@
+// The commands of the control socket. What the segment tells is answered at once; what a core alone
+// knows is asked of it: of one core (EXECUTE, CONFIG, NEIGHBOURS), or of one after the other
+// (CONNECTIONS, NIC). Replies are maps that programs read by name.
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "controlplane/link.h"
+#include "controlplane/report.h"
+#include "controlplane/server.h"
+
+// A core answers in one turn. Two seconds are a core that hangs, or a machine that does.
+#define ASK_TIMEOUT_MS 2000
+// A command may take its time (KEYS over millions, DEBUG SLEEP).
+#define EXECUTE_TIMEOUT_MS 30000
+#define CONNECTIONS_PAGE 100
+#define CONNECTIONS_PAGE_MAX 200 // of a reply that fits in few messages
+// A cursor over all cores: the core's number above the cursor within it.
+#define CURSOR_CORE_SHIFT 48
+#define CURSOR_IN_CORE ((UINT64_C(1) << CURSOR_CORE_SHIFT) - 1)
+
+struct command {
+    const char *name;
+    unsigned words_min, words_max; // with the name
+    void (*run)(struct server_client *c, const struct resp_word *words, unsigned n);
+    const char *help;
+};
+
+// --- asking cores --------------------------------------------------------------------------------
+
+static void put_failure(struct server_client *c, enum link_outcome outcome)
+{
+    struct resp_text *t = &c->out;
+    switch (outcome) {
+    case LINK_GONE:
+        if (link_attached(c->server->link))
+            resp_put_error(t, "ERR the data plane has no core %u", c->core);
+        else
+            resp_put_error(t,
+                           "NODATAPLANE no data plane is attached on port %u: it is starting, or "
+                           "it has ended (see its log)",
+                           c->server->port);
+        break;
+    case LINK_TIMED_OUT:
+        resp_put_error(
+            t,
+            "TIMEOUT core %u of the data plane (pid %d) did not answer in time: it hangs "
+            "or executes a long command",
+            c->core, link_data_pid(c->server->link));
+        break;
+    case LINK_TOO_LONG:
+        resp_put_error(t, "ERR the request or its reply is too long for the control socket: use a "
+                          "connection to the server's port");
+        break;
+    default:
+        resp_put_error(t, "BUSY core %u takes no more requests now: try again", c->core);
+    }
+}
+
+static void ask(struct server_client *c, enum plane_message_kind kind, const void *data, size_t len,
+                unsigned timeout_ms, link_reply_fn *reply)
+{
+    uint64_t request = link_ask(c->server->link, c->core, kind, data, len, timeout_ms, reply, c);
+    if (request) { // else `reply` has been called
+        c->request = request;
+        c->busy = true;
+    }
+}
+
+void command_abandon(struct server_client *c)
+{
+    if (c->request)
+        link_forget(c->server->link, c->request);
+    c->request = 0;
+    resp_text_free(&c->text);
+}
+
+// Ends a command that asked: what was gathered in c->text is its reply.
+static void finish(struct server_client *c)
+{
+    if (c->text.failed)
+        resp_put_error(&c->out, "ERR no memory for the reply");
+    else
+        resp_put_raw(&c->out, c->text.data, c->text.len);
+    resp_text_free(&c->text);
+    server_done(c);
+}
+
+static void fail(struct server_client *c, enum link_outcome outcome, enum plane_message_kind kind,
+                 const uint8_t *data, size_t len)
+{
+    resp_text_free(&c->text);
+    if (outcome == LINK_REPLIED && kind == PLANE_ERROR)
+        resp_put_error(&c->out, "ERR %.*s", len < 400 ? (int)len : 400, (const char *)data);
+    else if (outcome == LINK_REPLIED)
+        resp_put_error(&c->out,
+                       "ERR core %u gave an answer that cannot be understood: are both "
+                       "planes of one version?",
+                       c->core);
+    else
+        put_failure(c, outcome);
+    server_done(c);
+}
+
+// --- EXECUTE, CONFIG -----------------------------------------------------------------------------
+
+static void executed(void *context, enum link_outcome outcome, enum plane_message_kind kind,
+                     const uint8_t *data, size_t len)
+{
+    struct server_client *c = context;
+    c->request = 0;
+    struct resp_scan scan = {0};
+    bool bad = false;
+    if (outcome != LINK_REPLIED || kind != PLANE_REPLY ||
+        !resp_scan(&scan, (const char *)data, len, &bad) || scan.at != len) {
+        fail(c, outcome, kind, data, len);
+        return;
+    }
+    if (c->out.resp == 3) {
+        resp_put_raw(&c->out, data, len);
+    } else {
+        struct resp_value *v = resp_value_read((const char *)data, len);
+        if (v)
+            resp_put_value(&c->out, v);
+        else
+            resp_put_error(&c->out, "ERR the reply of core %u is nested too deep", c->core);
+        resp_value_free(v);
+    }
+    server_done(c);
+}
+
+static void execute(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    struct resp_text request = {.resp = 2};
+    resp_open(&request, '*');
+    for (unsigned i = 0; i < n; i++)
+        resp_put_bytes(&request, words[i].ptr, words[i].len);
+    resp_close(&request);
+    c->core = 0;
+    if (request.failed)
+        resp_put_error(&c->out, "ERR no memory for the request");
+    else
+        ask(c, PLANE_EXECUTE, request.data, request.len, EXECUTE_TIMEOUT_MS, executed);
+    resp_text_free(&request);
+}
+
+static void command_execute(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    execute(c, words + 1, n - 1);
+}
+
+// --- CONNECTIONS ---------------------------------------------------------------------------------
+
+static void connections_ask(struct server_client *c, uint64_t cursor);
+
+static void connections_replied(void *context, enum link_outcome outcome,
+                                enum plane_message_kind kind, const uint8_t *data, size_t len)
+{
+    struct server_client *c = context;
+    c->request = 0;
+    uint64_t next;
+    if (outcome != LINK_REPLIED || kind != PLANE_CONNECTIONS || len < sizeof(next) ||
+        (len - sizeof(next)) % sizeof(struct plane_connection)) {
+        fail(c, outcome, kind, data, len);
+        return;
+    }
+    memcpy(&next, data, sizeof(next));
+    data += sizeof(next);
+    size_t n = (len - sizeof(next)) / sizeof(struct plane_connection);
+    if (next > CURSOR_IN_CORE) {
+        fail(c, LINK_REPLIED, PLANE_PAD, NULL, 0);
+        return;
+    }
+    // Few connections here: the page goes on with the next core.
+    if (!next && n == 0 && c->core + 1 < link_cores(c->server->link)) {
+        c->core++;
+        connections_ask(c, 0);
+        return;
+    }
+    uint64_t cursor = 0;
+    if (next)
+        cursor = ((uint64_t)c->core << CURSOR_CORE_SHIFT) | next;
+    else if (c->core + 1 < link_cores(c->server->link))
+        cursor = (uint64_t)(c->core + 1) << CURSOR_CORE_SHIFT;
+    resp_open(&c->text, '%');
+    resp_field_integer(&c->text, "next", (int64_t)cursor);
+    resp_field_open(&c->text, "connections", '*');
+    for (size_t i = 0; i < n; i++) {
+        struct plane_connection connection;
+        memcpy(&connection, data + i * sizeof(connection), sizeof(connection));
+        report_connection(&c->text, &connection);
+    }
+    resp_close(&c->text);
+    resp_close(&c->text);
+    finish(c);
+}
+
+static void connections_ask(struct server_client *c, uint64_t cursor)
+{
+    uint8_t question[sizeof(cursor) + sizeof(c->max)];
+    memcpy(question, &cursor, sizeof(cursor));
+    memcpy(question + sizeof(cursor), &c->max, sizeof(c->max));
+    ask(c, PLANE_CONNECTIONS, question, sizeof(question), ASK_TIMEOUT_MS, connections_replied);
+}
+
+static bool word_number(const struct resp_word *word, uint64_t max, uint64_t *value)
+{
+    char text[24], *end;
+    if (!word->len || word->len >= sizeof(text) || word->ptr[0] < '0' || word->ptr[0] > '9')
+        return false;
+    memcpy(text, word->ptr, word->len);
+    text[word->len] = '\0';
+    errno = 0;
+    unsigned long long v = strtoull(text, &end, 10);
+    *value = v;
+    return !errno && !*end && v <= max;
+}
+
+static bool word_is(const struct resp_word *word, const char *text)
+{
+    return word->len == strlen(text) && strncasecmp(word->ptr, text, word->len) == 0;
+}
+
+static void command_connections(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    uint64_t cursor = 0, max = CONNECTIONS_PAGE;
+    if (n > 1 && !word_number(&words[1], INT64_MAX, &cursor)) {
+        resp_put_error(&c->out, "ERR invalid cursor");
+        return;
+    }
+    if (n == 3 || (n == 4 && (!word_is(&words[2], "COUNT") ||
+                              !word_number(&words[3], UINT32_MAX, &max) || !max))) {
+        resp_put_error(&c->out, "ERR syntax error: CONNECTIONS [cursor [COUNT n]]");
+        return;
+    }
+    c->core = (unsigned)(cursor >> CURSOR_CORE_SHIFT);
+    c->max = max < CONNECTIONS_PAGE_MAX ? (uint32_t)max : CONNECTIONS_PAGE_MAX;
+    c->text.resp = c->out.resp;
+    connections_ask(c, cursor & CURSOR_IN_CORE);
+}
+
+// --- NIC, NEIGHBOURS -----------------------------------------------------------------------------
+
+static void nic_replied(void *context, enum link_outcome outcome, enum plane_message_kind kind,
+                        const uint8_t *data, size_t len)
+{
+    struct server_client *c = context;
+    c->request = 0;
+    struct plane_nic nic;
+    if (outcome != LINK_REPLIED || kind != PLANE_NIC || len < sizeof(nic)) {
+        fail(c, outcome, kind, data, len);
+        return;
+    }
+    memcpy(&nic, data, sizeof(nic));
+    report_nic(&c->text, &nic, (const char *)data + sizeof(nic), len - sizeof(nic));
+    if (++c->core < link_cores(c->server->link)) {
+        ask(c, PLANE_NIC, NULL, 0, ASK_TIMEOUT_MS, nic_replied);
+        return;
+    }
+    resp_close(&c->text);
+    finish(c);
+}
+
+static void command_nic(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    (void)words;
+    (void)n;
+    c->core = 0;
+    c->text.resp = c->out.resp;
+    resp_open(&c->text, '*');
+    ask(c, PLANE_NIC, NULL, 0, ASK_TIMEOUT_MS, nic_replied);
+}
+
+static void neighbours_replied(void *context, enum link_outcome outcome,
+                               enum plane_message_kind kind, const uint8_t *data, size_t len)
+{
+    struct server_client *c = context;
+    c->request = 0;
+    if (outcome != LINK_REPLIED || kind != PLANE_NEIGHBOURS) {
+        fail(c, outcome, kind, data, len);
+        return;
+    }
+    report_lines(&c->text, (const char *)data, len);
+    finish(c);
+}
+
+static void command_neighbours(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    (void)words;
+    (void)n;
+    c->core = 0; // what one core learns of neighbours is told to all
+    c->text.resp = c->out.resp;
+    ask(c, PLANE_NEIGHBOURS, NULL, 0, ASK_TIMEOUT_MS, neighbours_replied);
+}
+
+// --- what needs no core --------------------------------------------------------------------------
+
+static void command_status(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    (void)words;
+    (void)n;
+    report_status(&c->out, c->server);
+}
+
+static void command_cores(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    (void)words;
+    (void)n;
+    if (link_attached(c->server->link))
+        report_cores(&c->out, c->server->link);
+    else
+        put_failure(c, LINK_GONE);
+}
+
+static void command_ping(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    if (n == 2)
+        resp_put_bytes(&c->out, words[1].ptr, words[1].len);
+    else
+        resp_put_status(&c->out, "PONG");
+}
+
+static void command_hello(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    uint64_t version = (uint64_t)c->out.resp;
+    if (n > 1 && (!word_number(&words[1], 3, &version) || version < 2)) {
+        resp_put_error(&c->out, "NOPROTO unsupported protocol version");
+        return;
+    }
+    c->out.resp = (int)version;
+    resp_open(&c->out, '%');
+    resp_field_string(&c->out, "server", "pollux-controlplane");
+    resp_field_string(&c->out, "version", POLLUX_VERSION);
+    resp_field_integer(&c->out, "proto", (int64_t)version);
+    resp_close(&c->out);
+}
+
+static void command_quit(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    (void)words;
+    (void)n;
+    resp_put_status(&c->out, "OK");
+    c->closing = true;
+}
+
+// The supervisor ends both planes; without one this does.
+static void command_shutdown(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    (void)words;
+    (void)n;
+    struct server *server = c->server;
+    int supervisor = server->supervisor_pid, data = link_data_pid(server->link);
+    log_notice("Shutdown was asked through the control socket");
+    if (supervisor && getppid() == supervisor) {
+        kill(supervisor, SIGTERM);
+    } else {
+        if (data)
+            kill(data, SIGTERM);
+        server->stop = true;
+    }
+    resp_put_status(&c->out, "OK");
+}
+
+static void command_help(struct server_client *c, const struct resp_word *words, unsigned n);
+
+static const struct command commands[] = {
+    {"STATUS", 1, 1, command_status, "STATUS -- processes, memory, clients, rates, lease"},
+    {"CORES", 1, 1, command_cores, "CORES -- what each polling core does"},
+    {"NIC", 1, 1, command_nic, "NIC -- device, link, queues and drops, core by core"},
+    {"CONNECTIONS", 1, 4, command_connections,
+     "CONNECTIONS [cursor [COUNT n]] -- a page of connections; next is 0 on the last"},
+    {"NEIGHBOURS", 1, 1, command_neighbours, "NEIGHBOURS -- the table of neighbours (ARP)"},
+    {"CONFIG", 2, SERVER_WORDS_MAX, execute,
+     "CONFIG GET|SET|REWRITE|RESETSTAT … -- as on the port"},
+    {"EXECUTE", 2, SERVER_WORDS_MAX, command_execute,
+     "EXECUTE command [argument …] -- any command, with full rights"},
+    {"PING", 1, 2, command_ping, "PING [text]"},
+    {"HELLO", 1, 2, command_hello, "HELLO [2|3] -- choose the protocol"},
+    {"SHUTDOWN", 1, 1, command_shutdown, "SHUTDOWN -- ends the server in order"},
+    {"QUIT", 1, 1, command_quit, "QUIT"},
+    {"HELP", 1, 1, command_help, "HELP"},
+};
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static void command_help(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    (void)words;
+    (void)n;
+    resp_open(&c->out, '*');
+    for (size_t i = 0; i < COMMANDS; i++)
+        resp_put_status(&c->out, commands[i].help);
+    resp_close(&c->out);
+}
+
+void command_run(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    for (size_t i = 0; i < COMMANDS; i++) {
+        const struct command *command = &commands[i];
+        if (!word_is(&words[0], command->name))
+            continue;
+        if (n < command->words_min || n > command->words_max)
+            resp_put_error(&c->out, "ERR wrong number of arguments for '%s' command",
+                           command->name);
+        else
+            command->run(c, words, n);
+        return;
+    }
+    resp_put_error(&c->out, "ERR unknown command '%.*s': the control socket knows what HELP lists",
+                   words[0].len < 64 ? (int)words[0].len : 64, words[0].ptr);
+}

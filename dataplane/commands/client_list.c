@@ -1,0 +1,350 @@
+// CLIENT LIST, INFO and KILL: connections of all cores. Every core writes about, or closes, its
+// own; the core of the caller puts the answer together.
+#include "dataplane/commands/connection.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <mimalloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/commands/families.h"
+#include "dataplane/resp/client.h"
+
+#define US_PER_S 1000000
+
+// --- the line about a client -------------------------------------------------------------------
+
+static const char *flag_letters(const struct client *c, char letters[8])
+{
+    unsigned n = 0;
+    if (c->flags & CLIENT_CLOSE_AFTER_REPLY)
+        letters[n++] = 'c';
+    if (c->flags & (CLIENT_CLOSING | CLIENT_GONE))
+        letters[n++] = 'A';
+    if (c->flags & CLIENT_UNIX)
+        letters[n++] = 'U';
+    if (c->no_evict)
+        letters[n++] = 'e';
+    if (c->no_touch)
+        letters[n++] = 'T';
+    if (n == 0)
+        letters[n++] = 'N';
+    letters[n] = '\0';
+    return letters;
+}
+
+// One line without its end. fd is -1: not every transport has one. What clients cannot do yet is
+// shown as Redis shows a client that does not do it.
+static void describe(struct request *r, const struct client *c, struct out *to)
+{
+    char addr[ENDPOINT_TEXT_MAX], laddr[ENDPOINT_TEXT_MAX], letters[8];
+    size_t unsent = c->stream ? c->stream->ops->unsent(c->stream) : 0;
+    size_t query = c->parser.buf_len, query_free = c->parser.buf_cap - c->parser.buf_len;
+    text_add(to, "id=%" PRIu64 " addr=%s laddr=%s fd=-1 name=", c->id,
+             endpoint_format(&c->remote, addr), endpoint_format(&c->local, laddr));
+    out_write(to, client_name(c), strlen(client_name(c)));
+    text_add(to, " age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%" PRIu32,
+             (r->now_us - c->created_us) / US_PER_S, (r->now_us - c->last_active_us) / US_PER_S,
+             flag_letters(c, letters), c->db);
+    text_add(to, " sub=0 psub=0 ssub=0 multi=-1 qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0",
+             query, query_free);
+    text_add(to, " rbs=0 rbp=0 obl=%zu oll=%u omem=%zu tot-mem=%" PRIu64 " events=%s", unsent,
+             c->replies_waiting, unsent, r->services->client_memory(r->core, c),
+             unsent ? "rw" : "r");
+    // The caller's own last command is the one under way.
+    const struct command *last = c->id == r->session->client_id ? r->command : c->last_command;
+    text_add(to, " cmd=%s%s%s", last && last->parent ? last->parent->name : "",
+             last && last->parent ? "|" : "", last ? last->name : "NULL");
+    text_add(to, " user=" DEFAULT_USER " redir=-1 resp=%u lib-name=%s lib-ver=%s", c->resp,
+             c->lib_name, c->lib_version);
+}
+
+void client_info_command(struct request *r)
+{
+    struct outbuf text;
+    outbuf_init(&text);
+    describe(r, r->client, &text.out);
+    out_write(&text.out, "\n", 1);
+    request_reply_text(r, &text);
+}
+
+// --- what is asked for -------------------------------------------------------------------------
+
+// Every connection is a normal one as yet; the other types are known and fit none.
+enum client_type { TYPE_ANY, TYPE_NORMAL, TYPE_OTHER, TYPE_UNKNOWN };
+
+static enum client_type client_type(const struct request *r, int i)
+{
+    static const char *const others[] = {"master", "slave", "replica", "pubsub"};
+    if (request_is(r, i, "normal"))
+        return TYPE_NORMAL;
+    for (size_t k = 0; k < sizeof(others) / sizeof(others[0]); k++)
+        if (request_is(r, i, others[k]))
+            return TYPE_OTHER;
+    return TYPE_UNKNOWN;
+}
+
+static void reply_unknown_type(struct request *r, int i)
+{
+    request_errorf(r, "ERR Unknown client type '%.*s'", (int)r->argv[i].len,
+                   (const char *)r->argv[i].ptr);
+}
+
+// --- LIST --------------------------------------------------------------------------------------
+
+static bool lists_ids(const struct request *r)
+{
+    return r->argc > 3 && request_is(r, 2, "id");
+}
+
+static bool listed_id(const struct request *r, uint64_t id)
+{
+    for (int i = 3; i < r->argc; i++) {
+        int64_t wanted;
+        if (parse_int64(r->argv[i].ptr, r->argv[i].len, &wanted) && (uint64_t)wanted == id)
+            return true;
+    }
+    return false;
+}
+
+bool client_list_start(struct request *r)
+{
+    if (r->argc == 4 && request_is(r, 2, "type")) {
+        if (client_type(r, 3) != TYPE_UNKNOWN)
+            return true;
+        reply_unknown_type(r, 3);
+        return false;
+    }
+    if (lists_ids(r)) {
+        for (int i = 3; i < r->argc; i++) {
+            int64_t id;
+            if (!parse_int64(r->argv[i].ptr, r->argv[i].len, &id)) {
+                request_error(r, "ERR Invalid client ID");
+                return false;
+            }
+        }
+        return true;
+    }
+    if (r->argc == 2)
+        return true;
+    request_error(r, ERR_SYNTAX);
+    return false;
+}
+
+static void list_one(void *context, struct client *c)
+{
+    struct request *r = context;
+    if ((c->flags & CLIENT_INTERNAL) || (lists_ids(r) && !listed_id(r, c->id)))
+        return;
+    describe(r, c, r->out);
+    out_write(r->out, "\n", 1);
+}
+
+void client_list_part(struct request *r)
+{
+    if (r->argc == 4 && request_is(r, 2, "type") && client_type(r, 3) == TYPE_OTHER)
+        return;
+    r->services->each_client(r->core, list_one, r);
+}
+
+struct line {
+    uint64_t id;
+    const uint8_t *ptr;
+    size_t len; // its end included
+};
+
+// The lines of all parts; the number of them. A line starts with "id=NUMBER ".
+static size_t split_lines(const struct request *r, struct line *lines, size_t max)
+{
+    size_t n = 0;
+    for (unsigned p = 0; p < r->n_parts; p++) {
+        const uint8_t *at = r->parts[p].ptr, *end = at + r->parts[p].len;
+        while (at < end) {
+            const uint8_t *newline = memchr(at, '\n', (size_t)(end - at));
+            if (!newline)
+                break;
+            if (n < max)
+                lines[n] = (struct line){.id = strtoull((const char *)at + strlen("id="), NULL, 10),
+                                         .ptr = at,
+                                         .len = (size_t)(newline + 1 - at)};
+            n++;
+            at = newline + 1;
+        }
+    }
+    return n;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct line *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+// Oldest connection first, whatever its core; by ID in the order asked for.
+void client_list_command(struct request *r)
+{
+    size_t n = split_lines(r, NULL, 0);
+    struct line *lines = mi_mallocn(n + 1, sizeof(*lines));
+    if (!lines) {
+        request_error(r, ERR_OOM);
+        return;
+    }
+    split_lines(r, lines, n);
+    qsort(lines, n, sizeof(*lines), by_id);
+    struct outbuf text;
+    outbuf_init(&text);
+    if (lists_ids(r)) {
+        for (int i = 3; i < r->argc; i++) {
+            int64_t id = 0;
+            parse_int64(r->argv[i].ptr, r->argv[i].len, &id);
+            const struct line wanted = {.id = (uint64_t)id};
+            const struct line *l = bsearch(&wanted, lines, n, sizeof(*lines), by_id);
+            if (l)
+                out_write(&text.out, l->ptr, l->len);
+        }
+    } else {
+        for (size_t i = 0; i < n; i++)
+            out_write(&text.out, lines[i].ptr, lines[i].len);
+    }
+    request_reply_text(r, &text);
+    mi_free(lines);
+}
+
+// --- KILL --------------------------------------------------------------------------------------
+
+struct kill_filter {
+    const struct arg *addr, *laddr;
+    uint64_t id; // 0: any
+    enum client_type type;
+    bool skip_me;
+};
+
+// What one core closed. The caller's own connection is left to the handler, which answers first.
+struct kill_part {
+    uint64_t killed;
+    bool self;
+};
+
+static bool kill_option(struct request *r, int i, struct kill_filter *f)
+{
+    const struct arg *value = &r->argv[i + 1];
+    if (request_is(r, i, "id")) {
+        int64_t id;
+        if (!parse_int64(value->ptr, value->len, &id) || id < 1) {
+            request_error(r, "ERR client-id should be greater than 0");
+            return false;
+        }
+        f->id = (uint64_t)id;
+    } else if (request_is(r, i, "type")) {
+        f->type = client_type(r, i + 1);
+        if (f->type == TYPE_UNKNOWN) {
+            reply_unknown_type(r, i + 1);
+            return false;
+        }
+    } else if (request_is(r, i, "addr")) {
+        f->addr = value;
+    } else if (request_is(r, i, "laddr")) {
+        f->laddr = value;
+    } else if (request_is(r, i, "user")) {
+        if (value->len != strlen(DEFAULT_USER) || memcmp(value->ptr, DEFAULT_USER, value->len)) {
+            request_errorf(r, "ERR No such user '%.*s'", (int)value->len, (const char *)value->ptr);
+            return false;
+        }
+    } else if (request_is(r, i, "skipme") &&
+               (request_is(r, i + 1, "yes") || request_is(r, i + 1, "no"))) {
+        f->skip_me = request_is(r, i + 1, "yes");
+    } else {
+        request_error(r, ERR_SYNTAX);
+        return false;
+    }
+    return true;
+}
+
+// CLIENT KILL ADDRESS, or pairs of option and value. Answers where they are wrong.
+static bool kill_parse(struct request *r, struct kill_filter *f)
+{
+    *f = (struct kill_filter){.skip_me = true};
+    if (r->argc == 3) {
+        f->addr = &r->argv[2];
+        f->skip_me = false;
+        return true;
+    }
+    for (int i = 2; i < r->argc; i += 2) {
+        if (i + 1 == r->argc) {
+            request_error(r, ERR_SYNTAX);
+            return false;
+        }
+        if (!kill_option(r, i, f))
+            return false;
+    }
+    return true;
+}
+
+bool client_kill_start(struct request *r)
+{
+    struct kill_filter f;
+    return kill_parse(r, &f);
+}
+
+static bool has_address(const struct endpoint *e, const struct arg *wanted)
+{
+    char text[ENDPOINT_TEXT_MAX];
+    endpoint_format(e, text);
+    return wanted->len == strlen(text) && memcmp(wanted->ptr, text, wanted->len) == 0;
+}
+
+struct kill_context {
+    struct request *r;
+    struct kill_filter filter;
+    struct kill_part part;
+};
+
+static void kill_one(void *context, struct client *c)
+{
+    struct kill_context *k = context;
+    const struct kill_filter *f = &k->filter;
+    bool self = c->id == k->r->session->client_id;
+    if (c->flags & (CLIENT_INTERNAL | CLIENT_CLOSING | CLIENT_GONE))
+        return;
+    if ((f->id && c->id != f->id) || f->type == TYPE_OTHER || (self && f->skip_me) ||
+        (f->addr && !has_address(&c->remote, f->addr)) ||
+        (f->laddr && !has_address(&c->local, f->laddr)))
+        return;
+    k->part.killed++;
+    if (self)
+        k->part.self = true;
+    else
+        k->r->services->client_kill(k->r->core, c);
+}
+
+void client_kill_part(struct request *r)
+{
+    struct kill_context k = {.r = r};
+    bool understood = kill_parse(r, &k.filter);
+    assert(understood); // client_kill_start saw the same arguments
+    r->services->each_client(r->core, kill_one, &k);
+    out_write(r->out, &k.part, sizeof(k.part));
+}
+
+void client_kill_command(struct request *r)
+{
+    uint64_t killed = 0;
+    bool self = false;
+    for (unsigned p = 0; p < r->n_parts; p++) {
+        struct kill_part part;
+        if (r->parts[p].len != sizeof(part))
+            continue; // that core was short of memory
+        memcpy(&part, r->parts[p].ptr, sizeof(part));
+        killed += part.killed;
+        self |= part.self;
+    }
+    if (r->argc > 3)
+        reply_integer(r->out, (int64_t)killed);
+    else if (killed)
+        reply_status(r->out, "OK");
+    else
+        request_error(r, "ERR No such client");
+    if (self)
+        r->client->flags |= CLIENT_CLOSE_AFTER_REPLY;
+}

@@ -1,0 +1,44 @@
+// INFO between its two files: info.c gathers the figures of all cores, info_sections.c writes the
+// text.
+#pragma once
+
+#include "dataplane/commands/command.h"
+
+// Error prefixes that are told apart; Redis stops counting new ones at the same number.
+#define INFO_ERRORS_MAX 128
+#define INFO_PREFIX_MAX 32
+
+struct info_error {
+    char prefix[INFO_PREFIX_MAX];
+    uint64_t count;
+};
+
+// What one core wrote, before its commands and errors.
+struct info_part {
+    struct core_figures figures;
+    double ops, in_kbps, out_kbps;
+    uint64_t n_commands, n_errors;
+};
+
+struct info {
+    struct request *r;
+    struct server_figures server;
+    struct info_part sum;             // over all cores; `max_` figures are the greatest
+    struct command_figures *commands; // by id
+    struct info_error errors[INFO_ERRORS_MAX];
+    unsigned n_errors;
+};
+
+// The part of core `i`; false when that core was short of memory.
+bool info_part_of(const struct request *r, unsigned i, struct info_part *part);
+// Bytes that keys, requests and replies take: used_memory.
+uint64_t info_used_memory(const struct request *r, const struct core_figures *sum);
+// The value of an option as text, "" when there is none.
+#define INFO_OPTION_MAX 64
+const char *info_option(const struct request *r, const char *name, char text[INFO_OPTION_MAX]);
+// Sums what all cores wrote. Returns false when memory is short. `info_clear` frees it.
+bool info_gather(struct request *r, struct info *info);
+void info_clear(struct info *info);
+
+// Writes the sections that the arguments name.
+void info_write(struct info *info, struct out *o);

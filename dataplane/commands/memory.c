@@ -1,0 +1,183 @@
+// MEMORY, but for USAGE: where memory goes, summed over the cores, and what to do about it.
+#include <inttypes.h>
+#include <mimalloc.h>
+#include <string.h>
+
+#include "common/outbuf.h"
+#include "dataplane/commands/families.h"
+#include "dataplane/commands/info.h"
+#include "dataplane/commands/server.h"
+
+#define PERCENT 100.0
+
+// What DOCTOR finds worth a word.
+#define DOCTOR_USED_MIN (5u << 20)        // below this nothing can be said
+#define DOCTOR_PEAK_RATIO 1.5             // peak to present use
+#define DOCTOR_FRAGMENTATION_RATIO 1.4    // resident to used
+#define DOCTOR_RESIDENT_EXTRA (10u << 20) // and at least so many bytes of it
+#define DOCTOR_CLIENT_BYTES (200u << 10)  // buffers of an average client
+
+struct memory_view {
+    struct core_figures sum;
+    struct server_figures server;
+    uint64_t used, dataset, keys, peak;
+};
+
+static void write_figures(struct request *r)
+{
+    struct core_figures f;
+    r->services->core_figures(r->core, &f);
+    out_write(r->out, &f, sizeof(f));
+}
+
+static struct memory_view view(struct request *r)
+{
+    struct memory_view v = {0};
+    const struct keyspace *ks = store_keyspace(r->store);
+    for (unsigned i = 0; i < r->n_parts; i++) {
+        struct core_figures f;
+        if (r->parts[i].len != sizeof(f))
+            continue; // that core was short of memory
+        memcpy(&f, r->parts[i].ptr, sizeof(f));
+        v.sum.clients += f.clients;
+        v.sum.query_buffer_bytes += f.query_buffer_bytes;
+        v.sum.output_bytes += f.output_bytes;
+    }
+    r->services->server_figures(r->core, &v.server);
+    v.dataset = keyspace_memory(ks);
+    v.used = info_used_memory(r, &v.sum);
+    v.peak = v.server.memory_peak > v.used ? v.server.memory_peak : v.used;
+    for (unsigned db = 0; db < keyspace_databases(ks); db++)
+        v.keys += keyspace_keys(ks, db);
+    return v;
+}
+
+static double ratio(uint64_t a, uint64_t b)
+{
+    return b ? (double)a / (double)b : 0;
+}
+
+// --- STATS -------------------------------------------------------------------------------------
+
+void memory_stats_part(struct request *r)
+{
+    write_figures(r);
+}
+
+static void pair_integer(struct request *r, const char *name, uint64_t value)
+{
+    reply_bulk_string(r->out, name);
+    reply_integer(r->out, (int64_t)value);
+}
+
+static void pair_double(struct request *r, const char *name, double value)
+{
+    reply_bulk_string(r->out, name);
+    reply_double(r->out, r->session->resp, value);
+}
+
+void memory_stats_command(struct request *r)
+{
+    struct memory_view v = view(r);
+    reply_map(r->out, r->session->resp, 12);
+    pair_integer(r, "peak.allocated", v.peak);
+    pair_integer(r, "total.allocated", v.used);
+    pair_integer(r, "clients.normal", v.sum.query_buffer_bytes + v.sum.output_bytes);
+    pair_integer(r, "overhead.total", v.used - v.dataset);
+    pair_integer(r, "keys.count", v.keys);
+    pair_integer(r, "keys.bytes-per-key", v.keys ? v.dataset / v.keys : 0);
+    pair_integer(r, "dataset.bytes", v.dataset);
+    pair_double(r, "dataset.percentage", PERCENT * ratio(v.dataset, v.used));
+    pair_double(r, "peak.percentage", PERCENT * ratio(v.used, v.peak));
+    pair_integer(r, "allocator.resident", v.server.memory_resident);
+    pair_double(r, "fragmentation", ratio(v.server.memory_resident, v.used));
+    reply_bulk_string(r->out, "fragmentation.bytes");
+    reply_integer(r->out, (int64_t)(v.server.memory_resident - v.used));
+}
+
+// --- DOCTOR ------------------------------------------------------------------------------------
+
+void memory_doctor_part(struct request *r)
+{
+    write_figures(r);
+}
+
+void memory_doctor_command(struct request *r)
+{
+    struct memory_view v = view(r);
+    struct outbuf text;
+    outbuf_init(&text);
+    struct out *o = &text.out;
+    uint64_t buffers = v.sum.query_buffer_bytes + v.sum.output_bytes;
+    if (v.used < DOCTOR_USED_MIN) {
+        text_add(o, "The server holds next to nothing, so nothing can be said about its memory.\n");
+        request_reply_text(r, &text);
+        return;
+    }
+    if (ratio(v.peak, v.used) > DOCTOR_PEAK_RATIO)
+        text_add(o,
+                 "* Peak: it once used %" PRIu64 " bytes, now %" PRIu64
+                 ". The allocator may hold on to the difference; MEMORY PURGE gives it back.\n",
+                 v.peak, v.used);
+    if (ratio(v.server.memory_resident, v.used) > DOCTOR_FRAGMENTATION_RATIO &&
+        v.server.memory_resident - v.used > DOCTOR_RESIDENT_EXTRA)
+        text_add(o,
+                 "* Resident: %" PRIu64 " bytes are resident for %" PRIu64
+                 " in use. Packet pools and free pages of the allocator count here; MEMORY PURGE "
+                 "gives back the latter.\n",
+                 v.server.memory_resident, v.used);
+    if (v.sum.clients && buffers / v.sum.clients > DOCTOR_CLIENT_BYTES)
+        text_add(o,
+                 "* Clients: buffers take %" PRIu64
+                 " bytes per client. CLIENT LIST shows whose (qbuf, omem); "
+                 "client-output-buffer-limit bounds them.\n",
+                 buffers / v.sum.clients);
+    if (outbuf_size(&text) == 0)
+        text_add(o, "Memory is in order.\n");
+    request_reply_text(r, &text);
+}
+
+// --- the allocator -----------------------------------------------------------------------------
+
+// An allocator's heap belongs to its thread, so each core collects its own.
+void memory_purge_part(struct request *r)
+{
+    (void)r;
+    mi_collect(true);
+}
+
+void memory_purge_command(struct request *r)
+{
+    reply_status(r->out, "OK");
+}
+
+static void add_statistics(const char *message, void *text)
+{
+    out_write(text, message, strlen(message));
+}
+
+void memory_malloc_stats_command(struct request *r)
+{
+    struct outbuf text;
+    outbuf_init(&text);
+    mi_stats_print_out(add_statistics, &text.out);
+    request_reply_text(r, &text);
+}
+
+void memory_help_command(struct request *r)
+{
+    static const char *const lines[] = {
+        "DOCTOR",
+        "    What is wrong with memory, and what to do.",
+        "MALLOC-STATS",
+        "    Statistics of the allocator.",
+        "PURGE",
+        "    Gives free memory back to the operating system.",
+        "STATS",
+        "    Where memory goes.",
+        "USAGE <key> [SAMPLES <count>]",
+        "    Bytes that a key and its value take.",
+        NULL,
+    };
+    request_help(r, "MEMORY", lines);
+}

@@ -1,0 +1,204 @@
+// The batch: parse what clients sent, a bounded share each; prefetch what all commands will touch,
+// stage by stage; execute in order.
+#include <mimalloc.h>
+#include <string.h>
+#include <x86intrin.h>
+
+#include "common/block.h"
+#include "dataplane/core/message.h"
+
+// Commands with more arguments than this get an array of their own.
+#define ARGS_SHARED_MAX 64
+
+static const struct command *find(const struct arg *argv, int argc)
+{
+    return commands_find(argv, argc);
+}
+
+// Takes the parsed command into the batch. False: memory is short.
+static bool take(struct core *c, struct client *client, const uint8_t *data, bool *buffered)
+{
+    struct work *w = &c->work[c->n_work];
+    int argc = client->parser.argc;
+    w->client = client;
+    w->argc = argc;
+    w->own_argv = argc > ARGS_SHARED_MAX;
+    w->argv = w->own_argv ? mi_mallocn((size_t)argc, sizeof(struct arg)) : &c->args[c->n_args];
+    if (!w->argv)
+        return false;
+    if (!w->own_argv)
+        c->n_args += (unsigned)argc;
+    *buffered = parser_take(&client->parser, data, w->argv);
+    w->command = find(w->argv, argc);
+    w->has_key = w->ours = false;
+    int at = w->command && w->command->n_keys ? commands_single_key(w->command, argc) : 0;
+    if (at > 0 && at < argc) {
+        w->key = keyspace_key(c->server->keyspace, w->argv[at].ptr, w->argv[at].len);
+        w->has_key = true;
+        // Only the owner may look at a slot, hints included.
+        w->ours = keyspace_core(c->server->keyspace, w->key.slot) == c->index &&
+                  !loan_holds(c, w->key.slot);
+        if (w->ours)
+            store_prefetch_slot(c->store, client->db, &w->key);
+    }
+    c->n_work++;
+    return true;
+}
+
+static void protocol_error(struct core *c, struct client *client)
+{
+    struct reply_slot *slot;
+    // The replies to the commands before it come first: they are in the batch.
+    struct out *out = client_out(c, client, &slot);
+    reply_errorf(out, "ERR %s", client->parser.error);
+    client_replied(c, client, slot);
+    count_error(c, "ERR", 0);
+    client_close(c, client);
+}
+
+// What ended the parsing of a client, to be dealt with after the batch was executed.
+enum ended { ENDED_NONE, ENDED_ERROR, ENDED_TOO_BIG, ENDED_NO_MEMORY };
+
+static enum ended gather_client(struct core *c, struct client *client, bool *more)
+{
+    struct stream *s = client->stream;
+    struct parser_limits limits = {
+        .bulk_max = c->settings.bulk_max,
+        .query_max = c->settings.query_max,
+        .authenticated = client->authenticated || !c->settings.password,
+    };
+    unsigned share = BATCH_SHARE;
+    *more = false;
+    while (s->in_len) {
+        if (!share || c->n_work == BATCH_COMMANDS || c->n_args + ARGS_SHARED_MAX > BATCH_ARGS) {
+            *more = true;
+            return ENDED_NONE;
+        }
+        const uint8_t *data = s->in;
+        size_t used;
+        enum parser_status status = parser_run(&client->parser, &limits, data, s->in_len, &used);
+        bool buffered = false;
+        switch (status) {
+        case PARSER_COMMAND:
+            if (!take(c, client, data, &buffered))
+                return ENDED_NO_MEMORY;
+            share--;
+            break;
+        case PARSER_EMPTY:
+        case PARSER_INCOMPLETE:
+            break;
+        case PARSER_ERROR:
+            return ENDED_ERROR;
+        case PARSER_TOO_BIG:
+            return ENDED_TOO_BIG;
+        case PARSER_NO_MEMORY:
+            return ENDED_NO_MEMORY;
+        }
+        client->bytes_in += used;
+        stream_consume(s, (uint32_t)used);
+        // Authentication changes the limits of what follows.
+        if (buffered || !limits.authenticated) {
+            *more = s->in_len > 0;
+            return ENDED_NONE;
+        }
+    }
+    return ENDED_NONE;
+}
+
+static void finish_client(struct core *c, struct client *client, enum ended ended)
+{
+    if (client->flags & (CLIENT_CLOSING | CLIENT_GONE | CLIENT_CLOSE_AFTER_REPLY))
+        return;
+    switch (ended) {
+    case ENDED_NONE:
+        break;
+    case ENDED_ERROR:
+        protocol_error(c, client);
+        break;
+    case ENDED_TOO_BIG:
+        c->counters.query_limit_disconnections++;
+        client_abort(c, client, "its query buffer passed client-query-buffer-limit");
+        break;
+    case ENDED_NO_MEMORY:
+        client_abort(c, client, "out of memory for its query");
+        break;
+    }
+}
+
+static void drop_args(struct work *w)
+{
+    for (int i = 0; i < w->argc; i++)
+        if (__builtin_expect(w->argv[i].block != NULL, 0))
+            block_release(w->argv[i].block);
+    if (w->own_argv)
+        mi_free(w->argv);
+}
+
+bool batch_run(struct core *c)
+{
+    struct {
+        struct client *client;
+        enum ended ended;
+    } over[32];
+    unsigned n_over = 0;
+    struct client *again_first = NULL, *again_last = NULL;
+
+    c->n_work = c->n_args = 0;
+    while (c->queue_first && c->n_work < BATCH_COMMANDS &&
+           c->n_args + ARGS_SHARED_MAX <= BATCH_ARGS && n_over < 32) {
+        struct client *client = c->queue_first;
+        c->queue_first = client->next_queued;
+        if (!c->queue_first)
+            c->queue_last = NULL;
+        client->flags &= ~CLIENT_QUEUED;
+        if (!client->stream || client->first_pending ||
+            client->flags &
+                (CLIENT_CLOSING | CLIENT_GONE | CLIENT_CLOSE_AFTER_REPLY | CLIENT_OUT_FULL))
+            continue;
+        bool more;
+        enum ended ended = gather_client(c, client, &more);
+        if (ended != ENDED_NONE) {
+            over[n_over].client = client;
+            over[n_over++].ended = ended;
+        } else if (more || (client->flags & CLIENT_EOF)) {
+            // Goes on in the next batch, behind the others; at its end it is closed there.
+            client->next_queued = NULL;
+            if (again_last)
+                again_last->next_queued = client;
+            else
+                again_first = client;
+            again_last = client;
+        }
+    }
+    for (unsigned i = 0; i < c->n_work; i++)
+        if (c->work[i].ours)
+            store_prefetch_bucket(c->store, c->work[i].client->db, &c->work[i].key);
+    core_stage(c, STAGE_PARSE);
+    // The entries of a few commands ahead are on their way while one executes.
+    enum { AHEAD = 6 };
+    for (unsigned i = 0; i < c->n_work && i < AHEAD; i++)
+        if (c->work[i].ours)
+            store_prefetch_entry(c->store, c->work[i].client->db, &c->work[i].key);
+    for (unsigned i = 0; i < c->n_work; i++) {
+        unsigned ahead = i + AHEAD;
+        if (ahead < c->n_work && c->work[ahead].ours)
+            store_prefetch_entry(c->store, c->work[ahead].client->db, &c->work[ahead].key);
+        route_work(c, &c->work[i]);
+        drop_args(&c->work[i]);
+    }
+    core_stage(c, STAGE_EXECUTE);
+    for (unsigned i = 0; i < n_over; i++)
+        finish_client(c, over[i].client, over[i].ended);
+    while (again_first) {
+        struct client *client = again_first;
+        again_first = client->next_queued;
+        if (client->stream && client->stream->in_len == 0 && (client->flags & CLIENT_EOF) &&
+            !client->first_pending)
+            client_close(c, client);
+        else
+            client_queue(c, client);
+    }
+    bool any = c->n_work || n_over;
+    c->n_work = 0;
+    return any;
+}

@@ -1,0 +1,481 @@
+// Connections: from the accepted stream to the last reply, in order, within limits.
+#include <mimalloc.h>
+#include <string.h>
+
+#include "dataplane/core/message.h"
+
+// Clients looked at in one round of the cron (every 100 ms), at least; a tenth of all otherwise.
+#define CRON_CLIENTS_MIN 32
+
+static bool loopback(const struct endpoint *e)
+{
+    static const uint8_t one[16] = {[15] = 1};
+    if (e->family == 4)
+        return e->addr[0] == 127;
+    return e->family == 0 || memcmp(e->addr, one, 16) == 0;
+}
+
+// A bypassed NIC has no loopback: there the on-link prefix is what counts as near.
+static bool near_by(const struct core *c, const struct endpoint *e)
+{
+    if (!c->server->dpdk || e->family != 4)
+        return loopback(e);
+    const struct net_config *n = &c->server->net_config;
+    for (unsigned i = 0; i < n->n_addresses; i++) {
+        const struct net_address *a = &n->addresses[i];
+        uint32_t ours, theirs;
+        memcpy(&ours, a->addr, 4);
+        memcpy(&theirs, e->addr, 4);
+        uint32_t mask = a->prefix ? __builtin_bswap32(~0u << (32 - a->prefix)) : 0;
+        if (a->family == 4 && (ours & mask) == (theirs & mask))
+            return true;
+    }
+    return false;
+}
+
+static void refuse(struct core *c, struct stream *s, const char *why)
+{
+    c->counters.connections_rejected++;
+    out_write(&s->out, why, strlen(why));
+    s->ops->push(s);
+    s->ops->close(s);
+}
+
+static struct client *client_new(struct core *c)
+{
+    struct client *client = mi_zalloc(sizeof(*client));
+    if (!client)
+        return NULL;
+    client->id = atomic_fetch_add(&c->server->next_client_id, 1) + 1;
+    client->resp = 2;
+    client->created_us = client->last_active_us = c->now_us;
+    parser_init(&client->parser);
+    outbuf_init(&client->internal_out);
+    return client;
+}
+
+static void client_accept(struct core *c, struct stream *s)
+{
+    struct stream_info info = {0};
+    s->ops->info(s, &info);
+    if (atomic_load_explicit(&c->server->clients, memory_order_relaxed) >= c->settings.maxclients) {
+        refuse(c, s, "-ERR max number of clients reached\r\n");
+        return;
+    }
+    if (c->settings.protected_mode && !c->settings.password && !near_by(c, &info.remote)) {
+        refuse(c, s,
+               "-DENIED Pollux is in protected mode: it has no password, so it answers local "
+               "connections only. Set requirepass, or turn protected-mode off (CONFIG SET "
+               "protected-mode no from this machine, or in the configuration file) if everyone who "
+               "can reach this address may use it.\r\n");
+        return;
+    }
+    struct client *client = client_new(c);
+    if (!client) {
+        s->ops->abort(s);
+        return;
+    }
+    client->stream = s;
+    s->owner = client;
+    client->local = info.local;
+    client->remote = info.remote;
+    client->authenticated = !c->settings.password;
+    if (info.remote.family == 0)
+        client->flags |= CLIENT_UNIX;
+    if (loopback(&info.remote))
+        client->flags |= CLIENT_LOOPBACK;
+    client->next = c->clients;
+    if (c->clients)
+        c->clients->prev = client;
+    c->clients = client;
+    c->n_clients++;
+    atomic_fetch_add_explicit(&c->server->clients, 1, memory_order_relaxed);
+    c->counters.connections_received++;
+    if (c->settings.tcp_keepalive_s)
+        s->ops->keepalive(s, c->settings.tcp_keepalive_s);
+}
+
+struct client *client_internal(struct core *c)
+{
+    struct client *client = client_new(c);
+    if (!client)
+        return NULL;
+    client->flags = CLIENT_INTERNAL;
+    client->resp = 3;
+    client->authenticated = true;
+    return client;
+}
+
+// The stream is closed. Replies under way find nobody; the struct goes at the end of the turn.
+static void client_lost(struct core *c, struct client *client)
+{
+    if (client->stream) {
+        client->stream->ops->release(client->stream);
+        client->stream = NULL;
+    }
+    if (client->flags & CLIENT_GONE)
+        return;
+    client->flags |= CLIENT_GONE;
+    for (struct reply_slot *slot = client->first_reply; slot; slot = slot->next)
+        slot->client = NULL;
+    // Slots that are done have no one else to free them.
+    struct reply_slot *slot = client->first_reply;
+    client->first_reply = client->last_reply = NULL;
+    for (struct reply_slot *next; slot; slot = next) {
+        next = slot->next;
+        if (slot->done) {
+            outbuf_clear(&slot->out);
+            mi_free(slot);
+        }
+    }
+    if (!(client->flags & CLIENT_INTERNAL)) {
+        if (client->prev)
+            client->prev->next = client->next;
+        else
+            c->clients = client->next;
+        if (client->next)
+            client->next->prev = client->prev;
+        if (c->cron_client == client)
+            c->cron_client = client->next;
+        c->n_clients--;
+        atomic_fetch_sub_explicit(&c->server->clients, 1, memory_order_relaxed);
+    }
+    client->next = c->gone;
+    c->gone = client;
+}
+
+void client_event(struct core *c, struct stream *s)
+{
+    uint16_t events = s->events;
+    s->events = 0;
+    if (events & STREAM_ACCEPTED)
+        client_accept(c, s);
+    struct client *client = s->owner;
+    if (!client) {
+        if (events & STREAM_CLOSED)
+            s->ops->release(s);
+        return;
+    }
+    if (events & STREAM_CLOSED) {
+        client_lost(c, client);
+        return;
+    }
+    if (events & STREAM_EOF)
+        client->flags |= CLIENT_EOF;
+    if (events & STREAM_WRITABLE)
+        client->flags &= ~CLIENT_OUT_FULL;
+    if (events & STREAM_READABLE)
+        client->last_active_us = c->now_us;
+    if (events & (STREAM_READABLE | STREAM_EOF | STREAM_WRITABLE))
+        client_queue(c, client);
+}
+
+void client_queue(struct core *c, struct client *client)
+{
+    if (client->flags & (CLIENT_QUEUED | CLIENT_GONE) || !client->stream)
+        return;
+    if (client->stream->in_len == 0 && !(client->flags & CLIENT_EOF))
+        return;
+    client->flags |= CLIENT_QUEUED;
+    client->next_queued = NULL;
+    if (c->queue_last)
+        c->queue_last->next_queued = client;
+    else
+        c->queue_first = client;
+    c->queue_last = client;
+}
+
+void client_push(struct core *c, struct client *client)
+{
+    if (client->flags & (CLIENT_TO_PUSH | CLIENT_GONE))
+        return;
+    client->flags |= CLIENT_TO_PUSH;
+    client->next_push = c->push_first;
+    c->push_first = client;
+}
+
+void client_close(struct core *c, struct client *client)
+{
+    client->flags |= CLIENT_CLOSE_AFTER_REPLY;
+    client_push(c, client);
+}
+
+void client_abort(struct core *c, struct client *client, const char *why)
+{
+    char address[ENDPOINT_TEXT_MAX];
+    if (client->flags & (CLIENT_CLOSING | CLIENT_GONE))
+        return;
+    log_warning("Client id=%lu addr=%s is closed: %s", (unsigned long)client->id,
+                endpoint_format(&client->remote, address), why);
+    client->flags |= CLIENT_CLOSING;
+    if (client->stream)
+        client->stream->ops->abort(client->stream);
+    else
+        client_push(c, client);
+}
+
+static struct out *client_stream_out(struct client *client)
+{
+    return client->stream ? &client->stream->out : &client->internal_out.out;
+}
+
+// After each command: what CLIENT REPLY SKIP asked for moves on.
+static void reply_mode_next(struct client *client)
+{
+    if (__builtin_expect(!(client->flags & (CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)), 1))
+        return;
+    bool next = client->flags & CLIENT_REPLY_SKIP_NEXT;
+    client->flags &= ~(CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
+    if (next)
+        client->flags |= CLIENT_REPLY_SKIP;
+}
+
+static struct reply_slot to_sink; // stands for "the client wants no reply"
+
+struct out *client_out(struct core *c, struct client *client, struct reply_slot **slot)
+{
+    *slot = NULL;
+    if (__builtin_expect(client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP), 0)) {
+        outbuf_clear(&c->sink);
+        *slot = &to_sink;
+        return &c->sink.out;
+    }
+    if (__builtin_expect(!client->first_reply, 1))
+        return client_stream_out(client);
+    *slot = client_expect(c, client);
+    if (*slot)
+        return &(*slot)->out.out;
+    client_abort(c, client, "out of memory");
+    *slot = &to_sink;
+    outbuf_clear(&c->sink);
+    return &c->sink.out;
+}
+
+void client_replied(struct core *c, struct client *client, struct reply_slot *slot)
+{
+    if (__builtin_expect(slot == &to_sink, 0)) {
+        // CLIENT REPLY ON speaks again, its own reply included.
+        if (!(client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP))) {
+            struct reply_slot *real;
+            struct out *out = client_out(c, client, &real);
+            outbuf_move(&c->sink, out);
+            client_replied(c, client, real);
+        }
+        reply_mode_next(client);
+        return;
+    }
+    reply_mode_next(client);
+    if (slot)
+        client_complete(c, slot);
+    else
+        client_push(c, client);
+}
+
+struct reply_slot *client_expect(struct core *c, struct client *client)
+{
+    (void)c;
+    struct reply_slot *slot = mi_malloc(sizeof(*slot));
+    if (!slot)
+        return NULL;
+    *slot = (struct reply_slot){.client = client};
+    slot->discard = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP);
+    outbuf_init(&slot->out);
+    if (client->last_reply)
+        client->last_reply->next = slot;
+    else
+        client->first_reply = slot;
+    client->last_reply = slot;
+    client->replies_waiting++;
+    return slot;
+}
+
+void client_complete(struct core *c, struct reply_slot *slot)
+{
+    struct client *client = slot->client;
+    slot->done = true;
+    if (!client) {
+        outbuf_clear(&slot->out);
+        mi_free(slot);
+        return;
+    }
+    while (client->first_reply && client->first_reply->done) {
+        struct reply_slot *first = client->first_reply;
+        client->first_reply = first->next;
+        if (!first->next)
+            client->last_reply = NULL;
+        client->replies_waiting--;
+        if (first->discard)
+            outbuf_clear(&first->out);
+        else
+            outbuf_move(&first->out, client_stream_out(client));
+        mi_free(first);
+        client_push(c, client);
+    }
+    if (client->first_reply || client->flags & CLIENT_GONE)
+        return;
+    client->flags &= ~CLIENT_BARRIER;
+    route_pending(c, client);
+}
+
+// Limits of what waits for a client that reads slowly or not at all.
+static bool output_in_bounds(struct core *c, struct client *client)
+{
+    struct stream *s = client->stream;
+    const struct config_output_limit *limit = &c->settings.output_limit;
+    uint64_t unsent = s->ops->unsent(s);
+    if (unsent > c->counters.max_output)
+        c->counters.max_output = unsent;
+    if (limit->hard && unsent > limit->hard) {
+        c->counters.output_limit_disconnections++;
+        client_abort(c, client, "its output passed the hard limit of client-output-buffer-limit");
+        return false;
+    }
+    if (!limit->soft || unsent <= limit->soft) {
+        client->output_soft_since_us = 0;
+    } else if (!client->output_soft_since_us) {
+        client->output_soft_since_us = c->now_us;
+    } else if (c->now_us - client->output_soft_since_us > limit->soft_seconds * 1000000ull) {
+        c->counters.output_limit_disconnections++;
+        client_abort(c, client,
+                     "its output stayed above the soft limit of "
+                     "client-output-buffer-limit for too long");
+        return false;
+    }
+    // Where no limit would close it, a client that does not read is not read from either.
+    if (unsent > STREAM_OUT_HIGH && !limit->hard && !limit->soft)
+        client->flags |= CLIENT_OUT_FULL;
+    return true;
+}
+
+void clients_push(struct core *c)
+{
+    struct client *client = c->push_first;
+    c->push_first = NULL;
+    for (struct client *next; client; client = next) {
+        next = client->next_push;
+        client->flags &= ~CLIENT_TO_PUSH;
+        if (client->flags & CLIENT_INTERNAL) {
+            if (!client->first_reply && !client->first_pending) {
+                control_replied(c, client);
+                client_lost(c, client);
+            }
+            continue;
+        }
+        struct stream *s = client->stream;
+        if (!s || client->flags & CLIENT_CLOSING)
+            continue;
+        if (s->out.failed) {
+            client_abort(c, client, "out of memory for its output");
+            continue;
+        }
+        s->ops->push(s);
+        if (!output_in_bounds(c, client))
+            continue;
+        if (client->flags & CLIENT_CLOSE_AFTER_REPLY && !client->first_reply) {
+            client->flags |= CLIENT_CLOSING;
+            s->ops->close(s);
+        }
+    }
+}
+
+static void unqueue(struct core *c, struct client *client)
+{
+    struct client *before = NULL;
+    for (struct client *q = c->queue_first; q; before = q, q = q->next_queued) {
+        if (q != client)
+            continue;
+        if (before)
+            before->next_queued = q->next_queued;
+        else
+            c->queue_first = q->next_queued;
+        if (c->queue_last == q)
+            c->queue_last = before;
+        return;
+    }
+}
+
+static void unstarve(struct core *c, struct client *client)
+{
+    for (struct client **at = &c->starved; *at; at = &(*at)->next_starved)
+        if (*at == client) {
+            *at = client->next_starved;
+            return;
+        }
+}
+
+void clients_bury(struct core *c)
+{
+    while (c->gone) {
+        struct client *client = c->gone;
+        c->gone = client->next;
+        if (client->flags & CLIENT_QUEUED)
+            unqueue(c, client);
+        if (client->flags & CLIENT_STARVED)
+            unstarve(c, client);
+        while (client->first_pending) {
+            struct message *m = client->first_pending;
+            client->first_pending = m->next;
+            message_free(m);
+        }
+        parser_clear(&client->parser);
+        outbuf_clear(&client->internal_out);
+        mi_free(client->name_long);
+        mi_free(client);
+    }
+}
+
+void clients_cron(struct core *c)
+{
+    unsigned n = c->n_clients / 10 + CRON_CLIENTS_MIN;
+    if (n > c->n_clients)
+        n = c->n_clients;
+    for (; n; n--) {
+        struct client *client = c->cron_client ? c->cron_client : c->clients;
+        if (!client)
+            return;
+        c->cron_client = client->next;
+        if (!client->stream || client->flags & CLIENT_CLOSING)
+            continue;
+        size_t query = parser_memory(&client->parser);
+        if (query > c->counters.max_query_buffer)
+            c->counters.max_query_buffer = query;
+        if (!output_in_bounds(c, client))
+            continue;
+        if (c->settings.timeout_us && !client->first_reply &&
+            c->now_us - client->last_active_us > c->settings.timeout_us) {
+            log_verbose("Closing idle client");
+            client_close(c, client);
+        }
+    }
+}
+
+uint64_t client_memory(const struct client *client)
+{
+    uint64_t n = sizeof(*client) + parser_memory(&client->parser);
+    if (client->stream)
+        n += client->stream->ops->unsent(client->stream);
+    return n;
+}
+
+bool clients_unsent(const struct core *c)
+{
+    for (const struct client *client = c->clients; client; client = client->next)
+        if (client->stream && !(client->flags & CLIENT_CLOSING) &&
+            client->stream->ops->unsent(client->stream))
+            return true;
+    return false;
+}
+
+void clients_end(struct core *c)
+{
+    while (c->clients) {
+        struct client *client = c->clients;
+        if (client->stream)
+            client->stream->ops->abort(client->stream);
+        client->stream = NULL; // the transport frees it when it ends
+        client_lost(c, client);
+    }
+    c->push_first = NULL;
+    clients_bury(c);
+    outbuf_clear(&c->sink);
+}

@@ -1,0 +1,312 @@
+// The polling core and the process around it. A `struct core` is used by its own thread alone; the
+// fields that other threads touch stand together, each with a word on who and how.
+//
+// What is where: core.c the loop; transport.c frames or sockets behind one face; clients.c
+// connections; batch.c parsing and executing; route.c where a command runs; message.c what travels
+// between cores; loan.c lending slots; gather.c commands that run on all cores; control.c messages
+// of the control plane; services.c what commands may ask; settings.c the configuration as cores
+// read it; server.c start and end.
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/log.h"
+#include "common/plane.h"
+#include "config/config.h"
+#include "dataplane/commands/command.h"
+#include "dataplane/net/net.h"
+#include "dataplane/resp/client.h"
+#include "dataplane/store/store.h"
+#include "drivers/io.h"
+#include "drivers/nic.h"
+#include "drivers/sockets.h"
+
+struct core;
+struct message;
+struct server;
+struct rte_ring;
+
+// Frames taken from the port, and streams looked at, in one turn.
+#define TURN_FRAMES 32
+#define TURN_STREAMS 256
+// Commands of one batch, of one connection in a batch, and of one turn: bounds of the work of a
+// turn.
+#define BATCH_COMMANDS 256
+#define BATCH_SHARE 64
+#define BATCH_ARGS 2048
+#define TURN_COMMANDS 1024
+// Messages of one pair of cores under way (credits), and the room of a ring: requests and replies
+// of both directions, loans and their returns never fill it.
+#define MAILBOX_CREDITS 1024
+#define MAILBOX_SLOTS 8192
+// Commands of one connection whose replies are under way.
+#define CLIENT_REPLIES_MAX 1024
+// Error prefixes counted apart (INFO errorstats); more are counted together.
+#define ERROR_PREFIXES 128
+
+// The configuration as a core reads it, refreshed when it changes.
+struct settings {
+    uint64_t maxclients;
+    uint64_t timeout_us; // 0: never
+    unsigned tcp_keepalive_s;
+    size_t bulk_max, query_max;
+    struct config_output_limit output_limit; // class normal
+    char *password;                          // requirepass, NULL: none
+    size_t password_len;
+    bool protected_mode;
+    bool spin; // idle-policy
+    uint64_t maxmemory;
+    struct store_options store;
+};
+
+// A reply of a connection that waits for an earlier one, or is not there yet.
+struct reply_slot {
+    struct reply_slot *next;
+    struct client *client; // NULL once the connection is gone
+    struct outbuf out;
+    bool done;
+    bool discard; // CLIENT REPLY OFF / SKIP
+};
+
+// One command in the batch.
+struct work {
+    struct client *client;
+    const struct command *command; // NULL: unknown
+    struct arg *argv;
+    int argc;
+    bool has_key; // `key` is that of the only key
+    bool ours;    // its slot is this core's, and not lent
+    bool own_argv;
+    struct key key;
+};
+
+struct core_counters {
+    uint64_t commands, errors, connections_received, connections_rejected;
+    uint64_t bytes_in, bytes_out;
+    uint64_t forwarded, borrows, gathers, starved;
+    uint64_t output_limit_disconnections, query_limit_disconnections;
+    uint64_t busy_cycles, idle_cycles, turns, sleeps, wakes;
+    uint64_t stage_cycles[PLANE_STAGES];
+    uint64_t denied_auth;
+    uint64_t max_query_buffer, max_output;
+};
+
+struct error_count {
+    char prefix[32];
+    uint64_t count;
+};
+
+struct core_clock {
+    uint64_t first_us, first_cycles;   // when it started
+    uint64_t anchor_us, anchor_cycles; // the last look at the kernel's clocks
+    uint64_t wall_ms;                  // at the anchor
+    uint64_t us_per_cycle_32; // microseconds a cycle, 32 bits of fraction; 0: not known yet
+    bool invariant;
+};
+
+struct core {
+    // --- hot: every turn
+    unsigned index;
+    struct server *server;
+    uint64_t now_us; // monotonic, of this turn
+    uint64_t now_ms; // wall clock, of this turn
+    struct core_clock clock;
+    uint64_t cycle_mark; // cycle counter at the last stage's end
+    struct store *store;
+    struct port *port; // NULL with sockets, or where there are fewer queues than cores
+    struct net *net;
+    struct io *io;
+    struct sockets *sockets;
+    struct frame *frames[TURN_FRAMES]; // received this turn
+    unsigned n_frames;
+    struct client *queue_first, *queue_last; // clients with something to parse
+    struct client *push_first;               // clients whose streams have output
+    struct client *clients;                  // all
+    struct client *gone;                     // to be freed at the end of the turn
+    struct outbuf sink;                      // replies that the client does not want
+    unsigned n_clients;
+    struct settings settings;
+    struct services services;
+    const struct config *config; // the snapshot that `settings` was read from
+    struct core_counters counters;
+
+    // --- the batch
+    unsigned n_work, n_args;
+    struct work work[BATCH_COMMANDS];
+    struct arg args[BATCH_ARGS];
+
+    // --- mailboxes: ring[i] carries messages from this core to core i
+    struct rte_ring *ring[PLANE_CORES_MAX];
+    unsigned credits[PLANE_CORES_MAX];
+    unsigned together; // loans and gathers of this core under way, at most MAILBOX_CREDITS
+    bool posted[PLANE_CORES_MAX]; // something was sent this turn: look whether it sleeps
+    struct client *starved;       // clients whose next command found no credit (next_starved)
+
+    // --- loans: slots of this core that another executes on, and what waits for them
+    uint64_t held[SLOTS / 64]; // lent, or something waits for it
+    uint64_t lent[SLOTS / 64];
+    unsigned loans;
+    struct message *waiting_first, *waiting_last;
+    bool waiting_runs, waiting_again;
+
+    // --- figures
+    struct command_figures *command_figures; // by command id
+    struct error_count error_counts[ERROR_PREFIXES];
+    unsigned n_error_counts;
+    uint64_t next_publish_us, next_cron_us;
+    uint64_t second_start_us, second_commands, second_in, second_out;
+    double ops, in_kbps, out_kbps;
+    struct client *cron_client; // where the round over clients goes on
+    uint64_t random[4];
+    uint64_t idle_since_us;
+    uint32_t idle_turns;
+    uint64_t control_generation;
+    bool listening;
+    bool stopping;
+
+    // --- touched by others
+    _Alignas(64) _Atomic uint32_t sleeping; // this core is about to sleep; others wake it
+    _Atomic(const struct config *) adopted; // the snapshot it reads; others look before they free
+    pthread_t thread;
+    int cpu;           // -1: not pinned
+    char *start_error; // what went wrong when it started, mimalloc
+    _Atomic int state; // enum core_state
+};
+
+enum core_state { CORE_NEW, CORE_READY, CORE_FAILED, CORE_ENDED };
+
+struct server {
+    unsigned n_cores;
+    struct core *cores[PLANE_CORES_MAX];
+    struct keyspace *keyspace;
+    struct nic *nic;
+    bool dpdk;
+    struct plane_segment *segment;
+    struct service *_Atomic service; // NULL until the cores have started
+    struct attach *attach;
+    int wake_fd;                  // eventfd of the main thread
+    int lock;                     // of the data plane's side of the segment
+    struct net_config net_config; // of all cores but for the secrets of generators
+    char addresses[64];           // for people
+    uint8_t secret[16];
+    char run_id[41];
+    char run_directory[108];
+    char executable[256];
+    uint64_t start_ms;
+    uint64_t cycles_per_us;
+    unsigned port;
+    _Atomic(struct config *) config; // the snapshot in force; replaced under config_lock
+    pthread_mutex_t config_lock;
+    struct config *retired[16]; // replaced snapshots, freed when no core can still read them
+    _Atomic uint64_t next_client_id;
+    _Atomic uint64_t clients;
+    _Atomic bool stopping;
+    // All cores have a store before any listens; all have stopped before any takes its transport
+    // down.
+    pthread_barrier_t begin, end;
+};
+
+// --- core.c
+struct core *core_create(struct server *server, unsigned index, int cpu);
+void core_destroy(struct core *c);
+void *core_main(void *core);
+// Adds the cycles since the last mark to a stage.
+void core_stage(struct core *c, enum plane_stage stage);
+uint64_t core_random(struct core *c);
+
+// --- clock.c
+uint64_t core_clock_us(void); // the kernel's monotonic clock
+uint64_t core_wall_ms(void);
+void core_clock_start(struct core_clock *clock);
+void core_clock_read(struct core_clock *clock, uint64_t *now_us, uint64_t *now_ms);
+
+// --- transport.c
+int transport_start(struct core *c, char *error, size_t size);
+void transport_stop(struct core *c);
+bool transport_receive(struct core *c); // true when something came
+unsigned transport_ready(struct core *c, struct stream **streams, unsigned max);
+void transport_flush(struct core *c); // frames that are ready leave; more of the turn follows
+void transport_send(struct core *c);  // what the turn wrote leaves
+// Sleeps at most so long, or until something happens.
+void transport_wait(struct core *c, uint64_t timeout_us);
+bool transport_can_wait(const struct core *c); // whether frames end the sleep
+int transport_listen(struct core *c, char *error, size_t size);
+
+// --- clients.c
+void client_event(struct core *c, struct stream *s);
+struct client *client_internal(struct core *c);           // without a stream (control.c)
+void client_queue(struct core *c, struct client *client); // to be parsed
+void client_push(struct core *c, struct client *client);  // has output
+void client_close(struct core *c, struct client *client); // after its output
+void client_abort(struct core *c, struct client *client, const char *why);
+void clients_push(struct core *c);         // end of the turn: all that have output
+void clients_bury(struct core *c);         // end of the turn: frees the closed
+void clients_cron(struct core *c);         // time-outs, limits: a share of the clients
+bool clients_unsent(const struct core *c); // some output has not left yet
+void clients_end(struct core *c);
+uint64_t client_memory(const struct client *client);
+// Where the next reply of the client goes. `slot` gets the reply slot or NULL when it is the
+// stream.
+struct out *client_out(struct core *c, struct client *client, struct reply_slot **slot);
+// The reply was written: `slot` as client_out gave it.
+void client_replied(struct core *c, struct client *client, struct reply_slot *slot);
+// A slot for a reply that comes later. NULL when memory is short.
+struct reply_slot *client_expect(struct core *c, struct client *client);
+// Its reply is complete: sends what is in order.
+void client_complete(struct core *c, struct reply_slot *slot);
+
+// --- batch.c
+bool batch_run(struct core *c); // parses and executes one batch; true when there was one
+
+// --- route.c
+void route_work(struct core *c, struct work *w);
+void route_replied(struct core *c, struct message *m);     // a reply came home
+void route_pending(struct core *c, struct client *client); // what waited for replies or credit
+void route_starved(struct core *c);
+
+// --- execute: runs a handler here
+struct execution {
+    struct session session;
+    struct client *client; // NULL away from home
+    const struct command *command;
+    struct arg *argv;
+    int argc;
+    const struct key *key;
+    struct out *out;
+    const struct gathered *parts;
+    unsigned n_parts;
+};
+enum execute_what { EXECUTE_HANDLER, EXECUTE_START, EXECUTE_PART };
+bool execute(struct core *c, const struct execution *e, enum execute_what what);
+void count_error(struct core *c, const char *text, size_t len);
+void session_of(const struct client *client, struct session *session);
+
+// --- settings.c
+void settings_read(struct core *c);
+void settings_adopt(struct core *c); // takes the snapshot in force if it is a new one
+void settings_clear(struct core *c);
+
+// --- services.c
+void services_init(struct core *c);
+
+// --- control.c
+bool control_receive(struct core *c);
+void control_replied(struct core *c, struct client *client);
+
+// --- figures.c
+void figures_publish(struct core *c);
+void figures_reset(struct core *c);
+
+// --- counters.c: the transport's counters by name, for operators. Valid until the next call.
+unsigned counters_of(struct core *c, const char *const **names, const uint64_t **values);
+
+// --- server.c
+// Starts everything, serves until it is told to stop, and ends it. Returns the exit status.
+int server_run(struct config *config, const char *executable);
+// Asks for an orderly end. Any thread, and a signal handler's.
+void server_stop(struct server *server);
+// Ends the sleep of the main thread.
+void server_wake(struct server *server);

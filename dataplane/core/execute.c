@@ -1,0 +1,90 @@
+// Runs one handler: builds what it is given, refuses what may not run, counts what it did.
+#include <string.h>
+#include <x86intrin.h>
+
+#include "dataplane/core/core.h"
+
+// The first word of an error reply, counted for INFO errorstats.
+void count_error(struct core *c, const char *text, size_t len)
+{
+    c->counters.errors++;
+    if (!len)
+        len = strlen(text);
+    size_t n = 0;
+    while (n < len && n < sizeof(c->error_counts[0].prefix) - 1 && text[n] != ' ' &&
+           text[n] != '\r')
+        n++;
+    for (unsigned i = 0; i < c->n_error_counts; i++) {
+        struct error_count *e = &c->error_counts[i];
+        if (strlen(e->prefix) == n && memcmp(e->prefix, text, n) == 0) {
+            e->count++;
+            return;
+        }
+    }
+    struct error_count *e =
+        &c->error_counts[c->n_error_counts < ERROR_PREFIXES ? c->n_error_counts++
+                                                            : ERROR_PREFIXES - 1];
+    memcpy(e->prefix, text, n);
+    e->prefix[n] = 0;
+    e->count++;
+}
+
+static void count_call(struct core *c, const struct request *r)
+{
+    struct command_figures *figures = &c->command_figures[r->command->id];
+    c->counters.commands++;
+    figures->calls++;
+    if (__builtin_expect(r->replied_error, 0)) {
+        figures->failed++;
+        count_error(c, r->error_prefix[0] ? r->error_prefix : "ERR", 0);
+    }
+}
+
+bool execute(struct core *c, const struct execution *e, enum execute_what what)
+{
+    const struct command *command = e->command;
+    struct command_figures *figures = &c->command_figures[command->id];
+    struct session session = e->session;
+    struct request r = {
+        .session = &session,
+        .client = e->client,
+        .command = command,
+        .argc = e->argc,
+        .argv = e->argv,
+        .out = e->out,
+        .store = c->store,
+        .services = &c->services,
+        .core = c,
+        .now_ms = c->now_ms,
+        .now_us = c->now_us,
+        .parts = e->parts,
+        .n_parts = e->n_parts,
+        .core_index = c->index,
+    };
+    if (e->key)
+        r.key = *e->key;
+    if (what == EXECUTE_START) {
+        if (command->start(&r))
+            return true;
+        count_call(c, &r); // it was answered, so that is all there is of it
+        return false;
+    }
+    if (what == EXECUTE_PART) {
+        command->part(&r);
+        return true;
+    }
+    if (__builtin_expect(command->flags & CMD_DENYOOM && c->settings.maxmemory, 0) &&
+        !store_make_room(c->store)) {
+        reply_error(e->out, ERR_OOM);
+        figures->rejected++;
+        count_error(c, "OOM", 0);
+        return true;
+    }
+    uint64_t before = __rdtsc();
+    command->handler(&r);
+    figures->usec += __rdtsc() - before; // in cycles here; services.c gives microseconds
+    count_call(c, &r);
+    if (e->client)
+        e->client->last_command = command;
+    return true;
+}

@@ -1,0 +1,90 @@
+// Figures of a core, published for the control plane once per interval.
+#include <string.h>
+
+#include "dataplane/core/core.h"
+
+static void put(_Atomic uint64_t *to, uint64_t value)
+{
+    atomic_store_explicit(to, value, memory_order_relaxed);
+}
+
+// Rates of the last full second.
+static void measure_rates(struct core *c)
+{
+    uint64_t elapsed_us = c->now_us - c->second_start_us;
+    if (elapsed_us < 1000000)
+        return;
+    double seconds = (double)elapsed_us / 1e6;
+    struct core_counters *n = &c->counters;
+    struct core_figures f;
+    c->services.core_figures(c, &f);
+    c->ops = (double)(n->commands - c->second_commands) / seconds;
+    c->in_kbps = (double)(f.net_in_bytes - c->second_in) / 1024 / seconds;
+    c->out_kbps = (double)(f.net_out_bytes - c->second_out) / 1024 / seconds;
+    c->second_start_us = c->now_us;
+    c->second_commands = n->commands;
+    c->second_in = f.net_in_bytes;
+    c->second_out = f.net_out_bytes;
+}
+
+void figures_publish(struct core *c)
+{
+    measure_rates(c);
+    struct plane_core *p = &c->server->segment->core[c->index];
+    const struct core_counters *n = &c->counters;
+    const struct store_stats *s = store_statistics(c->store);
+    struct core_figures f;
+    c->services.core_figures(c, &f);
+    atomic_store_explicit(&p->cpu, c->cpu, memory_order_relaxed);
+    put(&p->cycles_per_second, c->server->cycles_per_us * 1000000);
+    put(&p->turns, n->turns);
+    put(&p->busy_cycles, n->busy_cycles);
+    put(&p->idle_cycles, n->idle_cycles);
+    for (unsigned i = 0; i < PLANE_STAGES; i++)
+        put(&p->stage_cycles[i], n->stage_cycles[i]);
+    put(&p->commands, n->commands);
+    put(&p->errors, n->errors);
+    put(&p->connections_received, n->connections_received);
+    put(&p->connections_rejected, n->connections_rejected);
+    put(&p->clients, c->n_clients);
+    put(&p->bytes_in, f.net_in_bytes);
+    put(&p->bytes_out, f.net_out_bytes);
+    put(&p->hits, s->hits);
+    put(&p->misses, s->misses);
+    put(&p->expired, s->expired);
+    put(&p->evicted, s->evicted);
+    put(&p->forwarded, n->forwarded);
+    put(&p->borrows, n->borrows);
+    put(&p->gathers, n->gathers);
+    put(&p->mailbox_full, n->starved);
+    put(&p->sleeps, n->sleeps);
+    put(&p->wakes, n->wakes);
+    put(&p->ops_per_second, (uint64_t)c->ops);
+    if (c->index == 0) { // sums of the process stand at core 0
+        uint64_t keys = 0;
+        for (unsigned db = 0; db < keyspace_databases(c->server->keyspace); db++)
+            keys += keyspace_keys(c->server->keyspace, db);
+        put(&p->keys, keys);
+        put(&p->memory_used, keyspace_memory(c->server->keyspace));
+        put(&c->server->segment->maxmemory, c->settings.maxmemory);
+    }
+}
+
+void figures_reset(struct core *c)
+{
+    uint64_t busy = c->counters.busy_cycles, idle = c->counters.idle_cycles;
+    uint64_t turns = c->counters.turns;
+    memset(&c->counters, 0, sizeof(c->counters));
+    c->counters.busy_cycles = busy;
+    c->counters.idle_cycles = idle;
+    c->counters.turns = turns;
+    memset(c->command_figures, 0, (commands_count() + 1) * sizeof(*c->command_figures));
+    c->n_error_counts = 0;
+    memset(c->error_counts, 0, sizeof(c->error_counts));
+    store_reset_statistics(c->store);
+    struct core_figures f;
+    c->services.core_figures(c, &f);
+    c->second_commands = 0;
+    c->second_in = f.net_in_bytes;
+    c->second_out = f.net_out_bytes;
+}

@@ -1,0 +1,136 @@
+// Commands that run on every core and answer at home: `start` at home, `part` on each core into an
+// output of its own, then the handler at home with the parts side by side.
+#include <mimalloc.h>
+#include <string.h>
+
+#include "common/block.h"
+#include "dataplane/core/message.h"
+
+struct gather {
+    struct message *command; // read by all cores, changed by none
+    unsigned left;
+    unsigned n;
+    struct message *part[PLANE_CORES_MAX];
+};
+
+static struct execution execution_of(const struct message *m, struct out *out)
+{
+    return (struct execution){
+        .session = m->session,
+        .client = m->slot ? m->slot->client : NULL,
+        .command = m->command,
+        .argv = m->argv,
+        .argc = m->argc,
+        .out = out,
+    };
+}
+
+// The bytes of an output in one piece: in place when they are, else in a new block.
+static struct gathered contiguous(struct outbuf *b, struct block **made)
+{
+    *made = NULL;
+    outbuf_finish(b);
+    if (!b->first)
+        return (struct gathered){NULL, 0};
+    if (!b->first->next)
+        return (struct gathered){b->first->block->data + b->first->offset, b->first->len};
+    struct block *all = block_new(b->bytes);
+    if (!all)
+        return (struct gathered){NULL, 0};
+    for (struct outbuf_piece *p = b->first; p; p = p->next) {
+        memcpy(all->data + all->len, p->block->data + p->offset, p->len);
+        all->len += p->len;
+    }
+    *made = all;
+    return (struct gathered){all->data, all->len};
+}
+
+static void gather_finish(struct core *c, struct gather *g)
+{
+    struct message *m = g->command;
+    struct gathered parts[PLANE_CORES_MAX];
+    struct block *made[PLANE_CORES_MAX];
+    for (unsigned i = 0; i < g->n; i++)
+        parts[i] = contiguous(&g->part[i]->out, &made[i]);
+    struct execution e = execution_of(m, &m->slot->out.out);
+    e.parts = parts;
+    e.n_parts = g->n;
+    if (e.client) // else nobody is left to read the answer
+        execute(c, &e, EXECUTE_HANDLER);
+    for (unsigned i = 0; i < g->n; i++) {
+        block_release(made[i]);
+        message_free(g->part[i]);
+    }
+    mi_free(g);
+    c->together--;
+    client_complete(c, m->slot);
+    message_free(m);
+}
+
+void gather_begin(struct core *c, struct message *m)
+{
+    unsigned cores = c->server->n_cores;
+    if (m->command->start) {
+        struct execution e = execution_of(m, &m->slot->out.out);
+        if (!execute(c, &e, EXECUTE_START)) {
+            client_complete(c, m->slot);
+            message_free(m);
+            return;
+        }
+    }
+    struct gather *g = mi_zalloc(sizeof(*g));
+    bool ok = g;
+    for (unsigned i = 0; ok && i < cores; i++) {
+        struct message *part = message_command(&m->session, m->command, 0, NULL);
+        ok = part;
+        if (!ok)
+            break;
+        part->kind = MESSAGE_PART;
+        part->from = c->index;
+        part->gather = g;
+        part->whole = true;
+        g->part[g->n++] = part;
+    }
+    if (!ok) {
+        for (unsigned i = 0; g && i < g->n; i++)
+            message_free(g->part[i]);
+        mi_free(g);
+        reply_error(&m->slot->out.out, "ERR out of memory");
+        client_complete(c, m->slot);
+        message_free(m);
+        return;
+    }
+    c->counters.gathers++;
+    c->together++;
+    g->command = m;
+    g->left = cores;
+    // Its own part last: what it sends must not find the gather finished.
+    for (unsigned i = 0; i < cores; i++)
+        if (i != c->index)
+            mailbox_send(c, i, g->part[i]);
+    gather_part(c, g->part[c->index]);
+}
+
+void gather_part(struct core *c, struct message *part)
+{
+    if (loan_blocks(c, part)) {
+        loan_wait(c, part);
+        return;
+    }
+    struct execution e = execution_of(part->gather->command, &part->out.out);
+    if (part->from != c->index)
+        e.client = NULL;
+    execute(c, &e, EXECUTE_PART);
+    outbuf_finish(&part->out);
+    part->kind = MESSAGE_PART_DONE;
+    if (part->from == c->index)
+        gather_part_done(c, part);
+    else
+        mailbox_send(c, part->from, part);
+}
+
+void gather_part_done(struct core *c, struct message *part)
+{
+    if (--part->gather->left == 0)
+        gather_finish(c, part->gather);
+}

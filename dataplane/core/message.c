@@ -1,0 +1,183 @@
+// Messages and the rings that carry them: one single-producer single-consumer ring of pointers for
+// each ordered pair of cores (DPDK's rte_ring over our own memory; the EAL is not needed).
+#include "dataplane/core/message.h"
+
+#include <assert.h>
+#include <mimalloc.h>
+#include <string.h>
+
+#include <rte_ring.h>
+
+#include "common/block.h"
+
+// Arguments of at least this many bytes travel in a block of their own, which the store may keep.
+#define MESSAGE_BLOCK_MIN BLOCK_VALUE_MIN
+#define MESSAGE_BURST 64
+
+struct message *message_command(const struct session *session, const struct command *command,
+                                int argc, const struct arg *argv)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < argc; i++)
+        if (!argv[i].block && argv[i].len < MESSAGE_BLOCK_MIN)
+            bytes += argv[i].len;
+    size_t head = sizeof(struct message) + (size_t)argc * sizeof(struct arg);
+    struct message *m = mi_malloc(head + bytes);
+    if (!m)
+        return NULL;
+    memset(m, 0, sizeof(*m));
+    m->kind = MESSAGE_COMMAND;
+    m->session = *session;
+    m->command = command;
+    m->argc = argc;
+    m->argv = (struct arg *)(m + 1);
+    outbuf_init(&m->out);
+    uint8_t *to = (uint8_t *)m + head;
+    for (int i = 0; i < argc; i++) {
+        m->argv[i] = argv[i];
+        if (argv[i].block) {
+            block_retain(argv[i].block);
+        } else if (argv[i].len >= MESSAGE_BLOCK_MIN) {
+            struct block *b = block_new(argv[i].len);
+            if (!b) {
+                m->argc = i;
+                message_free(m);
+                return NULL;
+            }
+            memcpy(b->data, argv[i].ptr, argv[i].len);
+            b->len = argv[i].len;
+            m->argv[i] = (struct arg){b->data, b->len, b};
+        } else {
+            memcpy(to, argv[i].ptr, argv[i].len);
+            m->argv[i].ptr = to;
+            to += argv[i].len;
+        }
+    }
+    return m;
+}
+
+void message_free(struct message *m)
+{
+    for (int i = 0; i < m->argc; i++)
+        block_release(m->argv[i].block);
+    outbuf_clear(&m->out);
+    mi_free(m->slots);
+    mi_free(m);
+}
+
+bool mailbox_open(struct server *server)
+{
+    for (unsigned from = 0; from < server->n_cores; from++)
+        for (unsigned to = 0; to < server->n_cores; to++) {
+            if (from == to)
+                continue;
+            ssize_t size = rte_ring_get_memsize(MAILBOX_SLOTS);
+            struct rte_ring *ring = mi_malloc_aligned((size_t)size, RTE_CACHE_LINE_SIZE);
+            if (!ring ||
+                rte_ring_init(ring, "mailbox", MAILBOX_SLOTS, RING_F_SP_ENQ | RING_F_SC_DEQ))
+                return false;
+            server->cores[from]->ring[to] = ring;
+            server->cores[from]->credits[to] = MAILBOX_CREDITS;
+        }
+    return true;
+}
+
+void mailbox_close(struct server *server)
+{
+    for (unsigned from = 0; from < server->n_cores; from++)
+        for (unsigned to = 0; to < server->n_cores; to++) {
+            struct rte_ring *ring = server->cores[from]->ring[to];
+            void *left;
+            while (ring && rte_ring_sc_dequeue(ring, &left) == 0)
+                continue;
+            mi_free(ring);
+            server->cores[from]->ring[to] = NULL;
+        }
+}
+
+void mailbox_send(struct core *c, unsigned to, struct message *m)
+{
+    int full = rte_ring_sp_enqueue(c->ring[to], m);
+    assert(!full);
+    (void)full;
+    c->posted[to] = true;
+}
+
+static void receive_one(struct core *c, struct message *m)
+{
+    switch (m->kind) {
+    case MESSAGE_COMMAND:
+        route_execute(c, m);
+        break;
+    case MESSAGE_REPLY:
+        route_replied(c, m);
+        break;
+    case MESSAGE_BORROW:
+        loan_lend(c, m);
+        break;
+    case MESSAGE_GRANT:
+        loan_granted(c, m);
+        break;
+    case MESSAGE_RETURN:
+        loan_returned(c, m);
+        break;
+    case MESSAGE_PART:
+        gather_part(c, m);
+        break;
+    case MESSAGE_PART_DONE:
+        gather_part_done(c, m);
+        break;
+    }
+}
+
+bool mailbox_receive(struct core *c)
+{
+    bool any = false;
+    for (unsigned from = 0; from < c->server->n_cores; from++) {
+        if (from == c->index)
+            continue;
+        void *burst[MESSAGE_BURST];
+        unsigned n = rte_ring_sc_dequeue_burst(c->server->cores[from]->ring[c->index], burst,
+                                               MESSAGE_BURST, NULL);
+        for (unsigned i = 0; i < n; i++) {
+            struct message *m = burst[i];
+            if (m->kind == MESSAGE_COMMAND && m->has_key)
+                store_prefetch_slot(c->store, m->session.db, &m->key);
+        }
+        for (unsigned i = 0; i < n; i++) {
+            struct message *m = burst[i];
+            if (m->kind == MESSAGE_COMMAND && m->has_key)
+                store_prefetch_bucket(c->store, m->session.db, &m->key);
+        }
+        for (unsigned i = 0; i < n; i++)
+            receive_one(c, burst[i]);
+        any |= n > 0;
+    }
+    return any;
+}
+
+bool mailbox_pending(struct core *c)
+{
+    for (unsigned from = 0; from < c->server->n_cores; from++)
+        if (from != c->index && !rte_ring_empty(c->server->cores[from]->ring[c->index]))
+            return true;
+    return false;
+}
+
+void mailbox_wake(struct core *c)
+{
+    bool fenced = false;
+    for (unsigned to = 0; to < c->server->n_cores; to++) {
+        if (!c->posted[to])
+            continue;
+        c->posted[to] = false;
+        if (!fenced)
+            atomic_thread_fence(memory_order_seq_cst);
+        fenced = true;
+        struct core *other = c->server->cores[to];
+        if (atomic_load_explicit(&other->sleeping, memory_order_relaxed)) {
+            c->counters.wakes++;
+            io_wake(other->io);
+        }
+    }
+}

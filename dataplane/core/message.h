@@ -1,0 +1,83 @@
+// What travels between cores. A message is one allocation that carries a command with copies of its
+// arguments (big ones by reference) out and its reply back; loans and gathers are built of the
+// same. The sender allocates, the last to use it frees; the allocator takes memory back on any
+// thread.
+#pragma once
+
+#include "common/outbuf.h"
+#include "dataplane/core/core.h"
+
+enum message_kind {
+    MESSAGE_COMMAND, // execute and send back
+    MESSAGE_REPLY,   // the same message on its way home
+    MESSAGE_BORROW,  // lend the slots named for you
+    MESSAGE_GRANT,   // they are yours
+    MESSAGE_RETURN,  // they are back
+    MESSAGE_PART,    // a core's part of a gathered command
+    MESSAGE_PART_DONE,
+};
+
+struct loan;
+struct gather;
+
+struct message {
+    struct message
+        *next; // in the list of a client's pending commands, or of those waiting for slots
+    enum message_kind kind;
+    unsigned from;         // core that sent the command
+    unsigned to;           // core it was sent to
+    struct server *server; // for the service thread
+    struct session session;
+    const struct command *command;
+    struct reply_slot *slot; // at home
+    struct outbuf out;       // the reply, written away from home
+    struct loan *loan;       // MESSAGE_BORROW … MESSAGE_RETURN
+    struct gather *gather;   // MESSAGE_PART …
+    bool whole;              // needs all slots of the core that executes it
+    bool has_key;
+    struct key key;
+    unsigned n_slots;
+    uint16_t *slots; // slots the command touches at its owner, ascending, without repetition
+    int argc;
+    struct arg *argv; // points into the bytes behind the struct
+};
+
+// A copy of a command. NULL when memory is short.
+struct message *message_command(const struct session *session, const struct command *command,
+                                int argc, const struct arg *argv);
+void message_free(struct message *m);
+
+// Rings of all pairs of cores; before the threads start.
+bool mailbox_open(struct server *server);
+void mailbox_close(struct server *server);
+// Sends to another core. Never fails: credits keep the rings from filling.
+void mailbox_send(struct core *c, unsigned to, struct message *m);
+// Takes what arrived; true when something did.
+bool mailbox_receive(struct core *c);
+// True when something waits to be taken (asked before sleeping).
+bool mailbox_pending(struct core *c);
+// Wakes the sleeping cores that got something this turn.
+void mailbox_wake(struct core *c);
+
+// --- loan.c
+// True when one of the message's slots is lent or waited for, so that it must wait.
+bool loan_blocks(const struct core *c, const struct message *m);
+static inline bool loan_holds(const struct core *c, uint16_t slot)
+{
+    return __builtin_expect(c->held[slot / 64] >> (slot % 64) & 1, 0);
+}
+void loan_wait(struct core *c, struct message *m); // puts it behind what waits already
+// Borrows the slots of a command (all of all cores when `whole`) and executes it here.
+void loan_begin(struct core *c, struct message *m);
+void loan_lend(struct core *c, struct message *m);
+void loan_granted(struct core *c, struct message *m);
+void loan_returned(struct core *c, struct message *m);
+
+// --- gather.c
+void gather_begin(struct core *c, struct message *m);
+void gather_part(struct core *c, struct message *m);
+void gather_part_done(struct core *c, struct message *m);
+
+// --- route.c
+// Executes a command that is on the core it belongs to, and sends the reply home.
+void route_execute(struct core *c, struct message *m);

@@ -1,0 +1,434 @@
+// Where a command runs. One core: here, always. Several: where its slots are; what may not overtake
+// the commands before it waits as a copy in the client's list of pending commands.
+#include <assert.h>
+#include <mimalloc.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/block.h"
+#include "dataplane/core/message.h"
+#include "dataplane/core/service.h"
+
+enum place {
+    PLACE_HERE,   // no other core is involved
+    PLACE_OWNER,  // on core `core`
+    PLACE_BORROW, // here, with borrowed slots
+    PLACE_GATHER,
+    PLACE_SERVICE, // on the service thread
+};
+
+struct routing {
+    enum place place;
+    unsigned core;
+    bool barrier; // must not overtake what came before
+    bool whole;   // looks at all slots of the core it runs on
+    unsigned n_slots;
+    uint16_t *slots; // mimalloc; NULL: the key's own
+};
+
+void session_of(const struct client *client, struct session *s)
+{
+    *s = (struct session){
+        .client_id = client->id,
+        .db = client->db,
+        .resp = client->resp,
+        .no_touch = client->no_touch,
+        .no_evict = client->no_evict,
+        .internal = client->flags & CLIENT_INTERNAL,
+        .authenticated = client->authenticated,
+    };
+}
+
+// Commands over several keys: all on one core, or not.
+static struct routing route_many(struct core *c, const struct work *w)
+{
+    struct routing r = {.place = PLACE_HERE, .core = c->index, .barrier = true};
+    int small[64];
+    int *positions = small;
+    if (w->argc > 64 && !(positions = mi_mallocn((size_t)w->argc, sizeof(int))))
+        return r;
+    int n = commands_keys(w->command, w->argv, w->argc, positions, w->argc);
+    uint16_t *slots = n > 0 ? mi_mallocn((size_t)n, sizeof(*slots)) : NULL;
+    bool one_core = true, one_slot = true;
+    for (int i = 0; slots && i < n; i++) {
+        slots[i] = slot_of_key(w->argv[positions[i]].ptr, w->argv[positions[i]].len);
+        one_slot &= slots[i] == slots[0];
+        one_core &= keyspace_core(c->server->keyspace, slots[i]) ==
+                    keyspace_core(c->server->keyspace, slots[0]);
+    }
+    if (positions != small)
+        mi_free(positions);
+    if (!slots)
+        return r;
+    r.barrier = !one_slot;
+    if (one_core) {
+        r.place = PLACE_OWNER;
+        r.core = keyspace_core(c->server->keyspace, slots[0]);
+        r.n_slots = one_slot ? 1 : (unsigned)n;
+        r.slots = slots;
+    } else {
+        r.place = PLACE_BORROW;
+        mi_free(slots);
+    }
+    return r;
+}
+
+static struct routing route_of(struct core *c, const struct work *w, struct client *client)
+{
+    struct routing r = {.place = PLACE_HERE, .core = c->index, .barrier = true};
+    if (w->command->route == ROUTE_SERVICE)
+        r.place = PLACE_SERVICE;
+    if (c->server->n_cores == 1)
+        return r;
+    switch (w->command->route) {
+    case ROUTE_SERVICE:
+    case ROUTE_HOME:
+        return r;
+    case ROUTE_KEYS:
+        if (!w->has_key)
+            return w->command->n_keys ? route_many(c, w) : r;
+        r.place = PLACE_OWNER;
+        r.core = keyspace_core(c->server->keyspace, w->key.slot);
+        r.barrier = false;
+        r.n_slots = 1;
+        return r;
+    case ROUTE_CURSOR: {
+        struct request request = {
+            .command = w->command,
+            .argc = w->argc,
+            .argv = w->argv,
+            .store = c->store,
+            .services = &c->services,
+            .core = c,
+        };
+        struct session session;
+        session_of(client, &session);
+        request.session = &session;
+        request.now_ms = c->now_ms;
+        request.now_us = c->now_us;
+        r.place = PLACE_OWNER;
+        r.core = w->command->core_of(&request) % c->server->n_cores;
+        r.whole = true;
+        return r;
+    }
+    case ROUTE_GATHER:
+        r.place = PLACE_GATHER;
+        return r;
+    case ROUTE_ALL:
+        r.place = PLACE_BORROW;
+        r.whole = true;
+        return r;
+    }
+    return r;
+}
+
+// Keeps a copy of the command until what came before it is done.
+static void pend(struct core *c, struct client *client, const struct work *w)
+{
+    struct session session;
+    session_of(client, &session);
+    struct message *m = message_command(&session, w->command, w->argc, w->argv);
+    if (!m) {
+        client_abort(c, client, "out of memory");
+        return;
+    }
+    if (client->last_pending)
+        client->last_pending->next = m;
+    else
+        client->first_pending = m;
+    client->last_pending = m;
+    client->pending++;
+}
+
+static void starve(struct core *c, struct client *client)
+{
+    c->counters.starved++;
+    if (client->flags & CLIENT_STARVED)
+        return;
+    client->flags |= CLIENT_STARVED;
+    client->next_starved = c->starved;
+    c->starved = client;
+}
+
+// All that can be refused before it is known where the command runs. True: it was answered.
+static bool refused(struct core *c, struct client *client, const struct work *w)
+{
+    const struct command *command = w->command;
+    bool known = client->authenticated || !c->settings.password;
+    if (__builtin_expect(
+            command && (known || command->flags & CMD_NO_AUTH) &&
+                (command->arity > 0 ? w->argc == command->arity : w->argc >= -command->arity),
+            1))
+        return false;
+    struct reply_slot *slot;
+    struct out *out = client_out(c, client, &slot);
+    if (!command)
+        commands_reply_unknown(out, w->argv, w->argc);
+    else if (commands_check_arity(out, command, w->argc))
+        reply_error(out, "NOAUTH Authentication required.");
+    if (command)
+        c->command_figures[command->id].rejected++;
+    count_error(c, command && !known ? "NOAUTH" : "ERR", 0);
+    client_replied(c, client, slot);
+    return true;
+}
+
+// A gathered command where there is one core: the three steps in a row.
+static void gather_alone(struct core *c, struct execution *e)
+{
+    struct outbuf part;
+    outbuf_init(&part);
+    struct out *out = e->out;
+    if (e->command->start && !execute(c, e, EXECUTE_START))
+        return;
+    e->out = &part.out;
+    execute(c, e, EXECUTE_PART);
+    outbuf_finish(&part);
+    struct block *all = block_new(part.bytes);
+    for (struct outbuf_piece *p = part.first; all && p; p = p->next) {
+        memcpy(all->data + all->len, p->block->data + p->offset, p->len);
+        all->len += p->len;
+    }
+    struct gathered parts = {all ? all->data : NULL, all ? all->len : 0};
+    e->out = out;
+    e->parts = &parts;
+    e->n_parts = 1;
+    execute(c, e, EXECUTE_HANDLER);
+    block_release(all);
+    outbuf_clear(&part);
+}
+
+static void run_here(struct core *c, struct client *client, const struct work *w)
+{
+    struct reply_slot *slot;
+    struct execution e = {
+        .client = client,
+        .command = w->command,
+        .argv = w->argv,
+        .argc = w->argc,
+        .key = w->has_key ? &w->key : NULL,
+        .out = client_out(c, client, &slot),
+    };
+    session_of(client, &e.session);
+    if (__builtin_expect(w->command->route == ROUTE_GATHER, 0))
+        gather_alone(c, &e);
+    else
+        execute(c, &e, EXECUTE_HANDLER);
+    client_replied(c, client, slot);
+}
+
+// On the service thread: commands that wait for a disk. Nothing of a core may be touched.
+static void run_on_service(void *context)
+{
+    struct message *m = context;
+    struct request r = {
+        .session = &m->session,
+        .command = m->command,
+        .argc = m->argc,
+        .argv = m->argv,
+        .out = &m->out.out,
+        .services = &m->server->cores[m->from]->services,
+        .core = m->server->cores[m->from],
+    };
+    m->command->handler(&r);
+    outbuf_finish(&m->out);
+}
+
+static void service_done(void *context)
+{
+    struct message *m = context;
+    route_replied(m->server->cores[m->from], m);
+}
+
+// Leaves for another core, or for the list of what waits for a slot here.
+static void run_as_message(struct core *c, struct client *client, const struct work *w,
+                           const struct routing *r)
+{
+    struct session session;
+    session_of(client, &session);
+    struct message *m = message_command(&session, w->command, w->argc, w->argv);
+    struct reply_slot *slot = m ? client_expect(c, client) : NULL;
+    if (!slot) {
+        if (m)
+            message_free(m);
+        mi_free(r->slots);
+        client_abort(c, client, "out of memory");
+        return;
+    }
+    if (r->barrier)
+        client->flags |= CLIENT_BARRIER; // until its reply is there: client_complete
+    m->from = c->index;
+    m->slot = slot;
+    m->whole = r->whole;
+    m->n_slots = r->n_slots;
+    m->slots = r->slots;
+    if (w->has_key) {
+        m->has_key = true;
+        m->key = w->key;
+        m->key.ptr = m->argv[commands_single_key(w->command, w->argc)].ptr;
+    }
+    switch (r->place) {
+    case PLACE_OWNER:
+        if (r->core == c->index) {
+            if (loan_blocks(c, m))
+                loan_wait(c, m);
+            else
+                route_execute(c, m);
+            return;
+        }
+        m->to = r->core;
+        c->credits[r->core]--;
+        c->counters.forwarded++;
+        mailbox_send(c, r->core, m);
+        return;
+    case PLACE_BORROW:
+        loan_begin(c, m);
+        return;
+    case PLACE_GATHER:
+        gather_begin(c, m);
+        return;
+    case PLACE_SERVICE:
+        m->server = c->server;
+        if (service_call(c->server->service, c->index, run_on_service, service_done, m))
+            return;
+        reply_error(&m->out.out, "ERR too many slow commands are under way");
+        route_replied(c, m);
+        return;
+    case PLACE_HERE:
+        break;
+    }
+    assert(!"a command that runs here is no message");
+}
+
+// Enough credit that all messages of the command fit the rings.
+static bool has_credit(const struct core *c, const struct routing *r)
+{
+    if (r->place == PLACE_OWNER)
+        return r->core == c->index || c->credits[r->core];
+    return r->place == PLACE_HERE || r->place == PLACE_SERVICE || c->together < MAILBOX_CREDITS;
+}
+
+// Routes one command. Returns false when it cannot go now (nothing was done).
+static bool route_one(struct core *c, struct client *client, const struct work *w)
+{
+    if (client->flags & CLIENT_BARRIER || client->replies_waiting > CLIENT_REPLIES_MAX)
+        return false;
+    if (refused(c, client, w))
+        return true;
+    if (c->server->n_cores == 1 && w->command->route != ROUTE_SERVICE) {
+        if (__builtin_expect(client->replies_waiting, 0))
+            return false;
+        run_here(c, client, w);
+        return true;
+    }
+    struct routing r = route_of(c, w, client);
+    if ((r.barrier && client->replies_waiting) || !has_credit(c, &r)) {
+        if (!has_credit(c, &r))
+            starve(c, client);
+        mi_free(r.slots);
+        return false;
+    }
+    if (r.place == PLACE_HERE) {
+        run_here(c, client, w);
+    } else if (r.place == PLACE_OWNER && r.core == c->index && !r.whole && w->has_key &&
+               !loan_holds(c, w->key.slot)) {
+        mi_free(r.slots);
+        run_here(c, client, w);
+    } else {
+        run_as_message(c, client, w, &r);
+    }
+    return true;
+}
+
+void route_work(struct core *c, struct work *w)
+{
+    struct client *client = w->client;
+    if (__builtin_expect(client->flags & (CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSING | CLIENT_GONE),
+                         0))
+        return;
+    if (client->first_pending || !route_one(c, client, w))
+        pend(c, client, w);
+}
+
+// Looks the only key up again for a command that was copied.
+static void work_of(struct core *c, struct client *client, struct message *m, struct work *w)
+{
+    *w = (struct work){.client = client, .command = m->command, .argv = m->argv, .argc = m->argc};
+    int at = m->command ? commands_single_key(m->command, m->argc) : 0;
+    if (at > 0 && at < m->argc) {
+        w->key = keyspace_key(c->server->keyspace, m->argv[at].ptr, m->argv[at].len);
+        w->has_key = true;
+    }
+}
+
+void route_pending(struct core *c, struct client *client)
+{
+    while (client->first_pending) {
+        if (client->flags & (CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSING | CLIENT_GONE))
+            return;
+        struct message *m = client->first_pending;
+        struct work w;
+        work_of(c, client, m, &w);
+        // Taken off first: what it completes may come back here.
+        client->first_pending = m->next;
+        if (!client->first_pending)
+            client->last_pending = NULL;
+        if (!route_one(c, client, &w)) {
+            m->next = client->first_pending;
+            client->first_pending = m;
+            if (!client->last_pending)
+                client->last_pending = m;
+            return;
+        }
+        client->pending--;
+        message_free(m);
+    }
+    client_queue(c, client);
+}
+
+void route_starved(struct core *c)
+{
+    struct client *client = c->starved;
+    c->starved = NULL;
+    for (struct client *next; client; client = next) {
+        next = client->next_starved;
+        client->flags &= ~CLIENT_STARVED;
+        route_pending(c, client);
+    }
+}
+
+void route_execute(struct core *c, struct message *m)
+{
+    if (loan_blocks(c, m)) {
+        loan_wait(c, m);
+        return;
+    }
+    bool home = m->from == c->index;
+    struct execution e = {
+        .session = m->session,
+        .client = home ? m->slot->client : NULL,
+        .command = m->command,
+        .argv = m->argv,
+        .argc = m->argc,
+        .key = m->has_key ? &m->key : NULL,
+        .out = &m->out.out,
+    };
+    execute(c, &e, EXECUTE_HANDLER);
+    if (home) {
+        route_replied(c, m);
+        return;
+    }
+    outbuf_finish(&m->out);
+    m->kind = MESSAGE_REPLY;
+    mailbox_send(c, m->from, m);
+}
+
+void route_replied(struct core *c, struct message *m)
+{
+    if (m->kind == MESSAGE_REPLY)
+        c->credits[m->to]++;
+    struct reply_slot *slot = m->slot;
+    outbuf_move(&m->out, &slot->out.out);
+    message_free(m);
+    client_complete(c, slot);
+}

@@ -1,0 +1,493 @@
+// The data plane as a process: opens what needs the starter's rights, starts the cores, serves
+// until it is told to stop, and takes everything down.
+#include <arpa/inet.h>
+#include <errno.h>
+#include <grp.h>
+#include <mimalloc.h>
+#include <poll.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include "dataplane/core/attach.h"
+#include "dataplane/core/message.h"
+#include "dataplane/core/service.h"
+
+// Descriptors beside those of clients: rings, files, sockets of the planes.
+#define DESCRIPTORS_RESERVED 64
+#define ERROR_MAX 512
+
+// --- configuration -----------------------------------------------------------------------------
+
+static int fail(char *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static int fail(char *error, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(error, ERROR_MAX, format, args);
+    va_end(args);
+    return -1;
+}
+
+// `cores auto` is one core that the kernel places; otherwise a list of CPUs: "0,2-3".
+static int parse_cores(struct server *s, const char *text, int *cpus, char *error)
+{
+    s->n_cores = 0;
+    if (strcmp(text, "auto") == 0) {
+        cpus[s->n_cores++] = -1;
+        return 0;
+    }
+    for (const char *p = text; *p;) {
+        char *end;
+        long first = strtol(p, &end, 10), last = first;
+        if (end == p)
+            return fail(error, "cores: '%s' is no list of CPUs; write one as 0,2-3", text);
+        if (*end == '-')
+            last = strtol(end + 1, &end, 10);
+        for (long cpu = first; cpu <= last; cpu++) {
+            if (s->n_cores == PLANE_CORES_MAX)
+                return fail(error, "cores: at most %d polling cores", PLANE_CORES_MAX);
+            cpus[s->n_cores++] = (int)cpu;
+        }
+        p = *end == ',' ? end + 1 : end;
+        if (*end && *end != ',')
+            return fail(error, "cores: '%s' is no list of CPUs; write one as 0,2-3", text);
+    }
+    return s->n_cores ? 0 : fail(error, "cores: no CPU is named; write a list as 0,2-3, or auto");
+}
+
+static int parse_address(const char *text, struct net_address *a, char *error)
+{
+    char address[INET6_ADDRSTRLEN + 1];
+    const char *slash = strchr(text, '/');
+    size_t n = slash ? (size_t)(slash - text) : strlen(text);
+    if (n >= sizeof(address))
+        return fail(error, "nic-address: '%s' is no address", text);
+    memcpy(address, text, n);
+    address[n] = 0;
+    memset(a, 0, sizeof(*a));
+    a->family = 4;
+    if (inet_pton(AF_INET, address, a->addr) != 1)
+        return fail(error, "nic-address: '%s' is no IPv4 address; write one as 10.9.0.1/24", text);
+    long prefix = slash ? strtol(slash + 1, NULL, 10) : 32;
+    if (prefix < 0 || prefix > 32)
+        return fail(error, "nic-address: the prefix of '%s' must be 0 to 32", text);
+    a->prefix = (uint8_t)prefix;
+    return 0;
+}
+
+static int read_addresses(struct server *s, const struct config *config, char *error)
+{
+    struct net_config *n = &s->net_config;
+    const char *const *words;
+    unsigned count = config_list(config, "nic-address", &words);
+    if (count > NET_ADDRESSES_MAX)
+        return fail(error, "nic-address: at most %d addresses", NET_ADDRESSES_MAX);
+    size_t at = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (parse_address(words[i], &n->addresses[n->n_addresses++], error))
+            return -1;
+        at += (size_t)snprintf(s->addresses + at, sizeof(s->addresses) - at, "%s%s", i ? " " : "",
+                               words[i]);
+        if (at >= sizeof(s->addresses))
+            at = sizeof(s->addresses) - 1;
+    }
+    if (!count) {
+        struct net_address *a = &n->addresses[0];
+        a->family = 4;
+        if (nic_kernel_address(s->nic, a->addr, &a->prefix))
+            return fail(error, "nic-address is missing and the interface has none; add "
+                               "nic-address ADDRESS/PREFIX");
+        n->n_addresses = 1;
+        char text[INET_ADDRSTRLEN];
+        inet_ntop(AF_INET, a->addr, text, sizeof(text));
+        snprintf(s->addresses, sizeof(s->addresses), "%s/%u", text, a->prefix);
+    }
+    const char *gateway = config_string(config, "nic-gateway");
+    if (gateway && *gateway && parse_address(gateway, &n->gateway, error))
+        return -1;
+    return 0;
+}
+
+// --- devices -----------------------------------------------------------------------------------
+
+static int open_devices(struct server *s, const struct config *config, const int *cpus, char *error)
+{
+    const char *const *devices;
+    struct nic_options o = {
+        .n_devices = config_list(config, "nic-device", &devices),
+        .queues = s->n_cores,
+        .cpus = cpus,
+        .mtu = (unsigned)config_integer(config, "nic-mtu"),
+        .rx_frames = (unsigned)config_integer(config, "nic-rx-frames"),
+    };
+    if (o.n_devices > NIC_DEVICES_MAX)
+        return fail(error, "nic-device: at most %d devices", NIC_DEVICES_MAX);
+    for (unsigned i = 0; i < o.n_devices; i++)
+        o.devices[i] = devices[i];
+    const char *huge = config_get(config, "huge-pages");
+    o.huge_pages = strcmp(huge, "yes") == 0  ? NIC_HUGE_YES
+                   : strcmp(huge, "no") == 0 ? NIC_HUGE_NO
+                                             : NIC_HUGE_AUTO;
+    char name[32];
+    snprintf(name, sizeof(name), "pollux-%u", s->port);
+    o.name = name;
+    s->nic = nic_open(&o, error, ERROR_MAX);
+    if (!s->nic)
+        return -1;
+    const struct nic_info *info = nic_info(s->nic);
+    struct net_config *n = &s->net_config;
+    memcpy(n->mac, info->mac, sizeof(n->mac));
+    n->mtu = info->mtu;
+    n->vlan = (uint16_t)config_integer(config, "nic-vlan");
+    n->offloads = info->offloads;
+    n->trust_partial_sums = config_bool(config, "nic-trust-partial-checksums");
+    n->user_timeout_ms = (uint32_t)config_integer(config, "tcp-user-timeout");
+    memcpy(n->secret, s->secret, sizeof(n->secret));
+    return read_addresses(s, config, error);
+}
+
+// Raises the limit of descriptors to what maxclients needs, as far as allowed.
+static void raise_descriptors(const struct config *config)
+{
+    struct rlimit limit;
+    rlim_t want = (rlim_t)config_integer(config, "maxclients") + DESCRIPTORS_RESERVED;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= want)
+        return;
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur =
+        limit.rlim_max > want || limit.rlim_max == RLIM_INFINITY ? want : limit.rlim_max;
+    if (geteuid() == 0) {
+        limit.rlim_cur = want;
+        if (limit.rlim_max < want)
+            limit.rlim_max = want;
+    }
+    if (setrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur < want)
+        log_warning(
+            "maxclients needs %lu open files, the limit allows %lu: raise it with ulimit -n "
+            "or LimitNOFILE=",
+            (unsigned long)want,
+            (unsigned long)(limit.rlim_cur < before ? before : limit.rlim_cur));
+}
+
+static int drop_rights(const struct config *config, char *error)
+{
+    const char *name = config_string(config, "run-as-user");
+    if (!name || !*name)
+        return 0;
+    const struct passwd *user = getpwnam(name);
+    if (!user)
+        return fail(error, "run-as-user: there is no account '%s'", name);
+    if (initgroups(name, user->pw_gid) || setgid(user->pw_gid) || setuid(user->pw_uid))
+        return fail(error, "run-as-user: cannot become '%s': %s", name, strerror(errno));
+    return 0;
+}
+
+// --- start and end -----------------------------------------------------------------------------
+
+static void measure_cycles(struct server *s)
+{
+    uint64_t us = core_clock_us(), cycles = __rdtsc();
+    // Two milliseconds give three digits, which is enough for figures that people read.
+    struct timespec t = {0, 2000000};
+    nanosleep(&t, NULL);
+    s->cycles_per_us = (__rdtsc() - cycles) / (core_clock_us() - us);
+    if (!s->cycles_per_us)
+        s->cycles_per_us = 1;
+}
+
+static int open_segment(struct server *s, const struct config *config, char *error)
+{
+    const char *configured = config_string(config, "runtime-dir");
+    int result = plane_run_directory(configured ? configured : "", s->run_directory,
+                                     sizeof(s->run_directory));
+    if (result)
+        return fail(error, "runtime-dir: '%s' cannot be used: %s", s->run_directory,
+                    strerror(-result));
+    s->lock = plane_lock(s->run_directory, s->port, "data", error, ERROR_MAX);
+    if (s->lock < 0)
+        return -1;
+    char path[256];
+    plane_path(s->run_directory, s->port, "segment", path, sizeof(path));
+    s->segment = plane_open(path, error, ERROR_MAX);
+    if (!s->segment)
+        return -1;
+    if (plane_reserve(s->segment, s->n_cores))
+        return fail(error, "no room for the segment in %s", s->run_directory);
+    struct plane_segment *g = s->segment;
+    atomic_store(&g->data_ready, 0);
+    for (unsigned i = 0; i < s->n_cores; i++)
+        plane_discard(&g->channel[i].to_core);
+    atomic_fetch_add(&g->data_generation, 1);
+    atomic_store(&g->data_pid, getpid());
+    atomic_store(&g->cores, s->n_cores);
+    atomic_store(&g->data_started_ms, s->start_ms);
+    g->port = (uint16_t)s->port;
+    snprintf(g->transport, sizeof(g->transport), "%s", s->dpdk ? "dpdk" : "socket");
+    snprintf(g->version_text, sizeof(g->version_text), "%s", POLLUX_VERSION);
+    return 0;
+}
+
+static int create_cores(struct server *s, const struct config *config, const int *cpus, char *error)
+{
+    struct keyspace_config k = {
+        .cores = s->n_cores,
+        .databases = (unsigned)config_integer(config, "databases"),
+        .epoch_ms = s->start_ms,
+    };
+    memcpy(k.secret, s->secret, sizeof(k.secret));
+    s->keyspace = keyspace_create(&k);
+    if (!s->keyspace)
+        return fail(error, "out of memory");
+    for (unsigned slot = 0; slot < SLOTS; slot++)
+        atomic_store(&s->segment->slot_core[slot],
+                     (uint8_t)keyspace_core(s->keyspace, (uint16_t)slot));
+    for (unsigned i = 0; i < s->n_cores; i++)
+        if (!(s->cores[i] = core_create(s, i, cpus[i])))
+            return fail(error, "out of memory");
+    if (!mailbox_open(s))
+        return fail(error, "out of memory");
+    return 0;
+}
+
+static int start_cores(struct server *s, char *error)
+{
+    pthread_barrier_init(&s->begin, NULL, s->n_cores);
+    pthread_barrier_init(&s->end, NULL, s->n_cores);
+    for (unsigned i = 0; i < s->n_cores; i++)
+        if (pthread_create(&s->cores[i]->thread, NULL, core_main, s->cores[i])) {
+            // Those that started wait at the barrier for good: there is no way on.
+            fprintf(stderr, "pollux-dataplane: cannot start a thread: %s\n", strerror(errno));
+            _exit(1);
+        }
+    int result = 0;
+    for (unsigned i = 0; i < s->n_cores; i++) {
+        int state;
+        while ((state = atomic_load(&s->cores[i]->state)) == CORE_NEW)
+            sched_yield();
+        if (state == CORE_FAILED && result == 0)
+            result = fail(error, "%s", s->cores[i]->start_error);
+    }
+    return result;
+}
+
+static void end_cores(struct server *s)
+{
+    server_stop(s);
+    for (unsigned i = 0; i < s->n_cores; i++)
+        if (s->cores[i])
+            pthread_join(s->cores[i]->thread, NULL);
+}
+
+void server_stop(struct server *s)
+{
+    atomic_store(&s->stopping, true);
+    for (unsigned i = 0; i < s->n_cores; i++)
+        if (s->cores[i] && s->cores[i]->io)
+            io_wake(s->cores[i]->io);
+    server_wake(s);
+}
+
+void server_wake(struct server *s)
+{
+    uint64_t one = 1;
+    if (write(s->wake_fd, &one, sizeof(one)) < 0)
+        return; // it is awake already
+}
+
+// On the service thread.
+static void on_signal(void *context, int number, unsigned times)
+{
+    log_warning("Received %s, shutting down", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    if (times > 1)
+        _exit(1); // asked twice: now
+    server_stop(context);
+}
+
+static void on_tick(void *context)
+{
+    struct server *s = context;
+    struct service_memory m;
+    if (!s->service)
+        return;
+    service_memory(s->service, &m);
+    atomic_store(&s->segment->memory_resident, m.resident);
+}
+
+static void on_wake(void *context, unsigned core)
+{
+    struct server *s = context;
+    io_wake(s->cores[core]->io);
+}
+
+static int start_service(struct server *s, char *error)
+{
+    int fds[PLANE_CORES_MAX];
+    for (unsigned i = 0; i < s->n_cores; i++)
+        fds[i] = io_wake_fd(s->cores[i]->io);
+    s->attach = attach_open(s->run_directory, s->port, atomic_load(&s->segment->data_generation),
+                            s->n_cores, fds, error, ERROR_MAX);
+    if (!s->attach)
+        return -1;
+    struct service_options o = {
+        .attach = s->attach,
+        .signal = on_signal,
+        .tick = on_tick,
+        .wake = on_wake,
+        .context = s,
+    };
+    s->service = service_start(&o, error, ERROR_MAX);
+    return s->service ? 0 : -1;
+}
+
+static void serve(struct server *s)
+{
+    while (!atomic_load(&s->stopping)) {
+        struct pollfd fd = {s->wake_fd, POLLIN, 0};
+        uint64_t n;
+        if (poll(&fd, 1, -1) == 1 && read(s->wake_fd, &n, sizeof(n)) < 0)
+            continue;
+    }
+}
+
+static void server_end(struct server *s)
+{
+    end_cores(s);
+    if (s->service)
+        service_stop(s->service);
+    if (s->attach)
+        attach_close(s->attach);
+    if (s->n_cores > 1)
+        mailbox_close(s);
+    for (unsigned i = 0; i < s->n_cores; i++)
+        if (s->cores[i])
+            core_destroy(s->cores[i]);
+    if (s->keyspace)
+        keyspace_destroy(s->keyspace);
+    if (s->nic)
+        nic_close(s->nic);
+    if (s->segment) {
+        atomic_store(&s->segment->data_ready, 0);
+        atomic_store(&s->segment->data_pid, 0);
+        plane_close(s->segment);
+    }
+}
+
+static int server_start(struct server *s, struct config *config, char *error)
+{
+    int cpus[PLANE_CORES_MAX];
+    s->port = (unsigned)config_integer(config, "port");
+    s->dpdk = strcmp(config_get(config, "transport"), "dpdk") == 0;
+    if (getentropy(s->secret, sizeof(s->secret)))
+        return fail(error, "the kernel gives no random numbers");
+    uint8_t id[20];
+    if (getentropy(id, sizeof(id)))
+        return fail(error, "the kernel gives no random numbers");
+    for (unsigned i = 0; i < sizeof(id); i++)
+        snprintf(s->run_id + 2 * i, 3, "%02x", id[i]);
+    s->start_ms = core_wall_ms();
+    measure_cycles(s);
+    commands_init();
+    if (parse_cores(s, config_string(config, "cores"), cpus, error))
+        return -1;
+    raise_descriptors(config);
+    if (open_segment(s, config, error))
+        return -1;
+    if (s->dpdk && open_devices(s, config, cpus, error))
+        return -1;
+    if (create_cores(s, config, cpus, error) || start_cores(s, error) || start_service(s, error))
+        return -1;
+    return drop_rights(config, error);
+}
+
+static void describe(const struct server *s, const struct config *config)
+{
+    log_notice("Pollux %s (answers as Redis 7.0.15), %u core%s, transport %s, pid %d",
+               POLLUX_VERSION, s->n_cores, s->n_cores == 1 ? "" : "s", s->dpdk ? "dpdk" : "socket",
+               getpid());
+    if (s->dpdk) {
+        const struct nic_info *n = nic_info(s->nic);
+        log_notice("Device %s (%s), address %s, MTU %u, %u queue%s", n->device, n->driver,
+                   s->addresses, n->mtu, n->queues, n->queues == 1 ? "" : "s");
+    }
+    if (!config_path(config))
+        log_verbose("No configuration file: built-in defaults and the command line are in force");
+    log_notice("Ready to accept connections on port %u", s->port);
+}
+
+static int facility_of(const char *name)
+{
+    static const char *const names[] = {"user",   "local0", "local1", "local2", "local3",
+                                        "local4", "local5", "local6", "local7"};
+    static const int values[] = {LOG_USER,   LOG_LOCAL0, LOG_LOCAL1, LOG_LOCAL2, LOG_LOCAL3,
+                                 LOG_LOCAL4, LOG_LOCAL5, LOG_LOCAL6, LOG_LOCAL7};
+    for (unsigned i = 0; i < sizeof(values) / sizeof(*values); i++)
+        if (strcasecmp(names[i], name) == 0)
+            return values[i];
+    return LOG_LOCAL0;
+}
+
+static int start_log(const struct config *config, char *error)
+{
+    const char *level = config_get(config, "loglevel");
+    struct log_options o = {
+        .file = config_string(config, "logfile"),
+        .level = strcmp(level, "debug") == 0     ? LOG_LEVEL_DEBUG
+                 : strcmp(level, "verbose") == 0 ? LOG_LEVEL_VERBOSE
+                 : strcmp(level, "warning") == 0 ? LOG_LEVEL_WARNING
+                                                 : LOG_LEVEL_NOTICE,
+        .syslog = config_bool(config, "syslog-enabled"),
+        .syslog_ident = config_string(config, "syslog-ident"),
+        .syslog_facility = facility_of(config_get(config, "syslog-facility")),
+        .role = 'M',
+    };
+    int result = log_open(&o);
+    return result ? fail(error, "logfile '%s': %s", o.file, strerror(-result)) : 0;
+}
+
+int server_run(struct config *config, const char *executable)
+{
+    static struct server server;
+    struct server *s = &server;
+    char error[ERROR_MAX] = "";
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); // of all threads: the service takes them
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    snprintf(s->executable, sizeof(s->executable), "%s", executable);
+    atomic_store(&s->config, config);
+    pthread_mutex_init(&s->config_lock, NULL);
+    int status = 0;
+    if (start_log(config, error) || server_start(s, config, error)) {
+        log_flush();
+        fprintf(stderr, "pollux-dataplane: %s\n", error);
+        status = 1;
+    } else {
+        atomic_store(&s->segment->data_ready, 1);
+        describe(s, config);
+        log_flush();
+        serve(s);
+    }
+    server_end(s);
+    if (!status)
+        log_notice("The data plane has ended");
+    log_flush();
+    log_close();
+    return status;
+}

@@ -1,0 +1,289 @@
+// What commands may ask of the rooms above them.
+#include <mimalloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dataplane/core/core.h"
+#include "dataplane/core/service.h"
+
+// --- configuration
+
+static void get_config(struct core *c, const char *pattern, size_t len, config_each_fn *each,
+                       void *context)
+{
+    config_match(c->config, pattern, len, each, context);
+}
+
+// Frees replaced snapshots that every core has left behind. Under config_lock.
+static void free_retired(struct server *server, struct config *replaced)
+{
+    const unsigned room = sizeof(server->retired) / sizeof(*server->retired);
+    for (unsigned i = 0; i < room; i++) {
+        struct config *old = server->retired[i];
+        bool used = false;
+        for (unsigned core = 0; old && core < server->n_cores; core++)
+            used |= atomic_load(&server->cores[core]->adopted) == old;
+        if (old && !used) {
+            config_free(old);
+            old = server->retired[i] = NULL;
+        }
+        if (!old && replaced) {
+            server->retired[i] = replaced;
+            replaced = NULL;
+        }
+    }
+}
+
+// The error of one option, in the words of CONFIG SET.
+static int set_one_config(struct config *changed, const char *name, const char *value, size_t len,
+                          char *error, size_t size)
+{
+    char why[256];
+    if (config_set(changed, name, value, len, why, sizeof(why)) == 0)
+        return 0;
+    snprintf(error, size, "CONFIG SET failed (possibly related to argument '%s') - %s", name, why);
+    return -1;
+}
+
+static int set_config(struct core *c, unsigned n, const char *const *names,
+                      const char *const *values, const size_t *lens, char *error, size_t size)
+{
+    struct server *server = c->server;
+    pthread_mutex_lock(&server->config_lock);
+    struct config *old = atomic_load(&server->config);
+    struct config *changed = config_copy(old);
+    int result = changed ? 0 : -1;
+    if (!changed)
+        snprintf(error, size, "out of memory");
+    for (unsigned i = 0; result == 0 && i < n; i++)
+        result = set_one_config(changed, names[i], values[i], lens[i], error, size);
+    if (result == 0) {
+        atomic_store_explicit(&server->config, changed, memory_order_release);
+        free_retired(server, old);
+    } else {
+        config_free(changed);
+    }
+    pthread_mutex_unlock(&server->config_lock);
+    settings_adopt(c);
+    return result;
+}
+
+// On the service thread. The lock keeps the snapshot in force from being retired meanwhile.
+static int rewrite_config(struct core *c, char *error, size_t size)
+{
+    struct server *server = c->server;
+    pthread_mutex_lock(&server->config_lock);
+    struct config *copy = config_copy(atomic_load(&server->config));
+    pthread_mutex_unlock(&server->config_lock);
+    if (!copy) {
+        snprintf(error, size, "out of memory");
+        return -1;
+    }
+    int result = config_rewrite(copy, error, size);
+    config_free(copy);
+    return result;
+}
+
+// --- clients
+
+// Takes the same time wherever the first difference stands.
+static bool same_secret(const uint8_t *given, size_t given_len, const char *secret, size_t len)
+{
+    unsigned differs = given_len != len;
+    for (size_t i = 0; i < given_len; i++)
+        differs |= given[i] ^ (uint8_t)secret[len ? i % len : 0];
+    return !differs;
+}
+
+static bool authenticate(struct core *c, const uint8_t *user, size_t user_len,
+                         const uint8_t *password, size_t password_len)
+{
+    bool ok = user_len == 7 && memcmp(user, "default", 7) == 0;
+    if (ok && c->settings.password)
+        ok = same_secret(password, password_len, c->settings.password, c->settings.password_len);
+    if (!ok)
+        c->counters.denied_auth++;
+    return ok;
+}
+
+static bool password_required(struct core *c)
+{
+    return c->settings.password != NULL;
+}
+
+static void each_client(struct core *c, void (*each)(void *, struct client *), void *context)
+{
+    for (struct client *client = c->clients, *next; client; client = next) {
+        next = client->next;
+        if (!(client->flags & (CLIENT_CLOSING | CLIENT_GONE)))
+            each(context, client);
+    }
+}
+
+static uint64_t memory_of_client(struct core *c, const struct client *client)
+{
+    (void)c;
+    return client_memory(client);
+}
+
+// --- figures
+
+static void core_figures(struct core *c, struct core_figures *f)
+{
+    const struct core_counters *n = &c->counters;
+    const struct store_stats *s = store_statistics(c->store);
+    struct rusage usage;
+    getrusage(RUSAGE_THREAD, &usage);
+    *f = (struct core_figures){
+        .commands = n->commands,
+        .connections_received = n->connections_received,
+        .connections_rejected = n->connections_rejected,
+        .clients = c->n_clients,
+        .error_replies = n->errors,
+        .hits = s->hits,
+        .misses = s->misses,
+        .expired = s->expired,
+        .evicted = s->evicted,
+        .dirty = s->dirty,
+        .output_limit_disconnections = n->output_limit_disconnections,
+        .query_limit_disconnections = n->query_limit_disconnections,
+        .busy_cycles = n->busy_cycles,
+        .idle_cycles = n->idle_cycles,
+        .turns = n->turns,
+        .forwarded_commands = n->forwarded,
+        .borrows = n->borrows,
+        .gathers = n->gathers,
+        .acl_denied_auth = n->denied_auth,
+        .max_input_buffer = n->max_query_buffer,
+        .max_output_buffer = n->max_output,
+        .cpu_sys_us = (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec,
+        .cpu_user_us = (uint64_t)usage.ru_utime.tv_sec * 1000000 + (uint64_t)usage.ru_utime.tv_usec,
+    };
+    if (c->sockets) {
+        const struct sockets_counters *k = sockets_counters(c->sockets);
+        f->net_in_bytes = k->bytes_in;
+        f->net_out_bytes = k->bytes_out;
+    } else if (c->net) {
+        const struct net_counters *k = net_counters(c->net);
+        f->net_in_bytes = k->bytes_in;
+        f->net_out_bytes = k->bytes_out;
+    }
+}
+
+static void command_figures(struct core *c, unsigned id, struct command_figures *f)
+{
+    *f = c->command_figures[id];
+    f->usec /= c->server->cycles_per_us;
+}
+
+static void each_error(struct core *c, void (*each)(void *, const char *, uint64_t), void *context)
+{
+    for (unsigned i = 0; i < c->n_error_counts; i++)
+        each(context, c->error_counts[i].prefix, c->error_counts[i].count);
+}
+
+static void server_figures(struct core *c, struct server_figures *f)
+{
+    const struct server *s = c->server;
+    struct service_memory memory = {0};
+    if (s->service)
+        service_memory(s->service, &memory);
+    *f = (struct server_figures){
+        .version = POLLUX_VERSION,
+        .redis_version = "7.0.15",
+        .executable = s->executable,
+        .config_file = config_path(c->config) ? config_path(c->config) : "",
+        .transport = s->dpdk ? "dpdk" : "socket",
+        .run_id = s->run_id,
+        .start_ms = s->start_ms,
+        .cores = s->n_cores,
+        .pid = getpid(),
+        .port = (int)s->port,
+        .control_plane_pid = atomic_load(&s->segment->control_pid),
+        .lru_clock = c->now_ms / 1000 & 0xffffff,
+        .memory_resident = memory.resident,
+        .memory_peak = memory.peak,
+        .memory_total_system = memory.total,
+    };
+}
+
+static void core_rates(struct core *c, double *ops, double *in_kbps, double *out_kbps)
+{
+    *ops = c->ops;
+    *in_kbps = c->in_kbps;
+    *out_kbps = c->out_kbps;
+}
+
+// --- the process
+
+static void freeze(struct core *c, uint64_t us)
+{
+    (void)c;
+    struct timespec t = {(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
+    while (nanosleep(&t, &t))
+        continue;
+}
+
+static bool shut_down(struct core *c)
+{
+    if (atomic_load(&c->server->stopping))
+        return false;
+    server_stop(c->server);
+    return true;
+}
+
+static bool protected_allowed(struct core *c, const char *option, struct client *client)
+{
+    const char *value = config_get(c->config, option);
+    if (strcmp(value, "yes") == 0)
+        return true;
+    if (strcmp(value, "local") != 0)
+        return false;
+    return client && client->flags & (CLIENT_LOOPBACK | CLIENT_UNIX | CLIENT_INTERNAL);
+}
+
+static enum config_access config_access(struct core *c, const char *name, const char **canonical)
+{
+    (void)c;
+    const struct config_option *o = config_find_option(name);
+    if (!o || o->flags & CONFIG_FILE_ONLY)
+        return CONFIG_ACCESS_UNKNOWN;
+    *canonical = o->name;
+    if (!(o->flags & CONFIG_RUNTIME))
+        return CONFIG_ACCESS_IMMUTABLE;
+    return o->flags & CONFIG_PROTECTED ? CONFIG_ACCESS_PROTECTED : CONFIG_ACCESS_FREE;
+}
+
+static void kill_client(struct core *c, struct client *client)
+{
+    client_close(c, client);
+}
+
+void services_init(struct core *c)
+{
+    c->services = (struct services){
+        .config_get = get_config,
+        .config_set = set_config,
+        .config_adopt = settings_adopt,
+        .config_rewrite = rewrite_config,
+        .config_reset_stat = figures_reset,
+        .authenticate = authenticate,
+        .password_required = password_required,
+        .each_client = each_client,
+        .client_kill = kill_client,
+        .client_memory = memory_of_client,
+        .core_figures = core_figures,
+        .command_figures = command_figures,
+        .each_error = each_error,
+        .server_figures = server_figures,
+        .core_rates = core_rates,
+        .freeze = freeze,
+        .random = core_random,
+        .shutdown = shut_down,
+        .protected_allowed = protected_allowed,
+        .config_access = config_access,
+    };
+}

@@ -1,0 +1,71 @@
+// The configuration as a core reads it. The snapshot in force is immutable; a core takes a new one
+// at the start of a turn (or when a gathered CONFIG SET tells it to) and keeps what it needs as
+// numbers.
+#include <mimalloc.h>
+#include <string.h>
+
+#include "dataplane/core/core.h"
+
+static const char *const policies[] = {
+    [EVICT_NONE] = "noeviction",
+    [EVICT_ALLKEYS_LRU] = "allkeys-lru",
+    [EVICT_ALLKEYS_LFU] = "allkeys-lfu",
+    [EVICT_ALLKEYS_RANDOM] = "allkeys-random",
+    [EVICT_VOLATILE_LRU] = "volatile-lru",
+    [EVICT_VOLATILE_LFU] = "volatile-lfu",
+    [EVICT_VOLATILE_RANDOM] = "volatile-random",
+    [EVICT_VOLATILE_TTL] = "volatile-ttl",
+};
+
+static enum eviction_policy policy_of(const char *name)
+{
+    for (unsigned i = 0; i < sizeof(policies) / sizeof(*policies); i++)
+        if (strcmp(policies[i], name) == 0)
+            return (enum eviction_policy)i;
+    return EVICT_NONE;
+}
+
+void settings_clear(struct core *c)
+{
+    mi_free(c->settings.password);
+    c->settings.password = NULL;
+}
+
+void settings_read(struct core *c)
+{
+    const struct config *config = c->config;
+    struct settings *s = &c->settings;
+    settings_clear(c);
+    s->maxclients = (uint64_t)config_integer(config, "maxclients");
+    s->timeout_us = (uint64_t)config_integer(config, "timeout") * 1000000;
+    s->tcp_keepalive_s = (unsigned)config_integer(config, "tcp-keepalive");
+    s->bulk_max = (size_t)config_integer(config, "proto-max-bulk-len");
+    s->query_max = (size_t)config_integer(config, "client-query-buffer-limit");
+    s->output_limit = config_output_limit(config, "normal");
+    const char *password = config_string(config, "requirepass");
+    if (password && *password) {
+        s->password = mi_strdup(password);
+        s->password_len = strlen(password);
+    }
+    s->protected_mode = config_bool(config, "protected-mode");
+    s->spin = strcmp(config_get(config, "idle-policy"), "spin") == 0;
+    s->maxmemory = (uint64_t)config_integer(config, "maxmemory");
+    s->store = (struct store_options){
+        .policy = policy_of(config_get(config, "maxmemory-policy")),
+        .maxmemory = s->maxmemory,
+        .samples = (unsigned)config_integer(config, "maxmemory-samples"),
+        .lfu_log_factor = (unsigned)config_integer(config, "lfu-log-factor"),
+        .lfu_decay_time = (unsigned)config_integer(config, "lfu-decay-time"),
+    };
+    store_configure(c->store, &s->store);
+}
+
+void settings_adopt(struct core *c)
+{
+    const struct config *config = atomic_load_explicit(&c->server->config, memory_order_acquire);
+    if (__builtin_expect(config == c->config, 1))
+        return;
+    c->config = config;
+    settings_read(c);
+    atomic_store_explicit(&c->adopted, config, memory_order_release);
+}

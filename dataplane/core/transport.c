@@ -1,0 +1,178 @@
+// Frames or kernel sockets behind one face: what the loop receives, which streams have news, what
+// leaves.
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dataplane/core/core.h"
+
+#define IO_ENTRIES 1024
+
+static bool find_home(void *context, const struct frame *frame, uint32_t hash)
+{
+    (void)context;
+    (void)frame;
+    (void)hash;
+    return false;
+}
+
+static int start_frames(struct core *c, char *error, size_t size)
+{
+    struct net_config config = c->server->net_config;
+    config.seed = core_random(c);
+    config.context = c;
+    config.find_home = c->server->n_cores > 1 ? find_home : NULL;
+    if (port_attach(c->port)) {
+        snprintf(error, size, "core %u cannot attach to its port queue", c->index);
+        return -1;
+    }
+    int fd = port_wait_fd(c->port);
+    if (fd >= 0)
+        io_watch(c->io, fd);
+    c->net = net_create(&config, port_pool(c->port), core_clock_us(), error, size);
+    return c->net ? 0 : -1;
+}
+
+int transport_start(struct core *c, char *error, size_t size)
+{
+    c->io = io_create(IO_ENTRIES, error, size);
+    if (!c->io)
+        return -1;
+    if (c->server->dpdk) {
+        c->port = nic_port(c->server->nic, c->index);
+        return c->port ? start_frames(c, error, size) : 0;
+    }
+    struct sockets_config config = {
+        .tcp_user_timeout_ms = 0,
+    };
+    c->sockets = sockets_create(c->io, &config, error, size);
+    return c->sockets ? 0 : -1;
+}
+
+static int listen_sockets(struct core *c, const struct config *config, char *error, size_t size)
+{
+    const char *const *addresses;
+    unsigned n = config_list(config, "bind", &addresses);
+    int backlog = (int)config_integer(config, "tcp-backlog");
+    uint16_t port = (uint16_t)config_integer(config, "port");
+    unsigned open = 0;
+    for (unsigned i = 0; port && i < n; i++) {
+        bool optional = addresses[i][0] == '-';
+        const char *address = addresses[i] + optional;
+        int result = sockets_listen(c->sockets, address, port, backlog, error, size);
+        if (result == 0)
+            open++;
+        else if (!optional || (result != -EADDRNOTAVAIL && result != -EAFNOSUPPORT &&
+                               result != -EPROTONOSUPPORT))
+            return result;
+    }
+    if (port && !open) {
+        if (n)
+            snprintf(error, size, "none of the addresses that `bind` names exists on this machine");
+        else
+            snprintf(error, size, "`bind` names no address to listen on");
+        return -EADDRNOTAVAIL;
+    }
+    const char *path = config_string(config, "unixsocket");
+    if (path && *path && c->index == 0)
+        return sockets_listen_unix(c->sockets, path,
+                                   (unsigned)config_integer(config, "unixsocketperm"), backlog,
+                                   error, size);
+    return 0;
+}
+
+int transport_listen(struct core *c, char *error, size_t size)
+{
+    const struct config *config = c->config;
+    if (c->sockets)
+        return listen_sockets(c, config, error, size);
+    if (!c->net)
+        return 0;
+    int result = net_listen(c->net, (uint16_t)config_integer(config, "port"),
+                            (unsigned)config_integer(config, "tcp-backlog"));
+    if (result)
+        snprintf(error, size, "cannot listen on port %u: %s", c->server->port, strerror(-result));
+    return result;
+}
+
+void transport_stop(struct core *c)
+{
+    if (c->net)
+        net_destroy(c->net);
+    if (c->port)
+        port_detach(c->port);
+    if (c->sockets)
+        sockets_destroy(c->sockets);
+    if (c->io)
+        io_destroy(c->io);
+    c->net = NULL;
+    c->port = NULL;
+    c->sockets = NULL;
+}
+
+bool transport_receive(struct core *c)
+{
+    if (c->net) {
+        c->n_frames = port_rx(c->port, c->frames, TURN_FRAMES);
+        if (c->n_frames)
+            net_input(c->net, c->frames, c->n_frames, c->now_us);
+        bool more = net_advance(c->net, c->now_us);
+        // The ring of this core carries wakes and watched descriptors only; they matter while
+        // asleep.
+        return c->n_frames || more;
+    }
+    return io_turn(c->io) > 0;
+}
+
+unsigned transport_ready(struct core *c, struct stream **streams, unsigned max)
+{
+    if (c->net)
+        return net_ready(c->net, streams, max);
+    if (c->sockets)
+        return sockets_ready(c->sockets, streams, max);
+    return 0;
+}
+
+void transport_flush(struct core *c)
+{
+    if (!c->net)
+        return;
+    struct frame **frames;
+    unsigned n = net_output(c->net, &frames);
+    if (n)
+        net_sent(c->net, port_tx(c->port, frames, n));
+}
+
+void transport_send(struct core *c)
+{
+    if (c->sockets) {
+        sockets_turn_end(c->sockets);
+        io_turn(c->io);
+        return;
+    }
+    if (!c->net)
+        return;
+    transport_flush(c);
+    net_turn_end(c->net);
+    if (c->n_frames)
+        port_release_rx(c->port, c->frames, c->n_frames);
+    c->n_frames = 0;
+}
+
+bool transport_can_wait(const struct core *c)
+{
+    return !c->port || port_wait_fd(c->port) >= 0;
+}
+
+void transport_wait(struct core *c, uint64_t timeout_us)
+{
+    if (c->net) {
+        uint64_t due = net_next_timer(c->net);
+        uint64_t until = due > c->now_us ? due - c->now_us : 0;
+        if (until < timeout_us)
+            timeout_us = until;
+        if (!timeout_us)
+            return;
+    }
+    io_wait(c->io, timeout_us);
+}

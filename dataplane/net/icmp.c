@@ -1,0 +1,97 @@
+// ICMP (RFC 792, RFC 1122 3.2.2): echo, destination unreachable both ways. What strangers can make
+// us send is limited.
+#include "dataplane/net/internal.h"
+
+enum {
+    ICMP_ECHO_REPLY = 0,
+    ICMP_UNREACHABLE = 3,
+    ICMP_ECHO = 8,
+    ICMP_HEADER = 8,
+};
+
+// Answers to echo: enough for flood pings of an operator, little beside the data path. Errors: RFC
+// 1812 4.3.2.8 wants a limit and leaves the figure to us.
+enum { ICMP_PER_SECOND = 10000, ICMP_BURST = 1000 };
+
+static void icmp_send(struct net *net, struct frame *f, uint32_t src, uint32_t dst, uint32_t len)
+{
+    uint8_t *icmp = f->data + net->header_l2 + IPV4_HEADER;
+    memset(icmp + 2, 0, 2);
+    uint16_t sum = (uint16_t)~net_sum_fold(net_sum(icmp, len, 0));
+    memcpy(icmp + 2, &sum, 2);
+    ipv4_write(net, f, src, dst, PROTOCOL_ICMP, len);
+    f->l4_len = ICMP_HEADER;
+    net->counters.icmp_out++;
+    net_send_to(net, ipv4_route(net, dst), f);
+}
+
+static void icmp_echo(struct net *net, const struct packet *p)
+{
+    if (p->l4_len > net->mtu - (uint32_t)IPV4_HEADER) {
+        net->counters.icmp_bad++;
+        return;
+    }
+    if (!net_limiter_take(net, &net->icmp_limiter, ICMP_PER_SECOND, ICMP_BURST)) {
+        net->counters.icmp_limited++;
+        return;
+    }
+    struct frame *f = net_frame_new(net, false);
+    if (!f)
+        return;
+    uint8_t *icmp = f->data + net->header_l2 + IPV4_HEADER;
+    memcpy(icmp, p->l4, p->l4_len);
+    icmp[0] = ICMP_ECHO_REPLY;
+    icmp_send(net, f, p->dst, p->src, p->l4_len);
+}
+
+// The packet that is quoted must be a TCP segment that we sent.
+static void icmp_unreachable_input(struct net *net, const struct packet *p)
+{
+    const uint8_t *quoted = p->l4 + ICMP_HEADER;
+    uint32_t len = p->l4_len - ICMP_HEADER;
+    net->counters.icmp_unreachable++;
+    if (len < IPV4_HEADER || quoted[0] >> 4 != 4)
+        return;
+    uint32_t header = (quoted[0] & 15u) * 4;
+    if (header < IPV4_HEADER || len < header + 8 || quoted[9] != PROTOCOL_TCP)
+        return;
+    const uint8_t *tcp = quoted + header;
+    struct net_flow flow = {.local = load_raw32(quoted + 12), .remote = load_raw32(quoted + 16)};
+    memcpy(&flow.local_port, tcp, 2);
+    memcpy(&flow.remote_port, tcp + 2, 2);
+    tcp_unreachable(net, &flow, load_be32(tcp + 4), p->l4[1]);
+}
+
+void icmp_input(struct net *net, const struct packet *p)
+{
+    net->counters.icmp_in++;
+    if (p->l4_len < ICMP_HEADER || net_sum_fold(net_sum(p->l4, p->l4_len, 0)) != 0xffff) {
+        net->counters.icmp_bad++;
+        return;
+    }
+    if (p->l4[0] == ICMP_ECHO && p->l4[1] == 0)
+        icmp_echo(net, p);
+    else if (p->l4[0] == ICMP_UNREACHABLE)
+        icmp_unreachable_input(net, p);
+}
+
+void icmp_unreachable(struct net *net, const struct packet *p, uint8_t code)
+{
+    if (!net_limiter_take(net, &net->icmp_limiter, ICMP_PER_SECOND, ICMP_BURST)) {
+        net->counters.icmp_limited++;
+        return;
+    }
+    struct frame *f = net_frame_new(net, false);
+    if (!f)
+        return;
+    // The offending header and at least 8 bytes behind it; more helps the sender find its socket.
+    uint32_t quote = IPV4_HEADER + p->l4_len;
+    if (quote > 128)
+        quote = 128;
+    uint8_t *icmp = f->data + net->header_l2 + IPV4_HEADER;
+    memset(icmp, 0, ICMP_HEADER);
+    icmp[0] = ICMP_UNREACHABLE;
+    icmp[1] = code;
+    memcpy(icmp + ICMP_HEADER, p->ip, quote);
+    icmp_send(net, f, p->dst, p->src, ICMP_HEADER + quote);
+}

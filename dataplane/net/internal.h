@@ -1,0 +1,250 @@
+// What the files of the stack share: the stack itself, formats of packets, and the way a frame
+// takes inside. Addresses and ports are in network byte order unless a name says otherwise.
+#pragma once
+
+#include <string.h>
+#include <sys/queue.h>
+
+#include "dataplane/net/checksum.h"
+#include "dataplane/net/flows.h"
+#include "dataplane/net/net.h"
+#include "dataplane/net/wheel.h"
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+enum {
+    ETHERTYPE_IPV4 = 0x0800,
+    ETHERTYPE_ARP = 0x0806,
+    ETHERTYPE_VLAN = 0x8100,
+    ETHER_HEADER = 14,
+    ETHER_VLAN_HEADER = 18,
+    IPV4_HEADER = 20,
+    PROTOCOL_ICMP = 1,
+    PROTOCOL_TCP = 6,
+    PROTOCOL_UDP = 17,
+};
+
+// Frames taken from the pool in one call; of these the last NET_FRAMES_RESERVED are for what keeps
+// connections alive (ACK, RST, ARP, retransmissions), never for new data.
+#define NET_FRAMES_SPARE 32
+#define NET_FRAMES_RESERVED 8
+#define NET_FRAMES_DROPPED 64
+
+// The output array grows up to this many frames; a port that takes none for so long loses frames,
+// which retransmission brings back.
+#define NET_OUTPUT_MAX 8192
+
+// Neighbours: sets of ways, so that one look-up is one set and a crowd of addresses is bounded.
+#define NET_NEIGHBOUR_WAYS 4
+#define NET_NEIGHBOUR_SETS 256
+#define NET_NEIGHBOUR_WAITING 4       // frames that wait for one address
+#define NET_NEIGHBOUR_WAITING_ALL 256 // and for all, so that they cannot empty the pool
+
+enum neighbour_state {
+    NEIGHBOUR_FREE,
+    NEIGHBOUR_INCOMPLETE, // asked, no answer yet
+    NEIGHBOUR_REACHABLE,  // heard from; stale once `fresh_until_us` is over
+    NEIGHBOUR_PROBE,      // stale, in use, and asked directly
+    NEIGHBOUR_FAILED,     // did not answer
+};
+
+struct neighbour {
+    struct net_timer timer;
+    uint32_t addr;
+    uint32_t generation;               // counts uses of this place by different addresses
+    uint8_t header[ETHER_VLAN_HEADER]; // Ethernet header of frames to it
+    uint8_t state;                     // enum neighbour_state
+    uint8_t tries, waiting_count;
+    uint64_t fresh_until_us, used_us, learned_us;
+    struct frame *waiting[NET_NEIGHBOUR_WAITING];
+};
+
+// What the stack notes in a frame that it transmits (struct frame's `stack`).
+struct frame_note {
+    uint32_t seq, len; // of the payload
+    uint64_t sent_us;  // when it was sent last
+    uint32_t transmissions;
+    uint32_t reserved;
+    uint64_t output_place; // 1 + index in the output array, 0: not in it
+};
+_Static_assert(sizeof(struct frame_note) == sizeof(((struct frame *)0)->stack), "fills `stack`");
+
+// Tokens that refill with time: bounds what strangers can make us send.
+struct net_limiter {
+    uint64_t last_us;
+    uint32_t tokens;
+};
+
+struct tcp;
+struct tcp_wait;
+struct tcp_listener;
+struct rx_chunk;
+
+#define NET_LISTENERS_MAX 16
+
+struct net {
+    uint64_t now_us;
+    struct frame_pool *pool;
+    uint32_t header_l2; // 14, or 18 with a VLAN tag
+    uint16_t mtu, ip_id;
+    struct net_flows flows;
+    struct net_counters counters;
+
+    TAILQ_HEAD(, tcp) ready; // connections with events
+    LIST_HEAD(, tcp) turn;   // connections that received or freed space in this turn
+
+    struct frame **output;
+    uint8_t *output_kept; // the frame at this place has FRAME_KEEP
+    uint32_t output_first, output_end, output_size;
+    struct frame *spare[NET_FRAMES_SPARE];
+    struct frame *dropped[NET_FRAMES_DROPPED];
+    unsigned n_spare, n_dropped;
+
+    uint64_t rx_memory; // heap bytes of received data
+    uint64_t rx_turn;   // bytes accepted in this turn that may have to be copied
+    uint64_t tx_memory; // heap bytes of output not yet in frames
+    struct rx_chunk *free_pieces;
+
+    struct net_key key_sequence, key_ports, key_stamps;
+    uint64_t random[2];
+    struct net_config config;
+    struct net_limiter icmp_limiter, reset_limiter;
+
+    struct tcp_listener *listeners[NET_LISTENERS_MAX];
+    unsigned n_listeners;
+    TAILQ_HEAD(, tcp) half_open;  // oldest first
+    TAILQ_HEAD(, tcp) gone;       // closed, waiting for the owner to release them
+    TAILQ_HEAD(, tcp_wait) waits; // TIME_WAIT, oldest first
+    uint32_t n_half_open, n_waits, n_connections, n_gone;
+    uint32_t port_counter;
+
+    uint32_t n_waiting_frames;
+    struct neighbour *neighbours;
+    struct net_key key_neighbours;
+    struct net_wheel wheel;
+};
+
+static inline uint16_t load_be16(const void *p)
+{
+    uint16_t v;
+    memcpy(&v, p, 2);
+    return __builtin_bswap16(v);
+}
+static inline uint32_t load_be32(const void *p)
+{
+    uint32_t v;
+    memcpy(&v, p, 4);
+    return __builtin_bswap32(v);
+}
+static inline void store_be16(void *p, uint16_t v)
+{
+    v = __builtin_bswap16(v);
+    memcpy(p, &v, 2);
+}
+static inline void store_be32(void *p, uint32_t v)
+{
+    v = __builtin_bswap32(v);
+    memcpy(p, &v, 4);
+}
+// Network byte order as it lies.
+static inline uint32_t load_raw32(const void *p)
+{
+    uint32_t v;
+    memcpy(&v, p, 4);
+    return v;
+}
+static inline void store_raw32(void *p, uint32_t v)
+{
+    memcpy(p, &v, 4);
+}
+
+static inline struct frame_note *frame_note(struct frame *f)
+{
+    return (struct frame_note *)f->stack;
+}
+
+// --- frames (output.c) --------------------------------------------------------------------------
+
+// A fresh frame, or NULL (counted). `vital`: may take from the reserve.
+struct frame *net_frame_new(struct net *net, bool vital);
+// Drops the stack's reference; if the frame still waits in the output it goes out once and is the
+// port's alone.
+void net_frame_drop(struct net *net, struct frame *f);
+// Puts a finished frame at the end of the output. A frame without FRAME_KEEP that finds no room is
+// dropped.
+void net_frame_send(struct net *net, struct frame *f);
+void net_frames_flush(struct net *net); // gives dropped frames back to the pool
+uint64_t net_random(struct net *net);
+// True when one more may be sent: at most `burst` at once, `per_second` in the long run.
+bool net_limiter_take(struct net *net, struct net_limiter *l, uint32_t per_second, uint32_t burst);
+
+// --- neighbours (neighbour.c, arp.c) -------------------------------------------------------------
+
+bool neighbours_init(struct net *net);
+void neighbours_free(struct net *net);
+// The neighbour with this address; made (and asked for) when unknown. NULL when its set is full of
+// neighbours that are in use.
+struct neighbour *neighbour_get(struct net *net, uint32_t addr);
+struct neighbour *neighbour_find(struct net *net, uint32_t addr);
+// Learns from ARP. `create`: also when the address was not known. `solicited`: confirms
+// reachability.
+void neighbour_learn(struct net *net, uint32_t addr, const uint8_t mac[6], bool create,
+                     bool solicited);
+// Asks again when what is known has become stale. Called on use.
+void neighbour_refresh(struct net *net, struct neighbour *n);
+// Keeps a frame until the address is resolved; the oldest goes when there are too many.
+void neighbour_wait(struct net *net, struct neighbour *n, struct frame *f);
+// The upper layer heard from it: it is reachable.
+#define NEIGHBOUR_REACHABLE_US 30000000u
+static inline void neighbour_confirm(struct net *net, struct neighbour *n)
+{
+    n->fresh_until_us = net->now_us + NEIGHBOUR_REACHABLE_US;
+}
+static inline bool neighbour_usable(const struct neighbour *n)
+{
+    return n->state == NEIGHBOUR_REACHABLE || n->state == NEIGHBOUR_PROBE;
+}
+
+void arp_input(struct net *net, const uint8_t *packet, uint32_t len);
+// Asks for `addr`; `to` NULL broadcasts.
+void arp_request(struct net *net, uint32_t addr, const uint8_t *to);
+
+// --- IPv4, ICMP (ipv4.c, icmp.c) -----------------------------------------------------------------
+
+// A received packet. `l4` and `l4_len` are what the IP header says, within the frame.
+struct packet {
+    struct frame *frame;
+    const uint8_t *ip;
+    const uint8_t *l4;
+    uint32_t l4_len;
+    uint32_t src, dst;
+};
+
+// Checks an IPv4 packet; false: dropped and counted.
+bool ipv4_check(struct net *net, struct frame *f, const uint8_t *ip, uint32_t len,
+                struct packet *p);
+bool ipv4_is_ours(const struct net *net, uint32_t addr);
+bool ipv4_is_on_link(const struct net *net, uint32_t addr);
+// The neighbour that packets to `dst` go through, NULL without a route (or a place for it).
+struct neighbour *ipv4_route(struct net *net, uint32_t dst);
+// Our address that is used towards `dst`; 0 when there is none.
+uint32_t ipv4_source(const struct net *net, uint32_t dst);
+// Writes the IPv4 header for `payload` bytes at f->data + L2 and sends the frame through `n`.
+void ipv4_write(struct net *net, struct frame *f, uint32_t src, uint32_t dst, uint8_t protocol,
+                uint32_t payload);
+void net_send_to(struct net *net, struct neighbour *n, struct frame *f);
+
+void icmp_input(struct net *net, const struct packet *p);
+// Answers `p` with destination unreachable (RFC 1122 3.2.2), rate-limited.
+void icmp_unreachable(struct net *net, const struct packet *p, uint8_t code);
+
+// --- TCP (tcp*.c)
+// -----------------------------------------------------------------------------------
+
+void tcp_input(struct net *net, const struct packet *p);
+// ICMP says that a segment of ours did not arrive: `flow` as we see it, `seq` its sequence number.
+void tcp_unreachable(struct net *net, const struct net_flow *flow, uint32_t seq, uint8_t code);
+void tcp_turn_flush(struct net *net); // acknowledgements that found no reply to travel with
+void tcp_turn_end(struct net *net);
+void tcp_free_all(struct net *net);

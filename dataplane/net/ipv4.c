@@ -1,0 +1,187 @@
+// IPv4 (RFC 791, host requirements of RFC 1122): checking what arrives, writing headers, and the
+// choice between the link and the gateway. Fragments and options are dropped and counted: TCP's
+// path never needs them.
+#include "dataplane/net/internal.h"
+
+enum { DEFAULT_TTL = 64, DONT_FRAGMENT = 0x4000 };
+
+static uint32_t prefix_mask(unsigned prefix)
+{
+    return __builtin_bswap32(prefix == 0 ? 0 : 0xffffffffu << (32 - prefix));
+}
+
+bool ipv4_is_ours(const struct net *net, uint32_t addr)
+{
+    for (unsigned i = 0; i < net->config.n_addresses; i++)
+        if (load_raw32(net->config.addresses[i].addr) == addr)
+            return true;
+    return false;
+}
+
+bool ipv4_is_on_link(const struct net *net, uint32_t addr)
+{
+    for (unsigned i = 0; i < net->config.n_addresses; i++)
+        if (((load_raw32(net->config.addresses[i].addr) ^ addr) &
+             prefix_mask(net->config.addresses[i].prefix)) == 0)
+            return true;
+    return false;
+}
+
+uint32_t ipv4_source(const struct net *net, uint32_t dst)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        for (unsigned i = 0; i < net->config.n_addresses; i++) {
+            uint32_t ours = load_raw32(net->config.addresses[i].addr);
+            if (((ours ^ dst) & prefix_mask(net->config.addresses[i].prefix)) == 0)
+                return ours;
+        }
+        if (!net->config.gateway.family)
+            break;
+        dst = load_raw32(net->config.gateway.addr); // the address on the gateway's link
+    }
+    return net->config.n_addresses ? load_raw32(net->config.addresses[0].addr) : 0;
+}
+
+struct neighbour *ipv4_route(struct net *net, uint32_t dst)
+{
+    if (ipv4_is_on_link(net, dst))
+        return neighbour_get(net, dst);
+    if (net->config.gateway.family == 4)
+        return neighbour_get(net, load_raw32(net->config.gateway.addr));
+    return NULL;
+}
+
+// Addresses that cannot be a sender: "this" network, loopback, groups, broadcast, ourselves.
+static bool ipv4_is_martian(const struct net *net, uint32_t src)
+{
+    uint8_t first = (uint8_t)(__builtin_bswap32(src) >> 24);
+    if (first == 0 || first == 127 || first >= 224)
+        return true;
+    for (unsigned i = 0; i < net->config.n_addresses; i++) {
+        const struct net_address *a = &net->config.addresses[i];
+        uint32_t ours = load_raw32(a->addr), mask = prefix_mask(a->prefix);
+        if (src == ours)
+            return true;
+        // The network's own address and its broadcast; links of 31 and 32 bits have neither.
+        if (a->prefix < 31 && ((src ^ ours) & mask) == 0 &&
+            ((src & ~mask) == 0 || (src & ~mask) == ~mask))
+            return true;
+    }
+    return false;
+}
+
+static bool ipv4_sum_good(const uint8_t *ip, uint32_t header)
+{
+    if (unlikely(header != IPV4_HEADER))
+        return net_sum_fold(net_sum(ip, header, 0)) == 0xffff;
+    uint64_t sum = (uint64_t)load_raw32(ip) + load_raw32(ip + 4) + load_raw32(ip + 8) +
+                   load_raw32(ip + 12) + load_raw32(ip + 16);
+    return net_sum_fold(sum) == 0xffff;
+}
+
+bool ipv4_check(struct net *net, struct frame *f, const uint8_t *ip, uint32_t len, struct packet *p)
+{
+    struct net_counters *count = &net->counters;
+    if (len < IPV4_HEADER) {
+        count->ip_bad_header++;
+        return false;
+    }
+    uint32_t header = (ip[0] & 15u) * 4, total = load_be16(ip + 2);
+    if (ip[0] >> 4 != 4 || header < IPV4_HEADER || total < header || total > len) {
+        count->ip_bad_header++;
+        return false;
+    }
+    if (!(f->flags & FRAME_IP_SUM_GOOD) && !ipv4_sum_good(ip, header)) {
+        count->ip_bad_sum++;
+        return false;
+    }
+    p->src = load_raw32(ip + 12);
+    p->dst = load_raw32(ip + 16);
+    if (!ipv4_is_ours(net, p->dst)) {
+        count->drop_not_ours++;
+        return false;
+    }
+    if (ipv4_is_martian(net, p->src)) {
+        count->ip_martian++;
+        return false;
+    }
+    if (load_be16(ip + 6) & 0x3fff) {
+        count->ip_fragment++;
+        return false;
+    }
+    if (header != IPV4_HEADER) {
+        count->ip_options++;
+        return false;
+    }
+    if (ip[8] == 0) {
+        count->ip_ttl++;
+        return false;
+    }
+    p->frame = f;
+    p->ip = ip;
+    p->l4 = ip + header;
+    p->l4_len = total - header;
+    return true;
+}
+
+void ipv4_write(struct net *net, struct frame *f, uint32_t src, uint32_t dst, uint8_t protocol,
+                uint32_t payload)
+{
+    uint8_t *ip = f->data + net->header_l2;
+    // Whole words, of which the checksum is made before they go to memory.
+    uint32_t w0 = __builtin_bswap32(0x45000000u | (IPV4_HEADER + payload)),
+             w1 = __builtin_bswap32((uint32_t)net->ip_id++ << 16 | DONT_FRAGMENT),
+             w2 = __builtin_bswap32((uint32_t)DEFAULT_TTL << 24 | (uint32_t)protocol << 16);
+    if (net->config.offloads & NET_TX_IP_SUM) {
+        f->flags |= FRAME_TX_IP_SUM;
+    } else {
+        uint16_t sum = (uint16_t)~net_sum_fold((uint64_t)w0 + w1 + w2 + src + dst);
+        w2 |= (uint32_t)sum << 16;
+    }
+    store_raw32(ip, w0);
+    store_raw32(ip + 4, w1);
+    store_raw32(ip + 8, w2);
+    store_raw32(ip + 12, src);
+    store_raw32(ip + 16, dst);
+    f->l2_len = (uint16_t)net->header_l2;
+    f->l3_len = IPV4_HEADER;
+    f->len = net->header_l2 + IPV4_HEADER + payload;
+}
+
+// Frames that are kept for retransmission wait as a copy: the connection may let go of them first.
+static struct frame *frame_copy(struct net *net, const struct frame *f)
+{
+    struct frame *copy = net_frame_new(net, true);
+    if (!copy)
+        return NULL;
+    memcpy(copy->data, f->data, f->len);
+    copy->len = f->len;
+    copy->flags = f->flags & (uint16_t)~FRAME_KEEP;
+    copy->l2_len = f->l2_len;
+    copy->l3_len = f->l3_len;
+    copy->l4_len = f->l4_len;
+    copy->tso_size = f->tso_size;
+    return copy;
+}
+
+void net_send_to(struct net *net, struct neighbour *n, struct frame *f)
+{
+    if (unlikely(!n)) {
+        if (!(f->flags & FRAME_KEEP))
+            net_frame_drop(net, f);
+        return;
+    }
+    if (unlikely(n->fresh_until_us <= net->now_us))
+        neighbour_refresh(net, n);
+    if (likely(neighbour_usable(n))) {
+        memcpy(f->data, n->header, ETHER_HEADER);
+        if (net->header_l2 != ETHER_HEADER)
+            memcpy(f->data + ETHER_HEADER, n->header + ETHER_HEADER, 4);
+        net_frame_send(net, f);
+        return;
+    }
+    if (f->flags & FRAME_KEEP)
+        f = frame_copy(net, f);
+    if (f)
+        neighbour_wait(net, n, f);
+}

@@ -1,0 +1,498 @@
+// The life of a TCP connection: making one, what its owner can ask of it, and its end.
+#include <assert.h>
+#include <errno.h>
+#include <mimalloc.h>
+#include <stdio.h>
+
+#include "dataplane/net/tcp.h"
+
+enum {
+    RTO_INITIAL_US = 1000000, // RFC 6298 2.1
+    MSS_DEFAULT = 536,        // RFC 9293 3.7.1, when the peer says nothing
+    MSS_MIN = 64,       // less than this makes headers of everything; peers that ask for it get it
+    PORT_FIRST = 10000, // RFC 6056: as wide as leaves the well-known ones alone
+    PORT_COUNT = 55536,
+    FIN_WAIT_2_US = 60000000,
+};
+
+static const struct stream_ops tcp_stream_ops;
+
+static uint64_t tcp_flow_words(struct net_key key, const struct net_flow *flow)
+{
+    uint64_t words[2] = {(uint64_t)flow->remote << 32 | flow->local,
+                         2ull << 56 | (uint32_t)flow->remote_port << 16 | flow->local_port};
+    return net_sip(key, words, 2, 2, 4);
+}
+
+// RFC 6528: a clock of 4 microseconds and a secret function of the connection.
+uint32_t tcp_initial_sequence(struct net *net, const struct net_flow *flow)
+{
+    return (uint32_t)(net->now_us / 4) + (uint32_t)tcp_flow_words(net->key_sequence, flow);
+}
+
+struct tcp *tcp_new(struct net *net, const struct net_flow *flow, uint32_t hash)
+{
+    if (net->n_connections + net->n_gone >= net->config.connections_max) {
+        net->counters.tcp_connections_full++;
+        return NULL;
+    }
+    struct tcp *c = mi_zalloc_aligned(sizeof(*c), 64);
+    if (!c) {
+        net->counters.no_memory++;
+        return NULL;
+    }
+    c->stream.ops = &tcp_stream_ops;
+    c->stream.out.ops = &tcp_out_ops;
+    tcp_tx_close_span(c);
+    c->net = net;
+    c->entry = (struct net_flow_entry){.flow = *flow, .hash = hash, .kind = NET_FLOW_CONNECTION};
+    c->timer.fire = tcp_timer_fire;
+    c->rto_us = RTO_INITIAL_US;
+    c->ts_offset = (uint32_t)tcp_flow_words(net->key_stamps, flow); // RFC 7323 5.4
+    c->peer_mss = MSS_DEFAULT;
+    c->mss = MSS_DEFAULT;
+    while (c->rcv_scale < 14 && 65535u << c->rcv_scale < net->config.receive_buffer_max)
+        c->rcv_scale++;
+    c->iss = tcp_initial_sequence(net, flow);
+    c->last_rx_us = net->now_us;
+    c->header_len = (uint8_t)(net->header_l2 + IPV4_HEADER + TCP_HEADER);
+    net_flows_add(&net->flows, &c->entry);
+    net->n_connections++;
+    return c;
+}
+
+void tcp_take_options(struct tcp *c, const struct tcp_segment *seg)
+{
+    struct net *net = c->net;
+    if (seg->has_stamp) {
+        c->flags |= TCP_STAMPS;
+        c->ts_recent = seg->ts_value;
+        c->ts_recent_age_s = (uint32_t)(net->now_us / 1000000);
+        c->header_len = (uint8_t)(net->header_l2 + IPV4_HEADER + TCP_HEADER + TCP_STAMP_OPTION);
+    }
+    if (seg->has_scale) {
+        c->flags |= TCP_OFFERED_SCALE;
+        c->snd_scale = seg->scale;
+    } else {
+        c->snd_scale = c->rcv_scale = 0;
+    }
+    uint32_t ours = net->mtu - (uint32_t)IPV4_HEADER - TCP_HEADER;
+    uint32_t mss = seg->has_mss ? seg->mss : MSS_DEFAULT;
+    if (mss < MSS_MIN)
+        mss = MSS_MIN;
+    c->peer_mss = (uint16_t)mss;
+    if (mss > ours)
+        mss = ours;
+    if (c->flags & TCP_STAMPS)
+        mss -= TCP_STAMP_OPTION;
+    c->mss = (uint16_t)mss;
+    tcp_congestion_init(c);
+}
+
+void tcp_event(struct tcp *c, unsigned events)
+{
+    c->stream.events |= (uint16_t)events;
+    if (c->flags & TCP_IN_READY)
+        return;
+    c->flags |= TCP_IN_READY;
+    TAILQ_INSERT_TAIL(&c->net->ready, c, ready_link);
+}
+
+void tcp_note_turn(struct tcp *c)
+{
+    if (c->flags & TCP_IN_TURN)
+        return;
+    c->flags |= TCP_IN_TURN;
+    LIST_INSERT_HEAD(&c->net->turn, c, turn_link);
+}
+
+void tcp_half_open_done(struct tcp *c)
+{
+    if (!(c->flags & TCP_HALF_OPEN))
+        return;
+    c->flags &= ~(uint32_t)TCP_HALF_OPEN;
+    TAILQ_REMOVE(&c->net->half_open, c, life_link);
+    c->net->n_half_open--;
+}
+
+static void tcp_leave_backlog(struct tcp *c)
+{
+    if (!(c->flags & TCP_ADMITTED))
+        return;
+    c->flags &= ~(uint32_t)TCP_ADMITTED;
+    c->listener->pending--;
+}
+
+void tcp_established(struct tcp *c)
+{
+    struct net *net = c->net;
+    tcp_half_open_done(c);
+    c->state = TCP_ESTABLISHED;
+    c->rto_at_us = 0;
+    c->unacked_since_us = 0;
+    c->backoff = 0;
+    c->tries = 0;
+    c->rcv_acked = c->rcv_nxt;
+    c->recover = c->iss; // nothing was lost so far
+    if (c->flags & TCP_PASSIVE) {
+        net->counters.tcp_accepted++;
+        tcp_event(c, STREAM_ACCEPTED);
+    } else {
+        net->counters.tcp_connected++;
+        tcp_event(c, STREAM_CONNECTED);
+    }
+}
+
+void tcp_free(struct tcp *c)
+{
+    struct net *net = c->net;
+    tcp_rx_free(c);
+    if (c->flags & TCP_IN_READY)
+        TAILQ_REMOVE(&net->ready, c, ready_link);
+    if (c->flags & TCP_IN_TURN)
+        LIST_REMOVE(c, turn_link);
+    if (c->flags & TCP_GONE) {
+        TAILQ_REMOVE(&net->gone, c, life_link);
+        net->n_gone--;
+    }
+    tcp_leave_backlog(c);
+    mi_free(c);
+}
+
+void tcp_finish(struct tcp *c, enum stream_error error)
+{
+    struct net *net = c->net;
+    assert(c->state != TCP_CLOSED);
+    bool known = c->state != TCP_SYN_RECEIVED || !(c->flags & TCP_PASSIVE);
+    tcp_half_open_done(c);
+    tcp_tx_free(c);
+    net_wheel_stop(&net->wheel, &c->timer);
+    net_flows_remove(&net->flows, &c->entry);
+    net->n_connections--;
+    c->state = TCP_CLOSED;
+    c->flags &= ~(uint32_t)(TCP_ACK_NOW | TCP_ACK_DELAYED);
+    if (!known) {
+        tcp_free(c);
+        return;
+    }
+    net->counters.tcp_closed++;
+    c->flags |= TCP_GONE;
+    TAILQ_INSERT_TAIL(&net->gone, c, life_link);
+    net->n_gone++;
+    c->stream.error = (uint8_t)error;
+    tcp_event(c, STREAM_CLOSED);
+}
+
+// --- what the owner asks
+// ---------------------------------------------------------------------------
+
+static void tcp_push(struct stream *s)
+{
+    struct tcp *c = (struct tcp *)s;
+    if (c->state != TCP_CLOSED)
+        tcp_tx_push(c);
+}
+
+static size_t tcp_unsent(const struct stream *s)
+{
+    return tcp_tx_unsent((const struct tcp *)s);
+}
+
+static void tcp_abort_with(struct tcp *c, enum stream_error error)
+{
+    tcp_tx_disable(c);
+    if (c->state >= TCP_SYN_RECEIVED)
+        tcp_send_reset(c);
+    tcp_finish(c, error);
+}
+
+static void tcp_abort(struct stream *s)
+{
+    struct tcp *c = (struct tcp *)s;
+    if (c->state != TCP_CLOSED)
+        tcp_abort_with(c, STREAM_ABORTED);
+}
+
+static void tcp_close(struct stream *s)
+{
+    struct tcp *c = (struct tcp *)s;
+    if (c->state == TCP_CLOSED || (c->flags & TCP_FIN_QUEUED))
+        return;
+    // RFC 2525 2.17, RFC 1122 4.2.2.13: bytes that nobody will read are lost, and the peer is told.
+    if (c->state == TCP_SYN_SENT || s->in_len || c->rx_queued) {
+        tcp_abort_with(c, STREAM_ABORTED);
+        return;
+    }
+    c->flags |= TCP_FIN_QUEUED | TCP_DEAF;
+    tcp_tx_push(c);
+}
+
+static void tcp_release(struct stream *s)
+{
+    struct tcp *c = (struct tcp *)s;
+    assert(c->state == TCP_CLOSED);
+    tcp_free(c);
+}
+
+static void tcp_keepalive(struct stream *s, unsigned idle_s)
+{
+    struct tcp *c = (struct tcp *)s;
+    if (c->state == TCP_CLOSED)
+        return;
+    c->keep_idle_s = idle_s;
+    c->keep_probes = 0;
+    if (c->state == TCP_FIN_WAIT_2)
+        return;
+    c->keep_at_us = idle_s ? c->last_rx_us + (uint64_t)idle_s * 1000000 : 0;
+    if (c->keep_at_us)
+        tcp_timer_by(c, c->keep_at_us);
+}
+
+static void tcp_endpoint(struct endpoint *e, uint32_t addr, uint16_t port)
+{
+    *e = (struct endpoint){.family = 4, .port = __builtin_bswap16(port)};
+    memcpy(e->addr, &addr, 4);
+}
+
+const char *tcp_state_name(unsigned state)
+{
+    static const char *const names[] = {[TCP_CLOSED] = "CLOSED",
+                                        [TCP_SYN_SENT] = "SYN-SENT",
+                                        [TCP_SYN_RECEIVED] = "SYN-RECEIVED",
+                                        [TCP_ESTABLISHED] = "ESTABLISHED",
+                                        [TCP_FIN_WAIT_1] = "FIN-WAIT-1",
+                                        [TCP_FIN_WAIT_2] = "FIN-WAIT-2",
+                                        [TCP_CLOSE_WAIT] = "CLOSE-WAIT",
+                                        [TCP_CLOSING] = "CLOSING",
+                                        [TCP_LAST_ACK] = "LAST-ACK"};
+    return names[state];
+}
+
+static void tcp_info(const struct stream *s, struct stream_info *info)
+{
+    const struct tcp *c = (const struct tcp *)s;
+    *info = (struct stream_info){.rtt_us = c->srtt_us,
+                                 .rttvar_us = c->rttvar_us,
+                                 .rto_us = c->rto_us,
+                                 .mss = c->mss,
+                                 .cwnd = c->cwnd,
+                                 .ssthresh = c->ssthresh,
+                                 .snd_wnd = c->snd_wnd,
+                                 .rcv_wnd = c->rcv_adv - c->rcv_nxt,
+                                 .unread = s->in_len + c->rx_queued,
+                                 .unsent = tcp_tx_unsent(c),
+                                 .unacked = c->snd_nxt - c->snd_una,
+                                 .bytes_in = c->bytes_in,
+                                 .bytes_out = c->bytes_out,
+                                 .segments_in = c->segments_in,
+                                 .segments_out = c->segments_out,
+                                 .retransmitted = c->retransmitted};
+    tcp_endpoint(&info->local, c->entry.flow.local, c->entry.flow.local_port);
+    tcp_endpoint(&info->remote, c->entry.flow.remote, c->entry.flow.remote_port);
+    snprintf(info->state, sizeof(info->state), "%s", tcp_state_name(c->state));
+}
+
+static const struct stream_ops tcp_stream_ops = {.refill = tcp_rx_refill,
+                                                 .push = tcp_push,
+                                                 .unsent = tcp_unsent,
+                                                 .close = tcp_close,
+                                                 .abort = tcp_abort,
+                                                 .release = tcp_release,
+                                                 .keepalive = tcp_keepalive,
+                                                 .info = tcp_info};
+
+unsigned net_ready(struct net *net, struct stream **ready, unsigned max)
+{
+    unsigned n = 0;
+    struct tcp *c;
+    while (n < max && (c = TAILQ_FIRST(&net->ready))) {
+        TAILQ_REMOVE(&net->ready, c, ready_link);
+        c->flags &= ~(uint32_t)TCP_IN_READY;
+        tcp_leave_backlog(c);
+        if (c->stream.events)
+            ready[n++] = &c->stream;
+    }
+    return n;
+}
+
+// --- the turn
+// ----------------------------------------------------------------------------------------
+
+void tcp_turn_flush(struct net *net)
+{
+    struct tcp *c;
+    LIST_FOREACH(c, &net->turn, turn_link)
+    {
+        if (c->flags & TCP_ACK_NOW) {
+            tcp_send_ack(c);
+        } else if ((c->flags & TCP_ACK_DELAYED) && !c->ack_at_us) {
+            c->ack_at_us = net->now_us + net->config.delayed_ack_us;
+            tcp_timer_by(c, c->ack_at_us);
+        }
+    }
+}
+
+void tcp_turn_end(struct net *net)
+{
+    for (struct tcp *c; (c = LIST_FIRST(&net->turn));) {
+        LIST_REMOVE(c, turn_link);
+        c->flags &= ~(uint32_t)TCP_IN_TURN;
+        tcp_rx_turn_end(c);
+    }
+    net->rx_turn = 0;
+}
+
+// --- opening
+// -----------------------------------------------------------------------------------------
+
+struct tcp_listener *tcp_listener_find(struct net *net, uint16_t port)
+{
+    for (unsigned i = 0; i < net->n_listeners; i++)
+        if (net->listeners[i]->port == port)
+            return net->listeners[i];
+    return NULL;
+}
+
+int net_listen(struct net *net, uint16_t port, unsigned backlog)
+{
+    uint16_t raw = __builtin_bswap16(port);
+    if (!port)
+        return -EINVAL;
+    if (tcp_listener_find(net, raw))
+        return -EADDRINUSE;
+    if (net->n_listeners == NET_LISTENERS_MAX)
+        return -ENOSPC;
+    struct tcp_listener *l = mi_malloc(sizeof(*l));
+    if (!l)
+        return -ENOMEM;
+    *l = (struct tcp_listener){.net = net, .port = raw, .backlog = backlog ? backlog : 1};
+    net->listeners[net->n_listeners++] = l;
+    return 0;
+}
+
+// RFC 6056 3.3.3: an offset that is secret per destination, and a counter. Ports that the caller's
+// queues would not get back, that are taken or that listen are passed over.
+static bool tcp_choose_port(struct net *net, struct net_flow *flow, uint32_t *hash)
+{
+    uint32_t offset = (uint32_t)tcp_flow_words(net->key_ports, flow);
+    for (uint32_t i = 0; i < PORT_COUNT; i++) {
+        uint16_t port = (uint16_t)(PORT_FIRST + (offset + net->port_counter++) % PORT_COUNT);
+        flow->local_port = __builtin_bswap16(port);
+        if (tcp_listener_find(net, flow->local_port))
+            continue;
+        *hash = net_flows_hash(&net->flows, flow);
+        if (net_flows_find(&net->flows, flow, *hash))
+            continue;
+        if (net->config.owns_flow) {
+            struct endpoint local, remote;
+            tcp_endpoint(&local, flow->local, flow->local_port);
+            tcp_endpoint(&remote, flow->remote, flow->remote_port);
+            if (!net->config.owns_flow(net->config.context, &local, &remote))
+                continue;
+        }
+        return true;
+    }
+    return false;
+}
+
+struct stream *net_connect(struct net *net, const struct endpoint *to, int *error)
+{
+    struct net_flow flow = {.remote = load_raw32(to->addr),
+                            .remote_port = __builtin_bswap16(to->port)};
+    uint32_t hash;
+    *error = 0;
+    if (to->family != 4)
+        *error = -EAFNOSUPPORT;
+    else if (!to->port || !flow.remote || ipv4_is_ours(net, flow.remote))
+        *error = -EINVAL;
+    else if (!(flow.local = ipv4_source(net, flow.remote)) || !ipv4_route(net, flow.remote))
+        *error = -ENETUNREACH;
+    else if (!tcp_choose_port(net, &flow, &hash))
+        *error = -EADDRNOTAVAIL;
+    if (*error)
+        return NULL;
+    struct tcp *c = tcp_new(net, &flow, hash);
+    if (!c) {
+        *error = -ENOMEM;
+        return NULL;
+    }
+    c->state = TCP_SYN_SENT;
+    c->snd_una = c->iss;
+    c->snd_nxt = c->iss + 1;
+    c->rto_at_us = net->now_us + c->rto_us;
+    tcp_timer_by(c, c->rto_at_us);
+    tcp_send_syn(c);
+    return &c->stream;
+}
+
+void tcp_unreachable(struct net *net, const struct net_flow *flow, uint32_t seq, uint8_t code)
+{
+    struct net_flow_entry *e = net_flows_find(&net->flows, flow, net_flows_hash(&net->flows, flow));
+    if (!e || e->kind != NET_FLOW_CONNECTION)
+        return;
+    struct tcp *c = (struct tcp *)((char *)e - offsetof(struct tcp, entry));
+    // RFC 5927: only what quotes a segment in flight is believed.
+    if (seq_lt(seq, c->snd_una) || !seq_lt(seq, c->snd_nxt))
+        return;
+    // Protocol (2) and port (3) unreachable end an attempt to connect; anything else, and all of
+    // them later on, is only a reason to give if the connection times out.
+    if ((code == 2 || code == 3) && c->state == TCP_SYN_SENT)
+        tcp_finish(c, STREAM_UNREACHABLE);
+    else
+        c->soft_error = 1;
+}
+
+// --- looking in
+// ---------------------------------------------------------------------------------------
+
+void net_each_connection(struct net *net, uint64_t *cursor, unsigned max,
+                         void (*each)(void *context, const struct stream_info *info), void *context)
+{
+    uint64_t at = *cursor;
+    for (unsigned n = 0; at <= net->flows.mask && n < max; at++) {
+        struct net_flow_entry *e = net_flows_at(&net->flows, at);
+        if (!e)
+            continue;
+        struct stream_info info = {0};
+        if (e->kind == NET_FLOW_CONNECTION) {
+            tcp_info((const struct stream *)((char *)e - offsetof(struct tcp, entry)), &info);
+        } else {
+            tcp_endpoint(&info.local, e->flow.local, e->flow.local_port);
+            tcp_endpoint(&info.remote, e->flow.remote, e->flow.remote_port);
+            strcpy(info.state, "TIME-WAIT");
+        }
+        each(context, &info);
+        n++;
+    }
+    *cursor = at <= net->flows.mask ? at : 0;
+}
+
+void tcp_free_all(struct net *net)
+{
+    for (uint64_t i = 0; net->flows.slots && i <= net->flows.mask; i++) {
+        struct net_flow_entry *e;
+        // Removing moves others up into this place.
+        while ((e = net_flows_at(&net->flows, i))) {
+            if (e->kind == NET_FLOW_TIME_WAIT) {
+                tcp_wait_free(net, (struct tcp_wait *)e);
+            } else {
+                struct tcp *c = (struct tcp *)((char *)e - offsetof(struct tcp, entry));
+                tcp_finish(c, STREAM_ABORTED);
+            }
+        }
+    }
+    for (struct tcp *c; (c = TAILQ_FIRST(&net->gone));)
+        tcp_free(c);
+    for (unsigned i = 0; i < net->n_listeners; i++)
+        mi_free(net->listeners[i]);
+    for (struct rx_chunk *k = net->free_pieces, *next; k; k = next) {
+        next = k->next;
+        mi_free(k);
+    }
+}
+
+uint64_t net_memory(const struct net *net)
+{
+    return (uint64_t)(net->n_connections + net->n_gone) * sizeof(struct tcp) +
+           (uint64_t)net->n_waits * sizeof(struct tcp_wait) + net->rx_memory + net->tx_memory;
+}

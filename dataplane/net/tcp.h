@@ -1,0 +1,324 @@
+// The inside of TCP: the connection and what the tcp_*.c files share. Names of variables are those
+// of RFC 9293 and RFC 5681.
+#pragma once
+
+#include <stddef.h>
+
+#include "common/block.h"
+#include "dataplane/net/internal.h"
+
+enum tcp_state {
+    TCP_CLOSED,
+    TCP_SYN_SENT,
+    TCP_SYN_RECEIVED,
+    TCP_ESTABLISHED,
+    TCP_FIN_WAIT_1,
+    TCP_FIN_WAIT_2,
+    TCP_CLOSE_WAIT,
+    TCP_CLOSING,
+    TCP_LAST_ACK,
+};
+
+enum {
+    TCP_HEADER = 20,
+    TCP_PORTS = 0, // offsets in the header
+    TCP_SEQ = 4,
+    TCP_ACK = 8,
+    TCP_OFFSET = 12,
+    TCP_FLAGS = 13,
+    TCP_WINDOW = 14,
+    TCP_SUM = 16,
+    TCP_URGENT = 18,
+    TCP_STAMP_OPTION = 12, // NOP NOP kind length value echo
+};
+
+enum tcp_header_flags {
+    TH_FIN = 1,
+    TH_SYN = 2,
+    TH_RST = 4,
+    TH_PSH = 8,
+    TH_ACK = 16,
+    TH_URG = 32,
+};
+
+enum tcp_flags {
+    TCP_STAMPS = 1u << 0,      // timestamps agreed
+    TCP_ACK_NOW = 1u << 1,     // acknowledge in this turn
+    TCP_ACK_DELAYED = 1u << 2, // acknowledge with the next segment, or by timer
+    TCP_FIN_QUEUED = 1u << 3,  // the owner closed: FIN follows what is written
+    TCP_FIN_SENT = 1u << 4,
+    TCP_PASSIVE = 1u << 5,  // came through a listener
+    TCP_RX_FRAME = 1u << 6, // stream.in points into a received frame
+    TCP_IN_TURN = 1u << 7,
+    TCP_IN_READY = 1u << 8,
+    TCP_HALF_OPEN = 1u << 9,  // in net->half_open
+    TCP_RECOVERY = 1u << 10,  // fast recovery, RFC 6582
+    TCP_LOSS = 1u << 11,      // after a retransmission time-out
+    TCP_PERSIST = 1u << 12,   // rto_at_us is the next window probe
+    TCP_OUT_ABOVE = 1u << 13, // unsent output is above STREAM_OUT_HIGH
+    TCP_RTT_VALID = 1u << 14,
+    TCP_GONE = 1u << 15, // in net->gone: only the stream is left
+    TCP_DEAF = 1u << 16, // the owner closed: data that still comes is answered with RST
+    TCP_SYN_NO_STAMP = 1u << 17,
+    TCP_OFFERED_SCALE = 1u << 18,
+    TCP_ADMITTED = 1u << 19, // counted in its listener's backlog until the owner saw it
+    TCP_FIN_SEEN = 1u << 20,
+};
+
+// Received bytes that wait to be read. `cap` 0: they lie in a received frame and the struct is one
+// of the stack's small pieces; else `bytes` holds them.
+struct rx_chunk {
+    struct rx_chunk *next;
+    uint8_t *data; // first unread byte
+    uint32_t len;
+    uint32_t cap;
+    uint8_t bytes[];
+};
+
+// Out-of-order data: ranges of sequence numbers in order, each with its bytes. More gaps than this
+// are not kept: the sender repeats what is dropped.
+#define TCP_RANGES_MAX 64
+struct tcp_range {
+    uint32_t start, end;
+    struct rx_chunk *first, *last;
+};
+struct tcp_ranges {
+    uint32_t count;
+    uint32_t memory;
+    struct tcp_range range[TCP_RANGES_MAX];
+};
+
+// Output that is not in frames yet: a part of a block, either the writer's own or one that
+// collects.
+struct tx_piece {
+    struct tx_piece *next;
+    struct block *block;
+    size_t offset, len;
+    bool collects; // bytes are appended to `block` while it is the last piece
+};
+
+struct tcp;
+
+// Congestion control: what differs between Reno and its successors.
+struct tcp_congestion {
+    const char *name;
+    // `bytes` of new data were acknowledged outside of recovery while the window was in use.
+    void (*acked)(struct tcp *c, uint32_t bytes);
+    // The slow start threshold after a loss.
+    uint32_t (*threshold)(const struct tcp *c);
+};
+
+struct tcp {
+    struct stream stream;
+    // What every segment touches.
+    struct net *net;
+    struct net_flow_entry entry; // flow, hash, kind: 20 bytes
+    uint32_t flags;              // enum tcp_flags
+    uint32_t rcv_nxt;
+    uint32_t rcv_adv; // right edge of the window as the peer knows it
+    uint32_t snd_una, snd_nxt;
+    uint32_t snd_wnd, snd_wl1, snd_wl2;
+    uint32_t ts_recent;
+
+    struct frame *rtx_head, *rtx_tail; // sent and not acknowledged, by `next`
+    struct frame *open;                // the frame that `out` writes to
+    struct neighbour *neighbour;
+    uint32_t neighbour_generation;
+    uint32_t rcv_acked; // rcv_nxt when it was acknowledged last
+    uint32_t cwnd;
+    uint16_t mss;              // payload bytes of a full segment to the peer
+    uint8_t state, header_len; // header_len: Ethernet, IP, TCP and options of a data segment
+    uint8_t snd_scale, rcv_scale, backoff, dupacks;
+    uint8_t tries;
+    uint8_t reserved[3];
+
+    uint64_t last_rx_us, last_tx_us;
+    uint64_t rto_at_us; // 0: off
+    uint64_t ack_at_us; // 0: off
+    uint32_t srtt_us, rttvar_us, rto_us;
+    uint32_t ssthresh;
+
+    // Output on the heap.
+    struct tx_piece *tx_head, *tx_tail;
+    uint8_t *tx_open; // where the open span in the last piece begins
+    size_t tx_bytes;
+
+    // Input behind what the stream shows.
+    struct rx_chunk *rx_shown, *rx_head, *rx_tail;
+    struct rx_chunk **rx_borrowed; // the link to the first chunk that lies in a frame, or NULL
+    struct tcp_ranges *ranges;
+    uint32_t rx_queued; // bytes from rx_head on
+
+    uint32_t recover,
+        high_rxt;           // end of the data in flight when loss was found; end of what was resent
+    struct frame *rtx_next; // the next to resend after a time-out
+    uint32_t max_wnd;       // largest window the peer ever offered
+    uint32_t ts_recent_age_s;
+    uint32_t iss, irs;
+    uint32_t fin_seq;
+    uint32_t ts_offset;
+    uint32_t keep_idle_s;
+    uint32_t challenge_ms; // when the last challenge ACK was sent
+    uint32_t partial;      // bytes acknowledged towards the next increase of cwnd
+    uint16_t peer_mss;
+    uint8_t keep_probes, soft_error;
+    uint64_t keep_at_us;       // keepalive, or the end of FIN_WAIT_2; 0: off
+    uint64_t unacked_since_us; // the peer owes us an acknowledgement since; 0: it does not
+    const struct tcp_congestion *congestion;
+    struct tcp_listener *listener;
+
+    struct net_timer timer;
+    TAILQ_ENTRY(tcp) ready_link;
+    LIST_ENTRY(tcp) turn_link;
+    TAILQ_ENTRY(tcp) life_link; // half_open or gone
+    uint64_t bytes_in, bytes_out;
+    uint32_t segments_in, segments_out, retransmitted;
+};
+_Static_assert(offsetof(struct tcp, net) == 64, "the stream fills the first line");
+
+struct tcp_wait {
+    struct net_flow_entry entry;
+    struct net_timer timer;
+    TAILQ_ENTRY(tcp_wait) link;
+    uint32_t rcv_nxt, snd_nxt, rcv_wnd;
+    uint32_t ts_recent, ts_offset;
+    uint8_t stamps, rcv_scale;
+};
+
+struct tcp_listener {
+    struct net *net;
+    uint16_t port; // network byte order
+    unsigned backlog, pending;
+};
+
+// A received segment.
+struct tcp_segment {
+    uint32_t seq, ack;
+    uint32_t wnd; // as it stands in the header
+    uint32_t len; // of the payload
+    const uint8_t *data;
+    uint8_t flags; // enum tcp_header_flags
+    bool has_stamp, has_mss, has_scale, has_sack;
+    uint8_t scale;
+    uint16_t mss;
+    uint32_t ts_value, ts_echo;
+};
+
+static inline bool seq_lt(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) < 0;
+}
+static inline bool seq_le(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) <= 0;
+}
+
+#define TCP_ISS_UNSET 0
+
+// --- tcp.c: life of a connection
+// ------------------------------------------------------------------
+
+struct tcp *tcp_new(struct net *net, const struct net_flow *flow, uint32_t hash);
+// Takes the negotiated options of a SYN into use.
+void tcp_take_options(struct tcp *c, const struct tcp_segment *seg);
+void tcp_event(struct tcp *c, unsigned events);
+// Ends the connection: out of the table, no timers, no output. With an owner (or one to be) the
+// stream stays until `release`, else it is freed here: the caller does not touch it again.
+void tcp_finish(struct tcp *c, enum stream_error error);
+void tcp_free(struct tcp *c);
+void tcp_established(struct tcp *c);
+void tcp_half_open_done(struct tcp *c);
+struct tcp_listener *tcp_listener_find(struct net *net, uint16_t port);
+uint32_t tcp_initial_sequence(struct net *net, const struct net_flow *flow);
+void tcp_note_turn(struct tcp *c);
+const char *tcp_state_name(unsigned state);
+
+// --- tcp_wait.c: TIME_WAIT
+// ------------------------------------------------------------------------
+
+void tcp_wait_enter(struct tcp *c);
+void tcp_wait_free(struct net *net, struct tcp_wait *w);
+// Returns true when the segment opens the connection again: `w` is gone, *iss is the lowest
+// allowed.
+bool tcp_wait_input(struct net *net, struct tcp_wait *w, const struct packet *p,
+                    const struct tcp_segment *seg, uint32_t *iss);
+
+// --- tcp_options.c
+// --------------------------------------------------------------------------------
+
+// Reads the options; false when they are malformed.
+bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_segment *seg);
+uint32_t tcp_options_write_syn(const struct tcp *c, uint8_t *p);
+
+// --- tcp_output.c
+// ---------------------------------------------------------------------------------
+
+uint32_t tcp_stamp(const struct tcp *c);
+// Sends what may be sent: queued output, FIN. Arms the timers that watch over it.
+void tcp_output(struct tcp *c);
+void tcp_send_ack(struct tcp *c);
+void tcp_send_syn(struct tcp *c);
+void tcp_send_reset(struct tcp *c);
+void tcp_send_probe(struct tcp *c);
+void tcp_challenge(struct tcp *c);
+// Sends one frame of the retransmission queue again. False when no frame was free.
+bool tcp_resend(struct tcp *c, struct frame *f);
+void tcp_send_fin(struct tcp *c);
+// Answers a segment that belongs to no connection (RFC 9293 3.10.7.1).
+void tcp_reset_stranger(struct net *net, const struct packet *p, const struct tcp_segment *seg);
+// A segment without payload and connection, for TIME_WAIT and resets.
+void tcp_send_bare(struct net *net, const struct net_flow *flow, uint32_t seq, uint32_t ack,
+                   uint8_t flags, uint16_t window, const uint32_t stamps[2]);
+// Emits `payload` bytes that lie behind the header room of `f`, from snd_nxt on.
+void tcp_emit(struct tcp *c, struct frame *f, uint32_t payload, uint8_t flags);
+uint32_t tcp_usable(const struct tcp *c); // bytes that the windows allow beyond snd_nxt
+uint32_t tcp_receive_space(const struct tcp *c);
+bool tcp_window_grew(const struct tcp *c);
+
+// --- tcp_tx.c: the output queue
+// -------------------------------------------------------------------
+
+extern const struct out_ops tcp_out_ops;
+// Nothing is being written: the next byte asks for room.
+void tcp_tx_close_span(struct tcp *c);
+void tcp_tx_push(struct tcp *c);
+// Counts what was written since the last look into the queue.
+void tcp_tx_settle(struct tcp *c);
+// Copies the next n bytes of the queue to `to`.
+void tcp_tx_take(struct tcp *c, uint8_t *to, uint32_t n);
+void tcp_tx_free(struct tcp *c);
+size_t tcp_tx_unsent(const struct tcp *c);
+void tcp_tx_check_writable(struct tcp *c);
+// Makes writing harmless: bytes go nowhere.
+void tcp_tx_disable(struct tcp *c);
+
+// --- tcp_rx.c: the input queue and reassembly
+// -----------------------------------------------------
+
+void tcp_rx_data(struct tcp *c, const struct tcp_segment *seg);
+void tcp_rx_refill(struct stream *s);
+void tcp_rx_turn_end(struct tcp *c);
+void tcp_rx_free(struct tcp *c);
+
+// --- tcp_timers.c, tcp_congestion.c
+// ---------------------------------------------------------------
+
+void tcp_timer_fire(void *context, struct net_timer *timer);
+// Makes sure that the connection's timer fires at `at_us` or before.
+static inline void tcp_timer_by(struct tcp *c, uint64_t at_us);
+void tcp_timer_start(struct tcp *c, uint64_t at_us);
+void tcp_set_rto(struct tcp *c);
+void tcp_rtt_sample(struct tcp *c, uint32_t rtt_us);
+// The peer acknowledged up to `ack` (snd_una < ack <= snd_nxt).
+void tcp_acked(struct tcp *c, uint32_t ack, const struct tcp_segment *seg);
+void tcp_duplicate_ack(struct tcp *c);
+void tcp_congestion_init(struct tcp *c);
+void tcp_enter_loss(struct tcp *c);
+void tcp_resend_lost(struct tcp *c);
+extern const struct tcp_congestion tcp_reno;
+
+static inline void tcp_timer_by(struct tcp *c, uint64_t at_us)
+{
+    if (unlikely(!net_timer_running(&c->timer) || net_timer_due_us(&c->timer) > at_us + 1024))
+        tcp_timer_start(c, at_us);
+}

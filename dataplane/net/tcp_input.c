@@ -1,0 +1,466 @@
+// Segment arrival: RFC 9293 3.10.7 in its order, with RFC 7323 (PAWS) and RFC 5961 (blind attacks).
+#include "dataplane/net/tcp.h"
+
+// A timestamp that is older than this says nothing (RFC 7323 5.5).
+enum { PAWS_IDLE_S = 24 * 24 * 3600 };
+
+static bool tcp_checksum_good(struct net *net, const struct packet *p)
+{
+    if (p->frame->flags & FRAME_L4_SUM_GOOD)
+        return true;
+    uint64_t pseudo = (uint64_t)p->src + p->dst +
+                      ((uint64_t)__builtin_bswap16((uint16_t)p->l4_len) << 16 | PROTOCOL_TCP << 8);
+    if (likely(net_sum_fold(net_sum(p->l4, p->l4_len, pseudo)) == 0xffff))
+        return true;
+    uint16_t field;
+    memcpy(&field, p->l4 + TCP_SUM, 2);
+    // A sender whose port would have finished the sum: it holds that of the pseudo-header alone.
+    if (field == net_sum_fold(pseudo)) {
+        if (net->config.trust_partial_sums)
+            return true;
+        net->counters.tcp_partial_sum++;
+    } else {
+        net->counters.tcp_bad_sum++;
+    }
+    return false;
+}
+
+static bool tcp_parse(struct net *net, const struct packet *p, struct tcp_segment *seg)
+{
+    uint32_t header;
+    if (p->l4_len < TCP_HEADER || (header = (p->l4[TCP_OFFSET] >> 4) * 4u) < TCP_HEADER ||
+        header > p->l4_len) {
+        net->counters.tcp_bad_header++;
+        return false;
+    }
+    if (!tcp_checksum_good(net, p))
+        return false;
+    seg->seq = load_be32(p->l4 + TCP_SEQ);
+    seg->ack = load_be32(p->l4 + TCP_ACK);
+    seg->wnd = load_be16(p->l4 + TCP_WINDOW);
+    seg->flags = p->l4[TCP_FLAGS] & 0x3f;
+    seg->data = p->l4 + header;
+    seg->len = p->l4_len - header;
+    seg->has_stamp = seg->has_mss = seg->has_scale = seg->has_sack = false;
+    if (header > TCP_HEADER && !tcp_options_parse(p->l4 + TCP_HEADER, header - TCP_HEADER, seg)) {
+        net->counters.tcp_bad_option++;
+        return false;
+    }
+    return true;
+}
+
+// --- a SYN for a listener
+// --------------------------------------------------------------------------------
+
+static void tcp_listen_input(struct net *net, struct tcp_listener *l, const struct packet *p,
+                             const struct tcp_segment *seg, const struct net_flow *flow,
+                             uint32_t hash, uint32_t iss)
+{
+    if (seg->flags & TH_FIN) {
+        net->counters.tcp_syn_bad++;
+        return;
+    }
+    struct endpoint remote = {.family = 4, .port = __builtin_bswap16(flow->remote_port)};
+    memcpy(remote.addr, &p->src, 4);
+    if (net->config.admit && !net->config.admit(net->config.context, &remote)) {
+        net->counters.tcp_syn_refused++;
+        tcp_reset_stranger(net, p, seg);
+        return;
+    }
+    // A full queue loses its oldest half-open connection: a flood then has to outrun the round trip
+    // of an honest client, not to hold the queue.
+    if (net->n_half_open >= net->config.half_open_max || l->pending >= l->backlog) {
+        struct tcp *oldest = TAILQ_FIRST(&net->half_open);
+        net->counters.tcp_syn_dropped++;
+        if (!oldest || (l->pending >= l->backlog && oldest->listener != l))
+            return;
+        tcp_finish(oldest, STREAM_NO_MEMORY);
+    }
+    struct tcp *c = tcp_new(net, flow, hash);
+    if (!c)
+        return;
+    c->flags |= TCP_PASSIVE | TCP_HALF_OPEN | TCP_ADMITTED;
+    c->listener = l;
+    l->pending++;
+    TAILQ_INSERT_TAIL(&net->half_open, c, life_link);
+    net->n_half_open++;
+    c->state = TCP_SYN_RECEIVED;
+    if (iss && seq_lt(c->iss, iss))
+        c->iss = iss;
+    c->irs = seg->seq;
+    c->rcv_nxt = seg->seq + 1;
+    c->snd_una = c->iss;
+    c->snd_nxt = c->iss + 1;
+    c->snd_wnd = c->max_wnd = seg->wnd; // never scaled in a SYN
+    c->snd_wl1 = seg->seq;
+    tcp_take_options(c, seg);
+    c->segments_in++;
+    c->rto_at_us = net->now_us + c->rto_us;
+    tcp_timer_by(c, c->rto_at_us);
+    tcp_send_syn(c);
+}
+
+// --- SYN-SENT, 3.10.7.3
+// ------------------------------------------------------------------------------------
+
+static void tcp_deliver(struct tcp *c, struct tcp_segment *seg);
+
+static void tcp_syn_sent_input(struct tcp *c, const struct packet *p, struct tcp_segment *seg)
+{
+    struct net *net = c->net;
+    bool ack_good = false;
+    if (seg->flags & TH_ACK) {
+        if (seg->ack != c->snd_nxt) {
+            net->counters.tcp_future_ack++;
+            tcp_reset_stranger(net, p, seg);
+            return;
+        }
+        ack_good = true;
+    }
+    if (seg->flags & TH_RST) {
+        if (ack_good) {
+            net->counters.tcp_reset_in++;
+            tcp_finish(c, STREAM_REFUSED);
+        } else {
+            net->counters.tcp_reset_bad++;
+        }
+        return;
+    }
+    if (!(seg->flags & TH_SYN))
+        return;
+    c->irs = seg->seq;
+    c->rcv_nxt = seg->seq + 1;
+    c->rcv_adv = c->rcv_nxt;
+    c->snd_wnd = c->max_wnd = seg->wnd;
+    c->snd_wl1 = seg->seq;
+    c->snd_wl2 = seg->ack;
+    tcp_take_options(c, seg);
+    if (!ack_good) { // both opened at once
+        c->state = TCP_SYN_RECEIVED;
+        c->tries = c->backoff = 0;
+        c->rto_at_us = net->now_us + c->rto_us;
+        tcp_timer_by(c, c->rto_at_us);
+        tcp_send_syn(c);
+        return;
+    }
+    if (!c->tries)
+        tcp_rtt_sample(c, (uint32_t)(net->now_us - c->last_tx_us) + 1);
+    c->snd_una = seg->ack;
+    tcp_established(c);
+    c->flags |= TCP_ACK_NOW; // with the first request, if it is written in this turn
+    tcp_note_turn(c);
+    seg->seq++;
+    seg->flags &= (uint8_t)~TH_SYN;
+    tcp_deliver(c, seg);
+    if (c->state == TCP_ESTABLISHED && (c->tx_bytes || (c->flags & TCP_FIN_QUEUED)))
+        tcp_output(c);
+}
+
+// --- synchronized states, 3.10.7.4
+// --------------------------------------------------------------------------
+
+// First: the timestamp and the window. Cuts off what lies outside. False: dropped, and answered.
+static bool tcp_check_sequence(struct tcp *c, struct tcp_segment *seg)
+{
+    struct net_counters *count = &c->net->counters;
+    if ((c->flags & TCP_STAMPS) && !(seg->flags & TH_RST)) {
+        if (unlikely(!seg->has_stamp)) {
+            // RFC 7323 3.2: a segment without the agreed option is not ours; data of it is dropped.
+            if (!(seg->flags & TH_SYN)) {
+                count->tcp_paws++;
+                return false;
+            }
+        } else if (unlikely(seq_lt(seg->ts_value, c->ts_recent))) {
+            uint32_t age = (uint32_t)(c->net->now_us / 1000000) - c->ts_recent_age_s;
+            if (age < PAWS_IDLE_S) {
+                count->tcp_paws++;
+                // Repeats of old segments want an answer, bare acknowledgements do not (loops).
+                if (seg->len || (seg->flags & (TH_SYN | TH_FIN)))
+                    tcp_send_ack(c);
+                return false;
+            }
+        }
+    }
+    uint32_t length = seg->len + !!(seg->flags & TH_SYN) + !!(seg->flags & TH_FIN);
+    uint32_t wnd = seq_lt(c->rcv_nxt, c->rcv_adv) ? c->rcv_adv - c->rcv_nxt : 0;
+    if (likely(seg->seq == c->rcv_nxt && length <= wnd))
+        return true;
+    uint32_t offset = seg->seq - c->rcv_nxt; // in the window when below wnd
+    bool acceptable;
+    if (length == 0)
+        acceptable = wnd ? offset < wnd : offset == 0;
+    else
+        acceptable = wnd && (offset < wnd || (uint32_t)(offset + length - 1) < wnd);
+    if (!acceptable) {
+        // An empty window still takes acknowledgements and resets at its edge.
+        if (wnd == 0 && seg->seq == c->rcv_nxt && !(seg->flags & TH_SYN)) {
+            if (seg->flags & TH_RST)
+                return true;
+            if (seg->flags & TH_ACK) {
+                count->tcp_out_of_window++;
+                c->flags |= TCP_ACK_NOW;
+                tcp_note_turn(c);
+                seg->len = 0;
+                seg->flags &= (uint8_t)~TH_FIN;
+                return true;
+            }
+        }
+        if (seg->flags & TH_RST) {
+            count->tcp_reset_bad++;
+            return false;
+        }
+        bool old = seq_le(seg->seq + length, c->rcv_nxt);
+        if (seg->len && old)
+            count->tcp_duplicate++;
+        else
+            count->tcp_out_of_window++;
+        if (c->state == TCP_SYN_RECEIVED && (seg->flags & TH_SYN) && seg->seq == c->irs)
+            tcp_send_syn(c); // our answer to its SYN was lost
+        else if (seg->flags & TH_SYN)
+            tcp_challenge(c);
+        else if (length || seg->seq == c->rcv_nxt - 1)
+            tcp_send_ack(c); // a repeat, or a probe of the window or of our life
+        else
+            tcp_challenge(c);
+        // What an old or early segment acknowledges still counts (RFC 9293 3.10.7.4).
+        if (!(seg->flags & TH_ACK) || (seg->flags & TH_SYN) || c->state == TCP_SYN_RECEIVED)
+            return false;
+        seg->len = 0;
+        seg->flags &= (uint8_t) ~(TH_FIN);
+        seg->seq = c->rcv_nxt;
+        return seq_le(c->snd_una, seg->ack) && seq_le(seg->ack, c->snd_nxt) && old;
+    }
+    if (seg->flags & (TH_SYN | TH_RST))
+        return true;
+    if (seq_lt(seg->seq, c->rcv_nxt)) {
+        uint32_t cut = c->rcv_nxt - seg->seq;
+        c->net->counters.tcp_overlap++;
+        cut = cut < seg->len ? cut : seg->len;
+        seg->seq += cut;
+        seg->data += cut;
+        seg->len -= cut;
+        length -= cut;
+    }
+    if (seg->seq - c->rcv_nxt + length > wnd) {
+        uint32_t over = seg->seq - c->rcv_nxt + length - wnd;
+        if (seg->flags & TH_FIN) {
+            seg->flags &= (uint8_t)~TH_FIN;
+            over--;
+        }
+        seg->len -= over < seg->len ? over : seg->len;
+        count->tcp_out_of_window++;
+    }
+    return true;
+}
+
+// Fifth: the acknowledgement. False: the segment goes no further.
+static bool tcp_check_ack(struct tcp *c, const struct packet *p, const struct tcp_segment *seg,
+                          bool had_data)
+{
+    struct net_counters *count = &c->net->counters;
+    if (!(seg->flags & TH_ACK))
+        return false;
+    if (unlikely(c->state == TCP_SYN_RECEIVED)) {
+        if (seg->ack != c->snd_nxt) {
+            count->tcp_future_ack++;
+            tcp_reset_stranger(c->net, p, seg);
+            return false;
+        }
+        if (!c->tries)
+            tcp_rtt_sample(c, (uint32_t)(c->net->now_us - c->last_tx_us) + 1);
+        c->snd_una = seg->ack;
+        tcp_established(c);
+        c->snd_wnd = seg->wnd << c->snd_scale;
+        if (c->snd_wnd > c->max_wnd)
+            c->max_wnd = c->snd_wnd;
+        c->snd_wl1 = seg->seq;
+        c->snd_wl2 = seg->ack;
+        return true;
+    }
+    // RFC 5961 5: neither what was never sent nor what is older than a window.
+    if (unlikely(seq_lt(c->snd_nxt, seg->ack) ||
+                 seq_lt(seg->ack, c->snd_una - (c->max_wnd > 65535 ? c->max_wnd : 65535)))) {
+        if (seq_lt(c->snd_nxt, seg->ack))
+            count->tcp_future_ack++;
+        else
+            count->tcp_old_ack++;
+        tcp_challenge(c);
+        return false;
+    }
+    uint32_t wnd = seg->wnd << c->snd_scale;
+    if (seq_lt(c->snd_una, seg->ack)) {
+        tcp_acked(c, seg->ack, seg);
+        if (c->neighbour && c->neighbour->generation == c->neighbour_generation)
+            neighbour_confirm(c->net, c->neighbour);
+    } else if (seg->ack == c->snd_una) {
+        if (!had_data && c->snd_nxt != c->snd_una && wnd == c->snd_wnd && !(seg->flags & TH_FIN))
+            tcp_duplicate_ack(c);
+        else if (c->snd_nxt == c->snd_una)
+            c->unacked_since_us = 0; // an answer to a probe
+    } else {
+        count->tcp_old_ack++;
+    }
+    if (seq_le(c->snd_una, seg->ack) &&
+        (seq_lt(c->snd_wl1, seg->seq) ||
+         (c->snd_wl1 == seg->seq && seq_le(c->snd_wl2, seg->ack)))) {
+        if (wnd && !c->snd_wnd)
+            c->backoff = 0;
+        c->snd_wnd = wnd;
+        if (wnd > c->max_wnd)
+            c->max_wnd = wnd;
+        c->snd_wl1 = seg->seq;
+        c->snd_wl2 = seg->ack;
+    }
+    return true;
+}
+
+// Seventh and eighth: data and FIN.
+static void tcp_deliver(struct tcp *c, struct tcp_segment *seg)
+{
+    uint32_t fin_seq = seg->seq + seg->len;
+    if (seg->len) {
+        if (unlikely(c->state != TCP_ESTABLISHED && c->state != TCP_FIN_WAIT_1 &&
+                     c->state != TCP_FIN_WAIT_2))
+            return;
+        if (unlikely(c->flags & TCP_DEAF)) {
+            // Nobody will read this (RFC 1122 4.2.2.13).
+            if (c->state != TCP_ESTABLISHED || seq_lt(c->rcv_nxt, fin_seq)) {
+                tcp_send_reset(c);
+                tcp_finish(c, STREAM_RESET);
+            }
+            return;
+        }
+        tcp_rx_data(c, seg);
+    }
+    if (likely(!(seg->flags & TH_FIN)))
+        return;
+    // A FIN counts when all before it has arrived; else its sender repeats it.
+    if (c->rcv_nxt != fin_seq) {
+        if (!seg->len)
+            tcp_send_ack(c);
+        return;
+    }
+    if (c->state != TCP_ESTABLISHED && c->state != TCP_FIN_WAIT_1 && c->state != TCP_FIN_WAIT_2)
+        return;
+    c->rcv_nxt++;
+    c->flags |= TCP_ACK_NOW;
+    tcp_note_turn(c);
+    if (!(c->flags & TCP_DEAF))
+        tcp_event(c, STREAM_EOF);
+    if (c->state == TCP_ESTABLISHED)
+        c->state = TCP_CLOSE_WAIT;
+    else if (c->state == TCP_FIN_WAIT_1)
+        c->state = TCP_CLOSING;
+    else
+        tcp_wait_enter(c);
+}
+
+static void tcp_fin_wait_2(struct tcp *c)
+{
+    enum { FIN_WAIT_2_US = 60000000 };
+    c->state = TCP_FIN_WAIT_2;
+    c->keep_at_us = c->net->now_us + FIN_WAIT_2_US;
+    tcp_timer_by(c, c->keep_at_us);
+}
+
+static void tcp_synchronized_input(struct tcp *c, const struct packet *p, struct tcp_segment *seg)
+{
+    struct net *net = c->net;
+    bool had_data = seg->len != 0;
+    c->segments_in++;
+    if (unlikely(!tcp_check_sequence(c, seg)))
+        return;
+    if (unlikely(seg->flags & TH_RST)) {
+        if (seg->seq != c->rcv_nxt) { // RFC 5961 3.2
+            net->counters.tcp_reset_bad++;
+            tcp_challenge(c);
+            return;
+        }
+        net->counters.tcp_reset_in++;
+        tcp_finish(c, c->state == TCP_SYN_RECEIVED ? STREAM_REFUSED : STREAM_RESET);
+        return;
+    }
+    if (unlikely(seg->flags & TH_SYN)) { // RFC 5961 4.2
+        // The other half of a simultaneous open: its SYN again, now with our acknowledgement.
+        if (c->state == TCP_SYN_RECEIVED && (seg->flags & TH_ACK) && seg->seq == c->irs) {
+            seg->seq++;
+            seg->flags &= (uint8_t)~TH_SYN;
+        } else {
+            net->counters.tcp_syn_bad++;
+            tcp_challenge(c);
+            return;
+        }
+    }
+    if (unlikely(!tcp_check_ack(c, p, seg, had_data)))
+        return;
+    // RFC 7323 4.3: the timestamp of the segment that covers what was acknowledged last.
+    if ((c->flags & TCP_STAMPS) && seg->has_stamp && seq_le(seg->seq, c->rcv_acked) &&
+        seq_le(c->ts_recent, seg->ts_value)) {
+        c->ts_recent = seg->ts_value;
+        c->ts_recent_age_s = (uint32_t)(net->now_us / 1000000);
+    }
+    c->last_rx_us = net->now_us;
+    c->keep_probes = 0;
+    bool fin_acked = (c->flags & TCP_FIN_SENT) && seq_lt(c->fin_seq, c->snd_una);
+    if (unlikely(fin_acked)) {
+        if (c->state == TCP_FIN_WAIT_1) {
+            tcp_fin_wait_2(c);
+        } else if (c->state == TCP_CLOSING) {
+            tcp_wait_enter(c);
+            return;
+        } else if (c->state == TCP_LAST_ACK) {
+            tcp_finish(c, STREAM_OK);
+            return;
+        }
+    }
+    if (seg->len || (seg->flags & TH_FIN)) {
+        tcp_deliver(c, seg);
+        if (unlikely(c->state == TCP_CLOSED))
+            return;
+    }
+    if (c->tx_bytes || unlikely(c->flags & TCP_FIN_QUEUED)) {
+        tcp_output(c);
+        tcp_tx_check_writable(c);
+    }
+}
+
+void tcp_input(struct net *net, const struct packet *p)
+{
+    struct tcp_segment seg;
+    net->counters.tcp_in++;
+    if (unlikely(!tcp_parse(net, p, &seg)))
+        return;
+    struct net_flow flow = {.local = p->dst, .remote = p->src};
+    memcpy(&flow.remote_port, p->l4, 2);
+    memcpy(&flow.local_port, p->l4 + 2, 2);
+    uint32_t hash = net_flows_hash(&net->flows, &flow);
+    struct net_flow_entry *e = net_flows_find(&net->flows, &flow, hash);
+    if (likely(e && e->kind == NET_FLOW_CONNECTION)) {
+        struct tcp *c = (struct tcp *)((char *)e - offsetof(struct tcp, entry));
+        if (unlikely(c->state == TCP_SYN_SENT))
+            tcp_syn_sent_input(c, p, &seg);
+        else
+            tcp_synchronized_input(c, p, &seg);
+        return;
+    }
+    if (unlikely(!flow.remote_port || !flow.local_port)) {
+        net->counters.tcp_bad_header++;
+        return;
+    }
+    uint32_t iss = 0;
+    bool again = e && tcp_wait_input(net, (struct tcp_wait *)e, p, &seg, &iss);
+    if (e && !again)
+        return;
+    struct tcp_listener *l = tcp_listener_find(net, flow.local_port);
+    bool opens = (seg.flags & (TH_SYN | TH_ACK | TH_RST)) == TH_SYN;
+    if (opens && l) {
+        tcp_listen_input(net, l, p, &seg, &flow, hash, iss);
+        return;
+    }
+    // Another core may be home to this flow.
+    if (net->config.find_home && net->config.find_home(net->config.context, p->frame, hash))
+        return;
+    if (opens || !l)
+        net->counters.tcp_no_port++;
+    tcp_reset_stranger(net, p, &seg);
+}

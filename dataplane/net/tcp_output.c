@@ -1,0 +1,398 @@
+// Segments on their way out: headers, what the windows allow, acknowledgements, resets.
+//
+// A data segment's payload already lies in the frame that carries it, behind room for the headers;
+// a header has the same length in every segment of a connection, so a retransmission writes it
+// again at the same place.
+#include <assert.h>
+
+#include "dataplane/net/tcp.h"
+
+// One challenge ACK (RFC 5961) per connection in this time. A limit per connection gives nothing
+// away about other connections, as one for all would.
+enum { CHALLENGE_INTERVAL_MS = 250 };
+// Resets to strangers.
+enum { RESETS_PER_SECOND = 10000, RESETS_BURST = 1000 };
+// When no frame was free, sending is tried again after this.
+enum { NO_FRAME_RETRY_US = 5000 };
+
+uint32_t tcp_stamp(const struct tcp *c)
+{
+    return (uint32_t)(c->net->now_us / 1000) + c->ts_offset;
+}
+
+uint32_t tcp_receive_space(const struct tcp *c)
+{
+    uint32_t unread = c->stream.in_len + c->rx_queued, size = c->net->config.receive_buffer_max;
+    // With the memory of all connections nearly used up, a window opens for empty buffers only.
+    if (unlikely(c->net->rx_memory > c->net->config.receive_memory_max / 2) && unread)
+        return 0;
+    return unread < size ? size - unread : 0;
+}
+
+// Receiver's silly window avoidance (RFC 9293 3.8.6.2.2): the right edge moves in steps worth
+// having.
+static uint32_t tcp_window_step(const struct tcp *c)
+{
+    uint32_t half = c->net->config.receive_buffer_max / 2, segments = 2u * c->net->mtu;
+    return segments < half ? segments : half;
+}
+
+bool tcp_window_grew(const struct tcp *c)
+{
+    uint32_t edge = c->rcv_nxt + tcp_receive_space(c);
+    return (int32_t)(edge - c->rcv_adv) >= (int32_t)tcp_window_step(c);
+}
+
+// The window field; the right edge never moves back.
+static uint16_t tcp_window(struct tcp *c)
+{
+    uint32_t edge = c->rcv_nxt + tcp_receive_space(c);
+    if ((int32_t)(edge - c->rcv_adv) < (int32_t)tcp_window_step(c))
+        edge = c->rcv_adv;
+    uint32_t wnd = seq_lt(c->rcv_nxt, edge) ? (edge - c->rcv_nxt) >> c->rcv_scale : 0;
+    if (wnd > 65535)
+        wnd = 65535;
+    if (seq_lt(c->rcv_adv, c->rcv_nxt + (wnd << c->rcv_scale)))
+        c->rcv_adv = c->rcv_nxt + (wnd << c->rcv_scale);
+    return (uint16_t)wnd;
+}
+
+static struct neighbour *tcp_neighbour(struct tcp *c)
+{
+    struct neighbour *n = c->neighbour;
+    if (unlikely(!n || n->generation != c->neighbour_generation)) {
+        n = c->neighbour = ipv4_route(c->net, c->entry.flow.remote);
+        c->neighbour_generation = n ? n->generation : 0;
+    }
+    return n;
+}
+
+// What a header says, to be written and summed without reading it back: loads that span several
+// fresh stores would wait for all of them.
+struct tcp_fields {
+    uint32_t seq, ack;
+    uint16_t window;
+    uint8_t flags;
+    bool has_stamps;
+    uint32_t ts_value, ts_echo;
+};
+
+// Writes the TCP header (behind it `options` bytes of a SYN are in place already, and then the
+// payload), completes the frame and counts it.
+static void tcp_write_header(struct net *net, struct frame *f, const struct net_flow *flow,
+                             const struct tcp_fields *h, uint32_t options, uint32_t payload)
+{
+    uint8_t *tcp = f->data + net->header_l2 + IPV4_HEADER;
+    uint32_t header = TCP_HEADER + options + (h->has_stamps ? TCP_STAMP_OPTION : 0);
+    uint32_t len = header + payload;
+    uint32_t w0 = (uint32_t)flow->remote_port << 16 | flow->local_port,
+             w1 = __builtin_bswap32(h->seq), w2 = __builtin_bswap32(h->ack),
+             w3 = __builtin_bswap32(header << 26 | (uint32_t)h->flags << 16 | h->window);
+    store_raw32(tcp, w0);
+    store_raw32(tcp + TCP_SEQ, w1);
+    store_raw32(tcp + TCP_ACK, w2);
+    store_raw32(tcp + TCP_OFFSET, w3);
+    uint64_t sum = (uint64_t)w0 + w1 + w2 + w3;
+    uint8_t *end = tcp + TCP_HEADER;
+    if (likely(h->has_stamps)) {
+        uint32_t o0 = __builtin_bswap32(0x0101080a), o1 = __builtin_bswap32(h->ts_value),
+                 o2 = __builtin_bswap32(h->ts_echo);
+        store_raw32(end, o0);
+        store_raw32(end + 4, o1);
+        store_raw32(end + 8, o2);
+        sum += (uint64_t)o0 + o1 + o2;
+        end += TCP_STAMP_OPTION;
+    }
+    uint64_t pseudo = (uint64_t)flow->local + flow->remote +
+                      ((uint64_t)__builtin_bswap16((uint16_t)len) << 16 | PROTOCOL_TCP << 8);
+    uint16_t field;
+    if (net->config.offloads & NET_TX_TCP_SUM) {
+        f->flags |= FRAME_TX_L4_SUM;
+        field = net_sum_fold(pseudo);
+    } else {
+        sum += pseudo; // a dozen words of 32 bits: far from overflow
+        if (options + payload)
+            sum = net_sum(end, options + payload, sum);
+        field = (uint16_t)~net_sum_fold(sum);
+    }
+    store_raw32(tcp + TCP_SUM, field);
+    ipv4_write(net, f, flow->local, flow->remote, PROTOCOL_TCP, len);
+    f->l4_len = (uint16_t)header;
+    net->counters.tcp_out++;
+}
+
+// Writes all headers of a segment of `c` at f->data and hands the frame on.
+static void tcp_write_segment(struct tcp *c, struct frame *f, uint32_t seq, uint32_t payload,
+                              uint8_t flags)
+{
+    struct net *net = c->net;
+    struct tcp_fields h = {.seq = seq, .ack = c->rcv_nxt, .flags = flags};
+    uint32_t options = 0;
+    if (unlikely(flags & TH_SYN)) {
+        options = tcp_options_write_syn(c, f->data + net->header_l2 + IPV4_HEADER + TCP_HEADER);
+        // The window of a SYN is never scaled (RFC 7323 2.2).
+        uint32_t wnd = tcp_receive_space(c);
+        h.window = (uint16_t)(wnd > 65535 ? 65535 : wnd);
+        c->rcv_adv = c->rcv_nxt + h.window;
+    } else {
+        h.window = flags & TH_RST ? 0 : tcp_window(c);
+        h.has_stamps = c->flags & TCP_STAMPS;
+        h.ts_value = tcp_stamp(c);
+        h.ts_echo = c->ts_recent;
+    }
+    tcp_write_header(net, f, &c->entry.flow, &h, options, payload);
+    if (flags & TH_ACK) {
+        c->flags &= ~(uint32_t)(TCP_ACK_NOW | TCP_ACK_DELAYED);
+        c->rcv_acked = c->rcv_nxt;
+        c->ack_at_us = 0;
+    }
+    c->segments_out++;
+    c->last_tx_us = net->now_us;
+    net_send_to(net, tcp_neighbour(c), f);
+}
+
+static void tcp_watch_acknowledgement(struct tcp *c)
+{
+    uint64_t now = c->net->now_us;
+    if (!c->unacked_since_us)
+        c->unacked_since_us = now;
+    if (!c->rto_at_us || (c->flags & TCP_PERSIST)) {
+        c->flags &= ~(uint32_t)TCP_PERSIST;
+        c->rto_at_us = now + ((uint64_t)c->rto_us << c->backoff);
+        tcp_timer_by(c, c->rto_at_us);
+    }
+}
+
+// FIN takes its place in the sequence.
+static void tcp_take_fin(struct tcp *c)
+{
+    c->fin_seq = c->snd_nxt++;
+    c->flags |= TCP_FIN_SENT;
+    c->state = c->state == TCP_CLOSE_WAIT ? TCP_LAST_ACK : TCP_FIN_WAIT_1;
+}
+
+void tcp_emit(struct tcp *c, struct frame *f, uint32_t payload, uint8_t flags)
+{
+    struct frame_note *note = frame_note(f);
+    note->seq = c->snd_nxt;
+    note->len = payload;
+    note->sent_us = c->net->now_us;
+    note->transmissions = 1;
+    f->flags |= FRAME_KEEP;
+    f->next = NULL;
+    if (c->rtx_tail)
+        c->rtx_tail->next = f;
+    else
+        c->rtx_head = f;
+    c->rtx_tail = f;
+    uint32_t seq = c->snd_nxt;
+    c->snd_nxt += payload;
+    c->bytes_out += payload;
+    if (flags & TH_FIN)
+        tcp_take_fin(c);
+    tcp_write_segment(c, f, seq, payload, flags | TH_ACK);
+    tcp_watch_acknowledgement(c);
+}
+
+uint32_t tcp_usable(const struct tcp *c)
+{
+    uint32_t flight = c->snd_nxt - c->snd_una, wnd = c->cwnd;
+    // Limited transmit (RFC 3042): the first two duplicates each let one new segment out.
+    if (!(c->flags & (TCP_RECOVERY | TCP_LOSS)) && c->dupacks)
+        wnd += (c->dupacks < 2 ? 1u : 2u) * c->mss;
+    if (wnd > c->snd_wnd)
+        wnd = c->snd_wnd;
+    if (wnd > c->net->config.send_buffer_max)
+        wnd = c->net->config.send_buffer_max;
+    // After a time-out what was in flight counts as lost: it goes again before anything new.
+    if ((c->flags & TCP_LOSS) && seq_lt(c->high_rxt, c->recover))
+        return 0;
+    return wnd > flight ? wnd - flight : 0;
+}
+
+static bool tcp_may_send_data(const struct tcp *c)
+{
+    return (c->state == TCP_ESTABLISHED || c->state == TCP_CLOSE_WAIT) &&
+           !(c->flags & TCP_FIN_SENT);
+}
+
+void tcp_send_fin(struct tcp *c)
+{
+    struct frame *f = net_frame_new(c->net, true);
+    if (f)
+        tcp_write_segment(c, f, c->fin_seq, 0, TH_FIN | TH_ACK);
+}
+
+// Something waits to be sent and nothing is in flight that would bring an acknowledgement: look
+// again by timer.
+static void tcp_wait_for_window(struct tcp *c, bool no_frame)
+{
+    if (c->rto_at_us || c->rtx_head)
+        return;
+    uint64_t delay = no_frame ? NO_FRAME_RETRY_US : (uint64_t)c->rto_us << c->backoff;
+    c->flags |= TCP_PERSIST;
+    c->rto_at_us = c->net->now_us + delay;
+    tcp_timer_by(c, c->rto_at_us);
+}
+
+void tcp_output(struct tcp *c)
+{
+    if (!tcp_may_send_data(c))
+        return;
+    tcp_tx_settle(c);
+    bool fin = (c->flags & TCP_FIN_QUEUED) != 0, no_frame = false;
+    while (c->tx_bytes) {
+        uint32_t usable = tcp_usable(c), n = c->mss;
+        if (n > c->tx_bytes)
+            n = (uint32_t)c->tx_bytes;
+        if (n > usable) {
+            // Sender's silly window avoidance (RFC 9293 3.8.6.2.1): a part only when it is half of
+            // the largest window, or when a resend of the window's end cannot come for lack of
+            // flight.
+            if (usable == 0 || usable < c->max_wnd / 2 || c->cwnd < c->snd_wnd)
+                break;
+            n = usable;
+        }
+        struct frame *f = net_frame_new(c->net, false);
+        if (!f) {
+            no_frame = true;
+            break;
+        }
+        f->len = c->header_len + n;
+        tcp_tx_take(c, f->data + c->header_len, n);
+        bool last = c->tx_bytes == 0;
+        tcp_emit(c, f, n, (uint8_t)((last ? TH_PSH : 0) | (last && fin ? TH_FIN : 0)));
+    }
+    if (fin && !c->tx_bytes && !c->open && !(c->flags & TCP_FIN_SENT) && c->snd_wnd) {
+        tcp_take_fin(c);
+        tcp_send_fin(c);
+        tcp_watch_acknowledgement(c);
+    }
+    if (!(c->flags & TCP_FIN_SENT) && (c->tx_bytes || fin))
+        tcp_wait_for_window(c, no_frame);
+}
+
+bool tcp_resend(struct tcp *c, struct frame *f)
+{
+    struct net *net = c->net;
+    struct frame_note *note = frame_note(f);
+    if (note->output_place)
+        return true; // the port has not even taken the last transmission
+    uint8_t flags = TH_ACK | TH_PSH;
+    if ((c->flags & TCP_FIN_SENT) && note->seq + note->len == c->fin_seq)
+        flags |= TH_FIN;
+    if (!net->pool->exclusive(f)) {
+        struct frame *copy = net_frame_new(net, true);
+        if (!copy)
+            return false;
+        memcpy(copy->data + c->header_len, f->data + c->header_len, note->len);
+        copy->flags = FRAME_KEEP;
+        *frame_note(copy) = *note;
+        copy->next = f->next;
+        // The copy takes the place in the queue; its predecessor is found at the ends or by
+        // resending in order.
+        if (c->rtx_head == f) {
+            c->rtx_head = copy;
+        } else {
+            struct frame *before = c->rtx_head;
+            while (before->next != f)
+                before = before->next;
+            before->next = copy;
+        }
+        if (c->rtx_tail == f)
+            c->rtx_tail = copy;
+        if (c->rtx_next == f)
+            c->rtx_next = copy;
+        net_frame_drop(net, f);
+        f = copy;
+        note = frame_note(f);
+    }
+    note->sent_us = net->now_us;
+    note->transmissions++;
+    f->flags = FRAME_KEEP;
+    c->retransmitted++;
+    tcp_write_segment(c, f, note->seq, note->len, flags);
+    return true;
+}
+
+void tcp_send_ack(struct tcp *c)
+{
+    struct frame *f = net_frame_new(c->net, true);
+    if (f) {
+        tcp_write_segment(c, f, c->snd_nxt, 0, TH_ACK);
+    } else {
+        c->ack_at_us = c->net->now_us + NO_FRAME_RETRY_US;
+        tcp_timer_by(c, c->ack_at_us);
+    }
+}
+
+void tcp_send_syn(struct tcp *c)
+{
+    struct frame *f = net_frame_new(c->net, true);
+    if (f)
+        tcp_write_segment(c, f, c->iss, 0, c->state == TCP_SYN_SENT ? TH_SYN : TH_SYN | TH_ACK);
+}
+
+void tcp_send_reset(struct tcp *c)
+{
+    struct frame *f = net_frame_new(c->net, true);
+    if (!f)
+        return;
+    c->net->counters.tcp_reset_out++;
+    tcp_write_segment(c, f, c->snd_nxt, 0, TH_RST | TH_ACK);
+}
+
+// A sequence number that the peer has already acknowledged makes it answer with its window (and
+// tells that we are alive), whatever the state of its buffer.
+void tcp_send_probe(struct tcp *c)
+{
+    struct frame *f = net_frame_new(c->net, true);
+    if (f)
+        tcp_write_segment(c, f, c->snd_una - 1, 0, TH_ACK);
+}
+
+void tcp_challenge(struct tcp *c)
+{
+    uint32_t now_ms = (uint32_t)(c->net->now_us / 1000);
+    if (c->challenge_ms && now_ms - c->challenge_ms < CHALLENGE_INTERVAL_MS) {
+        c->net->counters.tcp_challenge_limited++;
+        return;
+    }
+    c->challenge_ms = now_ms ? now_ms : 1;
+    c->net->counters.tcp_challenge_ack++;
+    tcp_send_ack(c);
+}
+
+void tcp_send_bare(struct net *net, const struct net_flow *flow, uint32_t seq, uint32_t ack,
+                   uint8_t flags, uint16_t window, const uint32_t stamps[2])
+{
+    struct frame *f = net_frame_new(net, true);
+    if (!f)
+        return;
+    struct tcp_fields h = {.seq = seq, .ack = ack, .flags = flags, .window = window};
+    if (stamps) {
+        h.has_stamps = true;
+        h.ts_value = stamps[0];
+        h.ts_echo = stamps[1];
+    }
+    tcp_write_header(net, f, flow, &h, 0, 0);
+    net_send_to(net, ipv4_route(net, flow->remote), f);
+}
+
+void tcp_reset_stranger(struct net *net, const struct packet *p, const struct tcp_segment *seg)
+{
+    if (seg->flags & TH_RST)
+        return;
+    if (!net_limiter_take(net, &net->reset_limiter, RESETS_PER_SECOND, RESETS_BURST))
+        return;
+    struct net_flow flow = {.local = p->dst, .remote = p->src};
+    memcpy(&flow.remote_port, p->l4, 2);
+    memcpy(&flow.local_port, p->l4 + 2, 2);
+    net->counters.tcp_reset_out++;
+    if (seg->flags & TH_ACK)
+        tcp_send_bare(net, &flow, seg->ack, 0, TH_RST, 0, NULL);
+    else
+        tcp_send_bare(net, &flow, 0,
+                      seg->seq + seg->len + !!(seg->flags & TH_SYN) + !!(seg->flags & TH_FIN),
+                      TH_RST | TH_ACK, 0, NULL);
+}

@@ -1,0 +1,101 @@
+// TIME_WAIT (RFC 9293 3.6.1, RFC 1337, RFC 6191): after an orderly close the last acknowledgement
+// must be repeatable and old segments must die. It costs a small struct, not a connection, and
+// their number is bounded: the oldest goes first.
+#include <mimalloc.h>
+
+#include "dataplane/net/tcp.h"
+
+// Twice the maximum segment lifetime. Networks hold no segment for longer than seconds; common
+// stacks keep 60 s.
+enum { TIME_WAIT_US = 60000000 };
+
+static void tcp_wait_timer(void *context, struct net_timer *timer)
+{
+    tcp_wait_free(context, (struct tcp_wait *)((char *)timer - offsetof(struct tcp_wait, timer)));
+}
+
+void tcp_wait_free(struct net *net, struct tcp_wait *w)
+{
+    net_wheel_stop(&net->wheel, &w->timer);
+    net_flows_remove(&net->flows, &w->entry);
+    TAILQ_REMOVE(&net->waits, w, link);
+    net->n_waits--;
+    mi_free(w);
+}
+
+void tcp_wait_enter(struct tcp *c)
+{
+    struct net *net = c->net;
+    // The last acknowledgement leaves before the connection does.
+    if (c->flags & (TCP_ACK_NOW | TCP_ACK_DELAYED))
+        tcp_send_ack(c);
+    struct tcp_wait w = {
+        .entry = {.flow = c->entry.flow, .hash = c->entry.hash, .kind = NET_FLOW_TIME_WAIT},
+        .timer = {.fire = tcp_wait_timer},
+        .rcv_nxt = c->rcv_nxt,
+        .snd_nxt = c->snd_nxt,
+        .rcv_wnd = tcp_receive_space(c),
+        .ts_recent = c->ts_recent,
+        .ts_offset = c->ts_offset,
+        .stamps = (c->flags & TCP_STAMPS) != 0,
+        .rcv_scale = c->rcv_scale};
+    tcp_finish(c, STREAM_OK);
+    while (net->n_waits && net->n_waits >= net->config.time_wait_max) {
+        net->counters.tcp_time_wait_recycled++;
+        tcp_wait_free(net, TAILQ_FIRST(&net->waits));
+    }
+    struct tcp_wait *kept = mi_malloc(sizeof(*kept));
+    if (!kept) {
+        net->counters.no_memory++;
+        return;
+    }
+    *kept = w;
+    net_flows_add(&net->flows, &kept->entry);
+    TAILQ_INSERT_TAIL(&net->waits, kept, link);
+    net->n_waits++;
+    net->counters.tcp_time_wait++;
+    net_wheel_start(&net->wheel, &kept->timer, net->now_us + TIME_WAIT_US);
+}
+
+static void tcp_wait_ack(struct net *net, const struct tcp_wait *w)
+{
+    uint32_t wnd = w->rcv_wnd >> w->rcv_scale;
+    uint32_t stamps[2] = {(uint32_t)(net->now_us / 1000) + w->ts_offset, w->ts_recent};
+    tcp_send_bare(net, &w->entry.flow, w->snd_nxt, w->rcv_nxt, TH_ACK,
+                  (uint16_t)(wnd > 65535 ? 65535 : wnd), w->stamps ? stamps : NULL);
+}
+
+bool tcp_wait_input(struct net *net, struct tcp_wait *w, const struct packet *p,
+                    const struct tcp_segment *seg, uint32_t *iss)
+{
+    (void)p;
+    if (seg->flags & TH_RST)
+        return false; // RFC 1337: a stray RST must not end TIME_WAIT
+    if ((seg->flags & (TH_SYN | TH_ACK)) == TH_SYN) {
+        // RFC 6191: a new incarnation shows by its timestamp, or else by its sequence number.
+        bool newer = w->stamps && seg->has_stamp ? seq_lt(w->ts_recent, seg->ts_value)
+                                                 : seq_lt(w->rcv_nxt, seg->seq);
+        if (newer) {
+            // Beyond anything that the old incarnation could still have under way.
+            *iss = w->snd_nxt + 65535 + 2;
+            tcp_wait_free(net, w);
+            return true;
+        }
+        net->counters.tcp_syn_bad++;
+        tcp_wait_ack(net, w);
+        return false;
+    }
+    if (!(seg->flags & TH_ACK))
+        return false;
+    // A repeated FIN, or data of a peer that has not understood: acknowledged again. Pure ACKs are
+    // not, so that two such ends do not talk forever.
+    if (seg->len || (seg->flags & (TH_FIN | TH_SYN))) {
+        if (seg->flags & TH_FIN) {
+            net_wheel_start(&net->wheel, &w->timer, net->now_us + TIME_WAIT_US);
+            TAILQ_REMOVE(&net->waits, w, link);
+            TAILQ_INSERT_TAIL(&net->waits, w, link);
+        }
+        tcp_wait_ack(net, w);
+    }
+    return false;
+}

@@ -1,0 +1,275 @@
+#!/usr/bin/python3
+"""The same random commands to redis-server 7.0.15 and to Pollux: the replies must be equal to the byte,
+and so must be the keys in the end. What may differ is in known.py, and in SAME of a family.
+
+A round is a run of commands from one seed, over connections of both protocols, pipelined, and the
+comparison of all keys afterwards. It counts as one test. A family is a file family_NAME.py with
+COMMANDS, SAME and METADATA.
+
+usage: test_commands.py [--seed N] [--rounds N] [--commands N] [--cores 0 --cores 0,1] [--families a,b]
+                        [--peer redis] [--no-shrink]
+"""
+
+import argparse
+import functools
+import importlib
+import os
+import sys
+import time
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
+
+import checks
+import known
+import pollux
+from draw import KEYS, Draw
+from raw import Connection, Error, parse
+
+DATABASES = 4
+PIPELINE_MAX = 20
+STATE_MILLISECONDS = 3000
+ALL_KEYS = KEYS + [b"other%d" % i for i in range(50)]
+# What a value is, by type, for the comparison in the end.
+CONTENT = {b"string": lambda key: [b"GET", key]}
+
+
+class Difference(Exception):
+    def __init__(self, text, at=None):
+        super().__init__(text)
+        self.at = at
+
+
+def shown(words, most=60):
+    return " ".join(repr(w)[1:] if len(w) <= most else f"{w[:most]!r}…({len(w)})" for w in words)
+
+
+def shown_reply(reply, most=300):
+    return repr(reply) if len(reply) <= most else f"{reply[:most]!r}…({len(reply)} bytes)"
+
+
+class Families:
+    def __init__(self, names):
+        self.commands, self.same, self.metadata = {}, {}, []
+        for name in names:
+            family = importlib.import_module(f"family_{name}")
+            self.commands.update(family.COMMANDS)
+            self.same.update(family.SAME)
+            self.metadata += family.METADATA
+
+    def draw(self, d, n):
+        """`n` commands: the number of the connection, the words."""
+        names = list(self.commands)
+        weights = [self.commands[name][0] for name in names]
+        drawn = []
+        while len(drawn) < n:
+            connection = d.random.randrange(len(Servers.PROTOCOLS))
+            for name in d.random.choices(names, weights, k=d.random.randint(1, PIPELINE_MAX)):
+                words = d.spoil([d.case(name)] + self.commands[name][1](d))
+                if name == "DBSIZE":  # expired keys count until somebody looks at them
+                    drawn.append((connection, [b"EXISTS"] + ALL_KEYS))
+                drawn.append((connection, words))
+        return drawn
+
+    def check(self, words, redis, other):
+        """Raises Difference unless both replies to a command count as the same."""
+        if redis == other:
+            return
+        a, b = parse(redis), parse(other)
+        name = words[0].decode().upper()
+        same = self.same.get(name)
+        if not same and len(words) > 1:
+            same = self.same.get(f"{name} {words[1].decode(errors='replace').upper()}")
+        if same and not isinstance(a, Error) and not isinstance(b, Error) and same(a, b):
+            return
+        if known.reason(words, a, b):
+            return
+        raise Difference(f"{shown(words)}\n  redis:  {shown_reply(redis)}\n  pollux: {shown_reply(other)}")
+
+
+class Servers:
+    """Redis and the server that is compared with it, and connections to both."""
+
+    PROTOCOLS = (2, 3, 2)
+
+    def __init__(self, cores, peer):
+        options = {"databases": DATABASES}
+        self.servers = [pollux.Redis(options)]
+        if peer == "redis":
+            self.servers.append(pollux.Redis(options))
+        else:
+            self.servers.append(pollux.Server({**options, "cores": cores}))
+        self.pairs = []
+        for server in self.servers:
+            server.wait_ready()
+
+    def connect(self):
+        for connection in (c for pair in self.pairs for c in pair):
+            connection.close()
+        self.pairs = []
+        for protocol in self.PROTOCOLS:
+            pair = [Connection(server.host, server.port) for server in self.servers]
+            for connection in pair:
+                connection.call("HELLO", protocol)
+            self.pairs.append(pair)
+        checks.both(*self.pairs[0], "FLUSHALL")
+
+    def play(self, families, commands):
+        """Raises Difference, with the number of the command in `at`."""
+        self.connect()
+        start = 0
+        while start < len(commands):
+            connection = commands[start][0]
+            end = start
+            while end < len(commands) and commands[end][0] == connection and end - start < PIPELINE_MAX:
+                end += 1
+            batch = [words for _, words in commands[start:end]]
+            pair = self.pairs[connection]
+            for c in pair:
+                c.send(batch)
+            for i, words in enumerate(batch):
+                redis = pair[0].read()
+                try:
+                    other = pair[1].read()
+                    families.check(words, redis, other)
+                except Difference as difference:
+                    difference.at = start + i
+                    raise
+                except (EOFError, OSError, ValueError) as error:
+                    text = f"{shown(words)}\n  redis:  {shown_reply(redis)}\n  pollux: {error}"
+                    raise Difference(text, start + i) from None
+            start = end
+        self.compare_state()
+
+    def compare_state(self):
+        pair = self.pairs[0]
+        for db in range(DATABASES):
+            checks.both(*pair, "SELECT", db)
+            keys = [sorted(c.call("KEYS", "*")) for c in pair]
+            if keys[0] != keys[1]:
+                raise Difference(f"keys of database {db}\n  redis:  {keys[0]}\n  pollux: {keys[1]}")
+            for key in keys[0]:
+                kind = checks.both(*pair, "TYPE", key)
+                checks.both(*pair, "OBJECT", "ENCODING", key)
+                checks.both(*pair, *CONTENT[bytes(kind)](key))
+                times = [c.call("PEXPIRETIME", key) for c in pair]
+                if min(times) < 0 and times[0] != times[1] or abs(times[0] - times[1]) > STATE_MILLISECONDS:
+                    raise Difference(f"PEXPIRETIME {key!r}: redis {times[0]}, pollux {times[1]}")
+
+    def alive(self):
+        return all(server.alive() for server in self.servers)
+
+    def close(self):
+        for connection in (c for pair in self.pairs for c in pair):
+            connection.close()
+        for server in self.servers:
+            server.close()
+
+
+def shrink(servers, families, commands, patience_s=60):
+    """Leaves out commands as long as there still is a difference."""
+    deadline = time.monotonic() + patience_s
+    step = max(1, len(commands) // 2)
+    while time.monotonic() < deadline:
+        start, shorter = 0, False
+        while start < len(commands) and time.monotonic() < deadline and servers.alive():
+            fewer = commands[:start] + commands[start + step :]
+            try:
+                servers.play(families, fewer)
+                start += step
+            except (Difference, AssertionError) as difference:
+                at = getattr(difference, "at", None)
+                commands = fewer if at is None else fewer[: at + 1]
+                shorter = True
+        if step == 1 and not shorter:
+            break
+        step = max(1, step // 2)
+    return commands
+
+
+class Count:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+
+def play_round(servers, families, seed, n, count, may_shrink):
+    commands = families.draw(Draw(seed), n)
+    try:
+        servers.play(families, commands)
+        count.passed += 1
+        return
+    except (Difference, AssertionError) as difference:
+        print(f"FAILED: seed {seed}, {n} commands: {difference}")
+        at = getattr(difference, "at", None)
+    count.failed += 1
+    if may_shrink and servers.alive():
+        shorter = shrink(servers, families, commands if at is None else commands[: at + 1])
+        print(f"  {len(shorter)} commands are enough (connection: words):")
+        for connection, words in shorter[-30:]:
+            print(f"    {connection}: {shown(words)}")
+
+
+def play_checks(servers, families, count):
+    servers.connect()
+    tests = [(test, protocol) for test in checks.SCRIPTED for protocol in (0, 1)]
+    tests += [(functools.partial(checks.metadata, name), 1) for name in families.metadata]
+    for test, protocol in tests:
+        pair = servers.pairs[protocol]
+        try:
+            for connection in pair:
+                connection.call("SELECT", 0)
+            test(*pair)
+            count.passed += 1
+        except Exception as error:  # whatever a reply of the wrong shape leads to
+            count.failed += 1
+            print(f"FAILED: {getattr(test, '__name__', 'metadata')}: {type(error).__name__}: {str(error)[:2000]}")
+            if not servers.alive():
+                return
+            servers.connect()
+
+
+def arguments():
+    full = pollux.FULL
+    parser = argparse.ArgumentParser(description="the same random commands to redis-server and to Pollux")
+    parser.add_argument("--seed", type=int, default=1, help="of the first round; each further one has the next")
+    parser.add_argument("--rounds", type=int, default=300 if full else 10)
+    parser.add_argument("--commands", type=int, default=2000, help="of a round")
+    parser.add_argument("--cores", action="append", help="cores of Pollux, as its option; more than one: each in turn")
+    parser.add_argument("--families", default=None, help="names, separated by commas; all without it")
+    parser.add_argument("--peer", choices=("pollux", "redis"), default="pollux", help="who is compared with Redis")
+    parser.add_argument("--no-shrink", action="store_true")
+    return parser.parse_args()
+
+
+def main():
+    options = arguments()
+    pollux.close_on_signals()
+    count = Count()
+    names = options.families.split(",") if options.families else sorted(
+        name[len("family_") : -len(".py")] for name in os.listdir(HERE) if name.startswith("family_")
+    )
+    families = Families(names)
+    for cores in options.cores or ["0", "0,1"]:
+        try:
+            servers = Servers(cores, options.peer)
+        except pollux.Skip as reason:
+            print(f"skipped: {reason}")
+            count.skipped += 1
+            continue
+        try:
+            print(f"cores {cores}, families {','.join(names)}, seeds from {options.seed}")
+            play_checks(servers, families, count)
+            for seed in range(options.seed, options.seed + options.rounds):
+                play_round(servers, families, seed, options.commands, count, not options.no_shrink)
+                if not servers.alive():
+                    print(f"a server has ended:\n{servers.servers[1].tail()}")
+                    count.failed += 1
+                    break
+        finally:
+            servers.close()
+    print(f"{count.passed} passed, {count.failed} failed, {count.skipped} skipped")
+    return 1 if count.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+// A wire in virtual time: frames of several stacks are lost, doubled, reordered, delayed and
+// corrupted as a seed says, and nothing else is random. Frames live in plain memory; the pool can
+// be made to run dry; whoever keeps one at the end is found.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/net/net.h"
+
+struct wire_rng {
+    uint64_t s[2];
+};
+void wire_seed(struct wire_rng *r, uint64_t seed);
+uint64_t wire_random(struct wire_rng *r);
+// True with a probability of `per_million` / 1,000,000.
+bool wire_chance(struct wire_rng *r, uint32_t per_million);
+
+struct wire_pool {
+    struct frame_pool pool; // must be first
+    unsigned limit;         // frames that may be taken at once
+    unsigned taken;
+    uint64_t refused;
+    struct frame *free;
+    unsigned made;
+};
+void wire_pool_init(struct wire_pool *p, uint32_t data_size, unsigned limit);
+void wire_pool_free(struct wire_pool *p);
+
+// Chances in parts per million.
+struct wire_conditions {
+    uint32_t loss, duplicate, reorder, corrupt;
+    uint32_t delay_us,
+        jitter_us;         // one way; a reordered frame takes up to ten times the jitter more
+    uint32_t bytes_per_us; // line rate, 0: infinite
+    uint32_t queue_us;     // frames that would wait longer than this for the line are lost
+};
+
+#define WIRE_STACKS 2
+
+struct wire_flight {
+    uint64_t at_us, order;
+    uint32_t to, len;
+    uint8_t *data;
+};
+
+struct wire {
+    struct wire_conditions conditions;
+    struct wire_rng rng;
+    uint64_t now_us, order;
+    struct net *net[WIRE_STACKS];
+    struct wire_pool pool[WIRE_STACKS];
+    uint64_t line_free_us[WIRE_STACKS];
+    struct wire_flight *heap;
+    unsigned in_flight, heap_size;
+    bool cut; // nothing passes
+    uint64_t delivered, lost, doubled, corrupted;
+    // Called for each frame before it enters the wire; returns false to lose it. NULL: none.
+    bool (*filter)(struct wire *w, unsigned from, uint8_t *data, uint32_t len);
+    void *context;
+    // What was delivered in this turn of each stack.
+    struct frame rx[64];
+    uint8_t *rx_data[64];
+};
+
+// Two stacks 10.0.0.1 and 10.0.0.2 with the defaults of `base` (addresses and MACs are filled in).
+void wire_init(struct wire *w, uint64_t seed, const struct wire_conditions *conditions,
+               const struct net_config *base, unsigned frames);
+// Stops the stacks and checks that every frame came back; returns how many did not.
+unsigned wire_free(struct wire *w);
+// One turn of one stack: due frames in, `serve` for streams that are ready (and the context),
+// timers, frames out. Returns true when anything happened.
+bool wire_turn(struct wire *w, unsigned i, void (*serve)(void *context, struct wire *w, unsigned i),
+               void *context);
+// Moves virtual time to the next thing that happens. False: nothing ever will.
+bool wire_step(struct wire *w);
+// Puts bytes on the wire to stack `to`, arriving at once.
+void wire_inject(struct wire *w, unsigned to, const uint8_t *data, uint32_t len);
+// Both stacks until nothing is due before `until_us`.
+void wire_run(struct wire *w, uint64_t until_us,
+              void (*serve)(void *context, struct wire *w, unsigned i), void *context);
+void wire_address(struct endpoint *e, unsigned i, uint16_t port);
