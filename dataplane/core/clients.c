@@ -311,8 +311,10 @@ void client_complete(struct core *c, struct reply_slot *slot)
         mi_free(first);
         client_push(c, client);
     }
-    if (!client->first_reply && !(client->flags & CLIENT_GONE))
-        route_pending(c, client);
+    if (client->first_reply || client->flags & CLIENT_GONE)
+        return;
+    client->flags &= ~CLIENT_BARRIER;
+    route_pending(c, client);
 }
 
 // Limits of what waits for a client that reads slowly or not at all.

@@ -255,6 +255,8 @@ static void run_as_message(struct core *c, struct client *client, const struct w
         client_abort(c, client, "out of memory");
         return;
     }
+    if (r->barrier)
+        client->flags |= CLIENT_BARRIER; // until its reply is there: client_complete
     m->from = c->index;
     m->slot = slot;
     m->whole = r->whole;
@@ -309,7 +311,7 @@ static bool has_credit(const struct core *c, const struct routing *r)
 // Routes one command. Returns false when it cannot go now (nothing was done).
 static bool route_one(struct core *c, struct client *client, const struct work *w)
 {
-    if (client->replies_waiting > CLIENT_REPLIES_MAX)
+    if (client->flags & CLIENT_BARRIER || client->replies_waiting > CLIENT_REPLIES_MAX)
         return false;
     if (refused(c, client, w))
         return true;
