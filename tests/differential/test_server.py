@@ -373,6 +373,8 @@ def random_round(servers, seed, n=400):
         words[0] = draw.choice((words[0], words[0].lower()))
         if len(words) < 3 and head.startswith("CLIENT LIST"):
             continue  # shows figures
+        if head.startswith("CONFIG SET") and any(b"\x00" in word for word in words):
+            continue  # refused with a reason of its own
         if len(words) > 2 and words[0].upper() == b"CLIENT" and words[1] == b"KILL" and b"SKIPME" in words:
             continue
         try:
