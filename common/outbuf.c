@@ -77,14 +77,16 @@ static void outbuf_ref(struct out *o, struct block *block, size_t offset, size_t
         outbuf_fail(b);
         return;
     }
-    b->open = o->pos = o->end = NULL;
+    b->open = NULL;
+    o->pos = o->end = scratch;
 }
 
 static const struct out_ops outbuf_ops = {.grow = outbuf_grow, .ref = outbuf_ref};
 
 void outbuf_init(struct outbuf *b)
 {
-    *b = (struct outbuf){.out = {.ops = &outbuf_ops}};
+    // No room, at an address: copying nothing to it is defined.
+    *b = (struct outbuf){.out = {.pos = scratch, .end = scratch, .ops = &outbuf_ops}};
 }
 
 void outbuf_clear(struct outbuf *b)
