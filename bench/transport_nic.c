@@ -11,6 +11,8 @@
 #include "dataplane/net/net.h"
 #include "drivers/nic.h"
 
+// Frames of a turn. Few enough that the requests of one burst are on their way while the next burst
+// is taken: with one big burst server and client would wait for each other in turns.
 #define BURST 16
 #define LINK_WAIT_S 10 // a memif peer answers within a second or two
 

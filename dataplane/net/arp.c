@@ -62,9 +62,10 @@ void arp_input(struct net *net, const uint8_t *p, uint32_t len)
     uint32_t sender = load_raw32(p + ARP_SENDER_IP), target = load_raw32(p + ARP_TARGET_IP);
     const uint8_t *mac = p + ARP_SENDER_MAC;
     static const uint8_t zero[6];
-    // Group and empty hardware addresses, our own address in another's mouth, unknown operations.
-    if ((mac[0] & 1) || memcmp(mac, zero, 6) == 0 || memcmp(mac, net->config.mac, 6) == 0 ||
-        (sender && ipv4_is_ours(net, sender)) ||
+    // Group and empty hardware addresses, our own IP address in another's mouth, unknown
+    // operations. Our own hardware address is no offence: the kernel's end of a TAP device has the
+    // same.
+    if ((mac[0] & 1) || memcmp(mac, zero, 6) == 0 || (sender && ipv4_is_ours(net, sender)) ||
         (operation != ARP_REQUEST && operation != ARP_REPLY)) {
         net->counters.arp_bad++;
         return;
