@@ -31,11 +31,10 @@ static pthread_mutex_t opened_lock = PTHREAD_MUTEX_INITIALIZER;
 
 // --- files ---------------------------------------------------------------------------------------
 
-int plane_run_directory(const char *configured, char *path, size_t size)
+int plane_run_directory_name(const char *configured, char *path, size_t size)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
     int n;
-    bool guessable = false;
     if (configured && *configured) {
         n = snprintf(path, size, "%s", configured);
     } else if (geteuid() == 0) {
@@ -44,16 +43,22 @@ int plane_run_directory(const char *configured, char *path, size_t size)
         n = snprintf(path, size, "%s/pollux", runtime);
     } else {
         n = snprintf(path, size, "/tmp/pollux-%u", (unsigned)geteuid());
-        guessable = true;
     }
-    if (n < 0 || (size_t)n >= size)
-        return -ENAMETOOLONG;
+    return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+int plane_run_directory(const char *configured, char *path, size_t size)
+{
+    int e = plane_run_directory_name(configured, path, size);
+    if (e)
+        return e;
+    // In a folder that all can write to, someone else may have made it first.
+    bool guessable = !(configured && *configured) && strncmp(path, "/tmp/", 5) == 0;
     if (mkdir(path, 0700) && errno != EEXIST)
         return -errno;
     struct stat st;
     if (lstat(path, &st))
         return -errno;
-    // In a folder that all can write to, someone else may have made it first.
     if (guessable && (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022)))
         return -EPERM;
     if (stat(path, &st))

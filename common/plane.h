@@ -139,6 +139,8 @@ struct plane_nic {
 // The run directory in force: `configured` unless empty, else /run/pollux for root, else
 // $XDG_RUNTIME_DIR/pollux, else /tmp/pollux-UID. Made with mode 0700 when missing. 0 or -errno.
 int plane_run_directory(const char *configured, char *path, size_t size);
+// The same name, and nothing is made: for tools that look. 0 or -errno.
+int plane_run_directory_name(const char *configured, char *path, size_t size);
 // RUNDIR/PORT.suffix
 void plane_path(const char *run_directory, unsigned port, const char *suffix, char *path,
                 size_t size);

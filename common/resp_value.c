@@ -209,7 +209,8 @@ static size_t value_read(struct resp_value *v, const char *data, size_t len, uns
         if (v->null)
             return at;
         size_t size = (size_t)h.number;
-        if (len - at < size + 2 || !value_text(v, data + at, size))
+        size_t kind = h.type == '=' && size >= 4 ? 4 : 0; // "txt:" before a verbatim string
+        if (len - at < size + 2 || !value_text(v, data + at + kind, size - kind))
             return 0;
         return at + size + 2;
     }

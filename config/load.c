@@ -25,12 +25,18 @@ struct source {
 static int fail_line(const struct source *s, unsigned line, const char *name, const char *what,
                      char *error, size_t error_size)
 {
-    if (s->arguments)
-        snprintf(error, error_size, "command line: '--%s' %s", name, what);
+    if (s->arguments) // a word that was no option has its own dash
+        snprintf(error, error_size, "command line: '%s%s' %s", *name == '-' ? "" : "--", name,
+                 what);
     else if (line)
         snprintf(error, error_size, "%s:%u: '%s' %s", s->name, line, name, what);
     else
         snprintf(error, error_size, "%s: %s", s->name, what);
+    // One line, whatever bytes the value has.
+    for (char *p = error; *p; p++) {
+        if (iscntrl((unsigned char)*p))
+            *p = '?';
+    }
     return -1;
 }
 

@@ -18,6 +18,7 @@ enum {
     CLUSTER_BUS_OFFSET = 10000, // the bus port is this much above `port` when it is not given
     RUNTIME_DIR_MAX = 80,       // leaves room for a socket's name below it in a sockaddr_un
     MTU_MIN = 576,              // RFC 791: what every host must take
+    ACCOUNT_SIZE_MAX = 16384,   // strings of an entry of passwd
     MEMORY_TINY = 1 << 20,      // a maxmemory below this is a forgotten unit
 };
 
@@ -209,8 +210,9 @@ static int check_process(const struct config *c, const struct complaint *e)
         return complain(e, "'user' lines cannot stand beside 'aclfile'; move them into that file");
     if (!*name)
         return 0;
-    const struct passwd *account = getpwnam(name);
-    if (!account)
+    struct passwd space, *account = NULL;
+    char strings[ACCOUNT_SIZE_MAX];
+    if (getpwnam_r(name, &space, strings, sizeof(strings), &account) || !account)
         return complain(e,
                         "'run-as-user %.60s' names no account of this machine; create it with "
                         "'adduser --system --group %.60s'",

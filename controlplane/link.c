@@ -231,6 +231,15 @@ static void message_take(struct link *l, unsigned core, const struct plane_messa
     asked_end(l, a, LINK_REPLIED, m->kind, data, len);
 }
 
+// Answers were in what was thrown away: who waits for them is told now.
+static void core_lost(struct link *l, unsigned core)
+{
+    static const uint8_t text[] = "the answer was lost in garbage: try again, and see the log";
+    for (unsigned i = 0; i < LINK_ASKED_MAX; i++)
+        if (l->asked[i].request && l->asked[i].core == core)
+            asked_end(l, &l->asked[i], LINK_REPLIED, PLANE_ERROR, text, sizeof(text) - 1);
+}
+
 static void messages_take(struct link *l)
 {
     for (unsigned core = 0; core < l->cores && l->attached; core++) {
@@ -248,6 +257,7 @@ static void messages_take(struct link *l)
         if (resets != l->resets_told[core]) {
             l->resets_told[core] = resets;
             log_warning("Core %u has put garbage into its channel: the channel was emptied", core);
+            core_lost(l, core);
         }
     }
 }
@@ -359,7 +369,7 @@ static void socket_turn(struct link *l)
     char byte;
     ssize_t n = recv(l->socket, &byte, 1, MSG_DONTWAIT);
     if (n >= 0 || (errno != EAGAIN && errno != EINTR)) {
-        log_warning("The data plane (pid %d) has gone", l->data_pid);
+        log_notice("The data plane (pid %d) has gone", l->data_pid);
         link_detach(l);
     }
 }

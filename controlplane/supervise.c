@@ -252,6 +252,7 @@ static void signals_take(struct supervisor *s)
             s->kill_ms = now_ms();
         }
     }
+    ready_look(s); // what dies now may have served since the last look
     children_reap(s);
 }
 

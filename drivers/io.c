@@ -16,6 +16,9 @@ enum { IO_CQ_FACTOR = 8 };
 // Ports' interrupt descriptors of one core.
 enum { IO_WATCHES_MAX = 8 };
 
+// Turns that the last wake gets to arrive; it takes one.
+enum { IO_DESTROY_TURNS = 100 };
+
 struct io_watch {
     int fd;
     bool armed;
@@ -112,6 +115,10 @@ void io_destroy(struct io *io)
 {
     if (!io)
         return;
+    // The kernel shall not hold a read into our memory when that is given back.
+    io_wake(io);
+    for (int i = 0; i < IO_DESTROY_TURNS && io->wake_armed; i++)
+        io_wait(io, 1000);
     io_uring_queue_exit(&io->ring);
     close(io->wake_fd);
     free(io);

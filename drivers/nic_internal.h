@@ -93,7 +93,8 @@ unsigned host_xdp_sockets(int *fds, unsigned max);
 // nic_eal.c
 bool eal_start(struct nic *nic);
 void eal_stop(void);
-// DPDK's first complaint since eal_complaint_clear, "" if none; forgotten by the next eal_complaint_clear.
+// DPDK's first complaint since eal_complaint_clear, "" if none; forgotten by the next
+// eal_complaint_clear.
 const char *eal_complaint(void);
 void eal_complaint_clear(void);
 // From now on DPDK's complaints are warnings in the log, not details of an error that we return.

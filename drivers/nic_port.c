@@ -26,8 +26,9 @@ _Static_assert(PRIVATE_BYTES % RTE_MBUF_PRIV_ALIGN == 0, "DPDK's rule");
 
 static bool failed(struct nic *nic, const struct nic_device *d, const char *what, int error)
 {
-    return nic_error(nic, "nic-device %s: %s: %s%s%s", d->name, what, strerror(-error),
-                     eal_complaint()[0] ? ": " : "", eal_complaint());
+    const char *complaint = eal_complaint();
+    return nic_error(nic, "nic-device %s: %s: %s", d->name, what,
+                     complaint[0] ? complaint : strerror(-error));
 }
 
 size_t port_object_bytes(size_t data_room)
@@ -87,18 +88,12 @@ bool port_probe(struct nic *nic, struct nic_device *d)
     int e = rte_dev_probe(d->text);
     if (e == 0 && rte_eth_dev_get_port_by_name(d->name, &d->port_id) == 0)
         return true;
-    // The bus of virtual devices knows no driver whose name this one begins with.
-    if (e == -EINVAL || e == -ENODEV || e == -ENOENT || e == 0) {
-        bool unknown = strstr(eal_complaint(), "no driver") || strstr(eal_complaint(), "Unable") ||
-                       !eal_complaint()[0];
-        if (unknown)
-            return nic_error(nic,
-                             "nic-device %s: no DPDK driver has this name, or its arguments are "
-                             "wrong; examples: 0000:3b:00.0 net_af_xdp0,iface=eth1 "
-                             "net_tap0,iface=plx0",
-                             d->text);
-    }
-    return failed(nic, d, "it cannot be opened", e ? e : -ENODEV);
+    if (strstr(eal_complaint(), "failed to parse device"))
+        return nic_error(nic,
+                         "nic-device %s: DPDK has no driver of this name; examples: 0000:3b:00.0 "
+                         "net_af_xdp0,iface=eth1 net_tap0,iface=plx0",
+                         d->name);
+    return failed(nic, d, "it does not open (are its arguments right?)", e ? e : -ENODEV);
 }
 
 // One thread at a time uses a pool: no atomics where its cache runs over.

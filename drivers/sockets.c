@@ -78,6 +78,7 @@ struct connection *connection_new(struct sockets *s, int fd)
     c->rx_first = c->rx_last = BUFFER_NONE;
     c->stream.ops = &connection_ops;
     c->stream.out.ops = &send_out_ops;
+    send_no_chunk(c);
     return c;
 }
 
@@ -103,7 +104,7 @@ void connection_linger(struct connection *c)
     struct sockets *s = c->s;
     linger_remove(c);
     c->lingering = true;
-    c->linger_until_ms = sockets_now_ms() + SOCKETS_LINGER_MS;
+    c->linger_until_ms = sockets_now_ms() + s->config.linger_ms;
     c->linger_next = NULL;
     c->linger_prev = s->linger_last;
     if (s->linger_last)
@@ -261,7 +262,6 @@ static void connection_turn_end(struct connection *c)
         if (c->pending == 0) {
             connection_close_fd(c);
             if (c->released) {
-                c->is_touched = false;
                 if (c->is_ready)
                     ready_remove(c);
                 connection_free(c);
@@ -383,6 +383,8 @@ struct sockets *sockets_create(struct io *io, const struct sockets_config *confi
         s->config.receive_buffer_size = SOCKETS_BUFFER_SIZE;
     if (!s->config.unread_max)
         s->config.unread_max = SOCKETS_UNREAD_MAX;
+    if (!s->config.linger_ms)
+        s->config.linger_ms = SOCKETS_LINGER_MS;
     if (receive_create(s, error, error_size) < 0) {
         mi_free(s->tick);
         mi_free(s);

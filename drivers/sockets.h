@@ -17,6 +17,7 @@ struct sockets_config {
     uint32_t receive_buffer_size; // bytes each; 0: default
     uint32_t unread_max;          // bytes unread per stream before receiving stops; 0: default
     unsigned tcp_user_timeout_ms; // 0: the kernel's
+    unsigned linger_ms;           // an orderly close gives up after so long without progress; 0: default
     bool (*admit)(void *context, const struct endpoint *remote);
     void *context;
 };

@@ -187,6 +187,7 @@ size_t receive_unread(const struct connection *c);
 
 // sockets_send.c
 extern const struct out_ops send_out_ops;
+void send_no_chunk(struct connection *c);
 void send_push(struct stream *stream);
 size_t send_unsent(const struct stream *stream);
 void send_start(struct connection *c);

@@ -307,9 +307,9 @@ void sockets_unlisten(struct sockets *s)
             struct io_uring_sqe *sqe = io_sqe(s->io, IO_SOCKETS, sockets_tag(s, OP_CANCEL));
             io_uring_prep_cancel64(sqe, io_tag(IO_SOCKETS, sockets_tag(l, OP_ACCEPT)), 0);
             s->pending++;
-            // The accept holds a reference to the socket: submitted now, so that the port is free
-            // when we return.
-            io_uring_submit(io_ring(s->io));
+            // The accept holds a reference to the socket until the kernel has worked this off: done
+            // now, so that the port is free when we return.
+            io_uring_submit_and_get_events(io_ring(s->io));
         }
         close(l->fd);
         l->fd = -1;

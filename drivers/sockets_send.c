@@ -25,6 +25,13 @@ _Static_assert(CHUNK_SMALL - sizeof(struct piece) >= OUT_CONTIGUOUS_MAX, "one ru
 
 static _Thread_local uint8_t scratch[OUT_CONTIGUOUS_MAX];
 
+// An output without a chunk has no room, at a place that may be named.
+void send_no_chunk(struct connection *c)
+{
+    c->open = false;
+    c->stream.out.pos = c->stream.out.end = scratch;
+}
+
 static struct piece *free_pop(struct piece **list, unsigned *n)
 {
     struct piece *p = *list;
@@ -95,8 +102,7 @@ static void send_settle(struct connection *c)
 static void send_close_chunk(struct connection *c)
 {
     send_settle(c);
-    c->open = false;
-    c->stream.out.pos = c->stream.out.end = NULL;
+    send_no_chunk(c);
 }
 
 static void out_to_scratch(struct connection *c)
@@ -231,8 +237,7 @@ static void send_advance(struct connection *c, size_t n)
         if (p == c->last) {
             c->last = NULL;
             if (c->open)
-                c->stream.out.pos = c->stream.out.end = NULL;
-            c->open = false;
+                send_no_chunk(c);
         }
         c->first = p->next;
         piece_free(c->s, p);

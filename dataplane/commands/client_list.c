@@ -52,7 +52,8 @@ static void describe(struct request *r, const struct client *c, struct out *to)
     text_add(to, " rbs=0 rbp=0 obl=%zu oll=%u omem=%zu tot-mem=%" PRIu64 " events=%s", unsent,
              c->replies_waiting, unsent, r->services->client_memory(r->core, c),
              unsent ? "rw" : "r");
-    const struct command *last = c->last_command;
+    // The caller's own last command is the one under way.
+    const struct command *last = c->id == r->session->client_id ? r->command : c->last_command;
     text_add(to, " cmd=%s%s%s", last && last->parent ? last->parent->name : "",
              last && last->parent ? "|" : "", last ? last->name : "NULL");
     text_add(to, " user=" DEFAULT_USER " redir=-1 resp=%u lib-name=%s lib-ver=%s", c->resp,

@@ -7,7 +7,6 @@
 #include "dataplane/commands/server.h"
 
 #define CONFIG_ERROR_MAX 512
-#define CONFIG_FAILED "ERR CONFIG SET failed (possibly related to argument '%s') - %s"
 
 // --- GET ---------------------------------------------------------------------------------------
 
@@ -61,7 +60,7 @@ void config_get_command(struct request *r)
 
 // Names and values as text with an end; one allocation, freed through `names`.
 struct pairs {
-    const char **names, **values;
+    const char **names, **values, **canonical;
     size_t *lens;
 };
 
@@ -77,12 +76,13 @@ static bool pairs_make(struct pairs *p, const struct request *r, unsigned n)
     size_t bytes = 0;
     for (int i = 2; i < r->argc; i++)
         bytes += r->argv[i].len + 1;
-    char *memory = mi_malloc(n * (2 * sizeof(char *) + sizeof(size_t)) + bytes);
+    char *memory = mi_malloc(n * (3 * sizeof(char *) + sizeof(size_t)) + bytes);
     if (!memory)
         return false;
     p->names = (const char **)memory;
     p->values = p->names + n;
-    p->lens = (size_t *)(p->values + n);
+    p->canonical = p->values + n;
+    p->lens = (size_t *)(p->canonical + n);
     char *to = (char *)(p->lens + n);
     for (unsigned i = 0; i < n; i++) {
         p->names[i] = to;
@@ -94,14 +94,36 @@ static bool pairs_make(struct pairs *p, const struct request *r, unsigned n)
     return true;
 }
 
-// The first option that this connection may not change; NULL: none.
-static const char *forbidden(struct request *r, const struct pairs *p, unsigned n)
+// Whether these options may be changed, from this connection, each once. Answers when not.
+static bool check_names(struct request *r, const struct pairs *p, unsigned n)
 {
-    for (unsigned i = 0; i < n; i++)
-        if (r->services->config_protected(r->core, p->names[i]) &&
-            !r->services->protected_allowed(r->core, "enable-protected-configs", r->client))
-            return p->names[i];
-    return NULL;
+    const char *wrong = NULL;
+    for (unsigned i = 0; i < n; i++) {
+        switch (r->services->config_access(r->core, p->names[i], &p->canonical[i])) {
+        case CONFIG_ACCESS_UNKNOWN:
+            request_errorf(r, "ERR Unknown option or number of arguments for CONFIG SET - '%s'",
+                           p->names[i]);
+            return false;
+        case CONFIG_ACCESS_IMMUTABLE:
+            wrong = "can't set immutable config";
+            break;
+        case CONFIG_ACCESS_PROTECTED:
+            if (!r->services->protected_allowed(r->core, "enable-protected-configs", r->client))
+                wrong = "can't set protected config";
+            break;
+        case CONFIG_ACCESS_FREE:
+            break;
+        }
+        for (unsigned j = 0; !wrong && j < i; j++)
+            if (!strcmp(p->canonical[i], p->canonical[j]))
+                wrong = "duplicate parameter";
+        if (wrong) {
+            request_errorf(r, "ERR CONFIG SET failed (possibly related to argument '%s') - %s",
+                           p->names[i], wrong);
+            return false;
+        }
+    }
+    return true;
 }
 
 // Changes the configuration; the parts then make every core take it over.
@@ -118,10 +140,9 @@ bool config_set_start(struct request *r)
         return false;
     }
     char error[CONFIG_ERROR_MAX];
-    const char *name = forbidden(r, &p, n);
     bool done = false;
-    if (name)
-        request_errorf(r, CONFIG_FAILED, name, "can't set protected config");
+    if (!check_names(r, &p, n))
+        done = false;
     else if (r->services->config_set(r->core, n, p.names, p.values, p.lens, error, sizeof(error)))
         request_errorf(r, "ERR %s", error);
     else

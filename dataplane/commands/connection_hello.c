@@ -66,19 +66,27 @@ void auth_command(struct request *r)
         reply_status(r->out, "OK");
 }
 
-struct hello_options {
-    int64_t protocol; // 0: as it is
-    const struct arg *user, *password, *name;
-};
+static bool hello_name(struct request *r, const struct arg *name)
+{
+    if (!connection_valid_name(name))
+        request_error(r, ERR_CLIENT_NAME);
+    else if (!connection_set_name(r->client, name))
+        request_error(r, ERR_OOM);
+    else
+        return true;
+    return false;
+}
 
-static bool hello_parse(struct request *r, struct hello_options *o)
+// Options take effect one by one, in their order: a later one that is wrong does not undo them.
+// Answers and returns false at the first that is wrong.
+static bool hello_options(struct request *r, int64_t *protocol)
 {
     if (r->argc >= 2) {
-        if (!parse_int64(r->argv[1].ptr, r->argv[1].len, &o->protocol)) {
+        if (!parse_int64(r->argv[1].ptr, r->argv[1].len, protocol)) {
             request_error(r, "ERR Protocol version is not an integer or out of range");
             return false;
         }
-        if (o->protocol < 2 || o->protocol > 3) {
+        if (*protocol < 2 || *protocol > 3) {
             request_error(r, "NOPROTO unsupported protocol version");
             return false;
         }
@@ -86,14 +94,13 @@ static bool hello_parse(struct request *r, struct hello_options *o)
     for (int i = 2; i < r->argc; i++) {
         int more = r->argc - 1 - i;
         if (request_is(r, i, "auth") && more >= 2) {
-            o->user = &r->argv[++i];
-            o->password = &r->argv[++i];
-        } else if (request_is(r, i, "setname") && more >= 1) {
-            o->name = &r->argv[++i];
-            if (!connection_valid_name(o->name)) {
-                request_error(r, ERR_CLIENT_NAME);
+            if (!authenticate(r, &r->argv[i + 1], &r->argv[i + 2]))
                 return false;
-            }
+            i += 2;
+        } else if (request_is(r, i, "setname") && more >= 1) {
+            if (!hello_name(r, &r->argv[i + 1]))
+                return false;
+            i++;
         } else {
             request_errorf(r, "ERR Syntax error in HELLO option '%.*s'", (int)r->argv[i].len,
                            (const char *)r->argv[i].ptr);
@@ -105,24 +112,18 @@ static bool hello_parse(struct request *r, struct hello_options *o)
 
 void hello_command(struct request *r)
 {
-    struct hello_options o = {0};
-    if (!hello_parse(r, &o))
-        return;
-    if (o.user && !authenticate(r, o.user, o.password))
+    int64_t protocol = 0; // as it is
+    if (!hello_options(r, &protocol))
         return;
     if (!r->session->authenticated) {
         request_error(r, "NOAUTH HELLO must be called with the client already authenticated, "
-                         "otherwise the HELLO <proto> AUTH <user> <pass> option can be used to "
+                         "otherwise the HELLO AUTH <user> <pass> option can be used to "
                          "authenticate the client and select the RESP protocol version at the "
                          "same time");
         return;
     }
-    if (o.name && !connection_set_name(r->client, o.name)) {
-        request_error(r, ERR_OOM);
-        return;
-    }
-    if (o.protocol)
-        r->session->resp = r->client->resp = (uint8_t)o.protocol;
+    if (protocol)
+        r->session->resp = r->client->resp = (uint8_t)protocol;
 
     struct server_figures figures;
     r->services->server_figures(r->core, &figures);

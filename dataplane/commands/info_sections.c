@@ -123,7 +123,8 @@ static void write_memory(const struct info *info, struct out *o)
     field(o, "mem_clients_normal", f->query_buffer_bytes + f->output_bytes);
     field(o, "mem_cluster_links", 0);
     field(o, "mem_aof_buffer", 0);
-    text_add(o, "mem_allocator:mimalloc-%d.%d\r\n", allocator / 100, allocator / 10 % 10);
+    text_add(o, "mem_allocator:mimalloc-%d.%d.%d\r\n", allocator / 100, allocator / 10 % 10,
+             allocator % 10);
     field(o, "active_defrag_running", 0);
     field(o, "lazyfree_pending_objects", 0);
 }
@@ -287,7 +288,7 @@ static const struct section {
     {"stats", "Stats", IN_DEFAULT | IN_ALL | IN_EVERYTHING, write_stats},
     {"replication", "Replication", IN_DEFAULT | IN_ALL | IN_EVERYTHING, write_replication},
     {"cpu", "CPU", IN_DEFAULT | IN_ALL | IN_EVERYTHING, write_cpu},
-    {"modules", "Modules", IN_DEFAULT | IN_EVERYTHING, write_modules},
+    {"modules", "Modules", IN_DEFAULT | IN_ALL | IN_EVERYTHING, write_modules},
     {"commandstats", "Commandstats", IN_ALL | IN_EVERYTHING, write_commandstats},
     {"errorstats", "Errorstats", IN_DEFAULT | IN_ALL | IN_EVERYTHING, write_errorstats},
     {"cluster", "Cluster", IN_DEFAULT | IN_ALL | IN_EVERYTHING, write_cluster},

@@ -4,7 +4,6 @@
 #include "dataplane/commands/lookup.h"
 
 #define ERR_SAME_OBJECT "ERR source and destination objects are the same"
-#define ERR_DATABASE "ERR DB index is out of range"
 
 // DEL, and UNLINK: the store frees in steps what would take long, so they do the same.
 void del_command(struct request *r)
@@ -82,7 +81,7 @@ void renamenx_command(struct request *r)
     rename_key(r, true);
 }
 
-bool keys_parse_database(struct request *r, int i, const char *error, unsigned *db)
+bool keys_parse_index(struct request *r, int i, const char *error, int32_t *index)
 {
     int64_t value;
     if (!parse_int64(r->argv[i].ptr, r->argv[i].len, &value)) {
@@ -97,11 +96,24 @@ bool keys_parse_database(struct request *r, int i, const char *error, unsigned *
                            INT32_MAX);
         return false;
     }
-    if (value < 0 || value >= keyspace_databases(store_keyspace(r->store))) {
-        request_error(r, ERR_DATABASE);
+    *index = (int32_t)value;
+    return true;
+}
+
+bool keys_check_database(struct request *r, int32_t index)
+{
+    if (index >= 0 && (unsigned)index < keyspace_databases(store_keyspace(r->store)))
+        return true;
+    request_error(r, "ERR DB index is out of range");
+    return false;
+}
+
+static bool parse_database(struct request *r, int i, unsigned *db)
+{
+    int32_t index;
+    if (!keys_parse_index(r, i, NULL, &index) || !keys_check_database(r, index))
         return false;
-    }
-    *db = (unsigned)value;
+    *db = (unsigned)index;
     return true;
 }
 
@@ -111,7 +123,7 @@ static bool parse_copy_options(struct request *r, unsigned *to_db, bool *replace
         if (request_is(r, i, "replace")) {
             *replace = true;
         } else if (request_is(r, i, "db") && i + 1 < r->argc) {
-            if (!keys_parse_database(r, ++i, NULL, to_db))
+            if (!parse_database(r, ++i, to_db))
                 return false;
         } else {
             request_error(r, ERR_SYNTAX);
@@ -145,7 +157,7 @@ void move_command(struct request *r)
 {
     struct key key = request_key(r, 1);
     unsigned from_db = r->session->db, to_db;
-    if (!keys_parse_database(r, 2, NULL, &to_db))
+    if (!parse_database(r, 2, &to_db))
         return;
     if (from_db == to_db) {
         request_error(r, ERR_SAME_OBJECT);

@@ -49,4 +49,6 @@ void memory_usage_command(struct request *r); // MEMORY USAGE
 // Helpers of the family (keys.c).
 // A database index: argument i as a 32-bit integer. `error` is the answer to what is none, NULL for
 // the usual ones. Answers when it returns false.
-bool keys_parse_database(struct request *r, int i, const char *error, unsigned *db);
+bool keys_parse_index(struct request *r, int i, const char *error, int32_t *index);
+// True when there is such a database. Answers otherwise.
+bool keys_check_database(struct request *r, int32_t index);

@@ -18,8 +18,9 @@ static bool parse_conditions(struct request *r, unsigned *conditions)
         } else if (request_is(r, i, "lt")) {
             *conditions |= IF_LT;
         } else {
-            const struct arg *a = &r->argv[i];
-            request_errorf(r, "ERR Unsupported option %.*s", (int)a->len, (const char *)a->ptr);
+            r->replied_error = true;
+            reply_errorf(r->out, "ERR Unsupported option %.*s", (int)r->argv[i].len,
+                         (const char *)r->argv[i].ptr);
             return false;
         }
     }

@@ -22,8 +22,11 @@ static struct pattern pattern_of(const struct arg *arg)
     return (struct pattern){.arg = all ? NULL : arg};
 }
 
+// To Redis no star but the lone one matches the empty key.
 static bool pattern_matches(const struct pattern *p, const uint8_t *key, size_t len)
 {
+    if (p->arg && len == 0)
+        return p->arg->len == 0;
     return !p->arg ||
            glob_match((const char *)p->arg->ptr, p->arg->len, (const char *)key, len, false);
 }
@@ -147,7 +150,8 @@ void keys_part(struct request *r)
 {
     struct keys_found found = {.pattern = pattern_of(&r->argv[1]), .out = r->out};
     store_each(r->store, r->session->db, keys_entry, &found);
-    out_write(r->out, &found.n, sizeof(found.n));
+    memcpy(out_room(r->out, sizeof(found.n)), &found.n, sizeof(found.n));
+    r->out->pos += sizeof(found.n);
 }
 
 void keys_command(struct request *r)
@@ -166,12 +170,15 @@ void keys_command(struct request *r)
         out_write(r->out, r->parts[i].ptr, r->parts[i].len - sizeof(n));
 }
 
-// A part is one random key of the core, or nothing where it has none.
+// A part is one random key of the core behind a byte that tells the empty name from none.
 void randomkey_part(struct request *r)
 {
     struct key key;
-    if (store_random_key(r->store, r->session->db, &key))
-        reply_bulk(r->out, key.ptr, key.len);
+    if (!store_random_key(r->store, r->session->db, &key))
+        return;
+    *out_room(r->out, 1) = '$';
+    r->out->pos++;
+    out_write(r->out, key.ptr, key.len);
 }
 
 // Slots, and with them keys, are spread evenly over cores, so each core that has keys weighs the
@@ -188,7 +195,7 @@ void randomkey_command(struct request *r)
     unsigned chosen = filled > 1 ? (unsigned)(r->services->random(r->core) % filled) : 0;
     for (unsigned i = 0; i < r->n_parts; i++) {
         if (r->parts[i].len && chosen-- == 0) {
-            out_write(r->out, r->parts[i].ptr, r->parts[i].len);
+            reply_bulk(r->out, r->parts[i].ptr + 1, r->parts[i].len - 1);
             return;
         }
     }
@@ -224,11 +231,12 @@ void flushall_command(struct request *r)
 
 void swapdb_command(struct request *r)
 {
-    unsigned a, b;
-    if (!keys_parse_database(r, 1, "ERR invalid first DB index", &a) ||
-        !keys_parse_database(r, 2, "ERR invalid second DB index", &b))
+    int32_t a, b;
+    if (!keys_parse_index(r, 1, "ERR invalid first DB index", &a) ||
+        !keys_parse_index(r, 2, "ERR invalid second DB index", &b) || !keys_check_database(r, a) ||
+        !keys_check_database(r, b))
         return;
     if (a != b)
-        store_swap_databases(r->store, a, b);
+        store_swap_databases(r->store, (unsigned)a, (unsigned)b);
     reply_status(r->out, "OK");
 }

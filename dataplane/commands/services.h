@@ -40,6 +40,13 @@ struct server_figures {
     uint64_t lru_clock;
 };
 
+enum config_access {
+    CONFIG_ACCESS_UNKNOWN,
+    CONFIG_ACCESS_IMMUTABLE, // at start only
+    CONFIG_ACCESS_PROTECTED, // where "enable-protected-configs" allows it
+    CONFIG_ACCESS_FREE,
+};
+
 typedef void config_each_fn(void *context, const char *name, const char *value);
 
 struct services {
@@ -84,6 +91,8 @@ struct services {
     // May this command (DEBUG, CONFIG SET of protected options) be used from this connection?
     // option: "enable-debug-command", "enable-protected-configs", "enable-module-command".
     bool (*protected_allowed)(struct core *core, const char *option, struct client *c);
-    // Does CONFIG SET of this option ask for "enable-protected-configs"? Any letter case.
-    bool (*config_protected)(struct core *core, const char *name);
+    // May CONFIG SET change this option (any letter case)? `canonical` is its name in the table, so that
+    // two names of one option can be told; untouched when it is unknown.
+    enum config_access (*config_access)(struct core *core, const char *name,
+                                        const char **canonical);
 };

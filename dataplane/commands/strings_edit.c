@@ -9,10 +9,8 @@
 #include "dataplane/commands/lookup.h"
 #include "dataplane/commands/strings_commands.h"
 
-// The longest text that reads as a floating point number, as in Redis.
-#define FLOAT_TEXT_MAX 255
-// The largest long double has 4,933 digits before the point.
-#define FLOAT_DIGITS_MAX 5120
+// Room for any long double without an exponent: the largest has 4,933 digits before the point.
+#define FLOAT_TEXT_MAX 5120
 
 static size_t string_length(const struct entry *e)
 {
@@ -158,28 +156,28 @@ void decrby_command(struct request *r)
         add_integer(r, -decrement);
 }
 
-// The number that the bytes of a value are, under the rules of request_float.
-static bool entry_float(const struct entry *e, long double *value)
+// A number as C's strtold reads it (so "inf" and "0x1p3" are some), without space around it. Not
+// one that is out of range where that loses the value.
+static bool parse_float(const uint8_t *bytes, size_t len, long double *value)
 {
-    char scratch[24], text[FLOAT_TEXT_MAX + 1];
-    struct string_view v = entry_string(e, scratch);
-    if (v.len == 0 || v.len > FLOAT_TEXT_MAX || isspace(v.ptr[0]))
+    char text[FLOAT_TEXT_MAX];
+    if (len == 0 || len >= sizeof(text) || isspace(bytes[0]))
         return false;
-    memcpy(text, v.ptr, v.len);
-    text[v.len] = '\0';
+    memcpy(text, bytes, len);
+    text[len] = '\0';
     char *end;
     errno = 0;
     *value = strtold(text, &end);
-    if (end != text + v.len || isnan(*value))
+    if (end != text + len || isnan(*value))
         return false;
     return errno != ERANGE || (!isinf(*value) && *value != 0);
 }
 
 // Decimal digits without an exponent: 17 after the point, then without the zeros at the end.
 // Returns the length.
-static size_t format_float(char text[FLOAT_DIGITS_MAX], long double value)
+static size_t format_float(char text[FLOAT_TEXT_MAX], long double value)
 {
-    size_t n = (size_t)snprintf(text, FLOAT_DIGITS_MAX, "%.17Lf", value);
+    size_t n = (size_t)snprintf(text, FLOAT_TEXT_MAX, "%.17Lf", value);
     while (text[n - 1] == '0')
         n--;
     if (text[n - 1] == '.')
@@ -195,21 +193,24 @@ void incrbyfloat_command(struct request *r)
 {
     struct key key = request_key(r, 1);
     struct entry *e = lookup_write(r, &key);
-    long double value = 0, increment;
+    long double value, increment;
     if (!lookup_type_is(r, e, OBJ_STRING))
         return;
-    if (e && !entry_float(e, &value)) {
+    char scratch[24];
+    struct string_view v = {.ptr = (const uint8_t *)"0", .len = 1};
+    if (e)
+        v = entry_string(e, scratch);
+    if (!parse_float(v.ptr, v.len, &value) ||
+        !parse_float(r->argv[2].ptr, r->argv[2].len, &increment)) {
         request_error(r, "ERR value is not a valid float");
         return;
     }
-    if (!request_float(r, 2, &increment))
-        return;
     value += increment;
     if (isnan(value) || isinf(value)) {
         request_error(r, "ERR increment would produce NaN or Infinity");
         return;
     }
-    char text[FLOAT_DIGITS_MAX];
+    char text[FLOAT_TEXT_MAX];
     struct arg result = {.ptr = (const uint8_t *)text, .len = format_float(text, value)};
     if (store_set_string(r->store, r->session->db, &key, e, &result, -1, SET_KEEP_TTL))
         reply_bulk(r->out, result.ptr, result.len);

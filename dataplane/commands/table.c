@@ -166,7 +166,7 @@ void commands_init(void)
 {
     if (n_by_id)
         return;
-    const struct command *sorted[COMMANDS_MAX];
+    const struct command *sorted[COMMANDS_MAX] = {NULL};
     unsigned n = 0;
     for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++)
         for (const struct command *c = families[f]; c->name; c++) {

@@ -29,6 +29,17 @@ void count_error(struct core *c, const char *text, size_t len)
     e->count++;
 }
 
+static void count_call(struct core *c, const struct request *r)
+{
+    struct command_figures *figures = &c->command_figures[r->command->id];
+    c->counters.commands++;
+    figures->calls++;
+    if (__builtin_expect(r->replied_error, 0)) {
+        figures->failed++;
+        count_error(c, r->error_prefix[0] ? r->error_prefix : "ERR", 0);
+    }
+}
+
 bool execute(struct core *c, const struct execution *e, enum execute_what what)
 {
     const struct command *command = e->command;
@@ -52,8 +63,12 @@ bool execute(struct core *c, const struct execution *e, enum execute_what what)
     };
     if (e->key)
         r.key = *e->key;
-    if (what == EXECUTE_START)
-        return command->start(&r);
+    if (what == EXECUTE_START) {
+        if (command->start(&r))
+            return true;
+        count_call(c, &r); // it was answered, so that is all there is of it
+        return false;
+    }
     if (what == EXECUTE_PART) {
         command->part(&r);
         return true;
@@ -67,13 +82,8 @@ bool execute(struct core *c, const struct execution *e, enum execute_what what)
     }
     uint64_t before = __rdtsc();
     command->handler(&r);
-    c->counters.commands++;
-    figures->calls++;
     figures->usec += __rdtsc() - before; // in cycles here; services.c gives microseconds
-    if (__builtin_expect(r.replied_error, 0)) {
-        figures->failed++;
-        count_error(c, r.error_prefix[0] ? r.error_prefix : "ERR", 0);
-    }
+    count_call(c, &r);
     if (e->client)
         e->client->last_command = command;
     return true;

@@ -80,6 +80,7 @@ void figures_reset(struct core *c)
     c->counters.turns = turns;
     memset(c->command_figures, 0, (commands_count() + 1) * sizeof(*c->command_figures));
     c->n_error_counts = 0;
+    memset(c->error_counts, 0, sizeof(c->error_counts));
     store_reset_statistics(c->store);
     struct core_figures f;
     c->services.core_figures(c, &f);

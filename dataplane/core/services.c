@@ -37,6 +37,17 @@ static void free_retired(struct server *server, struct config *replaced)
     }
 }
 
+// The error of one option, in the words of CONFIG SET.
+static int set_one_config(struct config *changed, const char *name, const char *value, size_t len,
+                          char *error, size_t size)
+{
+    char why[256];
+    if (config_set(changed, name, value, len, why, sizeof(why)) == 0)
+        return 0;
+    snprintf(error, size, "CONFIG SET failed (possibly related to argument '%s') - %s", name, why);
+    return -1;
+}
+
 static int set_config(struct core *c, unsigned n, const char *const *names,
                       const char *const *values, const size_t *lens, char *error, size_t size)
 {
@@ -48,7 +59,7 @@ static int set_config(struct core *c, unsigned n, const char *const *names,
     if (!changed)
         snprintf(error, size, "out of memory");
     for (unsigned i = 0; result == 0 && i < n; i++)
-        result = config_set(changed, names[i], values[i], lens[i], error, size);
+        result = set_one_config(changed, names[i], values[i], lens[i], error, size);
     if (result == 0) {
         atomic_store_explicit(&server->config, changed, memory_order_release);
         free_retired(server, old);
@@ -234,6 +245,18 @@ static bool protected_allowed(struct core *c, const char *option, struct client 
     return client && client->flags & (CLIENT_LOOPBACK | CLIENT_UNIX | CLIENT_INTERNAL);
 }
 
+static enum config_access config_access(struct core *c, const char *name, const char **canonical)
+{
+    (void)c;
+    const struct config_option *o = config_find_option(name);
+    if (!o || o->flags & CONFIG_FILE_ONLY)
+        return CONFIG_ACCESS_UNKNOWN;
+    *canonical = o->name;
+    if (!(o->flags & CONFIG_RUNTIME))
+        return CONFIG_ACCESS_IMMUTABLE;
+    return o->flags & CONFIG_PROTECTED ? CONFIG_ACCESS_PROTECTED : CONFIG_ACCESS_FREE;
+}
+
 static void kill_client(struct core *c, struct client *client)
 {
     client_close(c, client);
@@ -261,5 +284,6 @@ void services_init(struct core *c)
         .random = core_random,
         .shutdown = shut_down,
         .protected_allowed = protected_allowed,
+        .config_access = config_access,
     };
 }

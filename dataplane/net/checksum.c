@@ -4,31 +4,41 @@
 
 uint64_t net_sum(const uint8_t *p, size_t len, uint64_t sum)
 {
-    // Halves of words go to two accumulators that cannot overflow within a packet, so that the
-    // additions depend on no carry.
-    uint64_t low = 0, high = 0;
+    // Carries gather in the upper half, so that no addition waits for the one before.
+    unsigned __int128 total = sum;
     while (len >= 32) {
         uint64_t w[4];
         memcpy(w, p, sizeof(w));
-        low +=
-            (w[0] & 0xffffffff) + (w[1] & 0xffffffff) + (w[2] & 0xffffffff) + (w[3] & 0xffffffff);
-        high += (w[0] >> 32) + (w[1] >> 32) + (w[2] >> 32) + (w[3] >> 32);
+        total += w[0];
+        total += w[1];
+        total += w[2];
+        total += w[3];
         p += 32;
         len -= 32;
     }
     while (len >= 8) {
         uint64_t w;
         memcpy(&w, p, sizeof(w));
-        low += w & 0xffffffff;
-        high += w >> 32;
+        total += w;
         p += 8;
         len -= 8;
     }
-    if (len) {
-        uint64_t w = 0;
-        memcpy(&w, p, len);
-        low += w & 0xffffffff;
-        high += w >> 32;
+    if (len & 4) {
+        uint32_t w;
+        memcpy(&w, p, sizeof(w));
+        total += w;
+        p += 4;
     }
-    return net_sum_add(sum, low + high);
+    if (len & 2) {
+        uint16_t w;
+        memcpy(&w, p, sizeof(w));
+        total += w;
+        p += 2;
+    }
+    if (len & 1) { // the last byte is the first of a word whose other is zero
+        uint16_t w = 0;
+        memcpy(&w, p, 1);
+        total += w;
+    }
+    return net_sum_add((uint64_t)total, (uint64_t)(total >> 64));
 }

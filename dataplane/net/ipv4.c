@@ -70,6 +70,15 @@ static bool ipv4_is_martian(const struct net *net, uint32_t src)
     return false;
 }
 
+static bool ipv4_sum_good(const uint8_t *ip, uint32_t header)
+{
+    if (unlikely(header != IPV4_HEADER))
+        return net_sum_fold(net_sum(ip, header, 0)) == 0xffff;
+    uint64_t sum = (uint64_t)load_raw32(ip) + load_raw32(ip + 4) + load_raw32(ip + 8) +
+                   load_raw32(ip + 12) + load_raw32(ip + 16);
+    return net_sum_fold(sum) == 0xffff;
+}
+
 bool ipv4_check(struct net *net, struct frame *f, const uint8_t *ip, uint32_t len, struct packet *p)
 {
     struct net_counters *count = &net->counters;
@@ -82,7 +91,7 @@ bool ipv4_check(struct net *net, struct frame *f, const uint8_t *ip, uint32_t le
         count->ip_bad_header++;
         return false;
     }
-    if (!(f->flags & FRAME_IP_SUM_GOOD) && net_sum_fold(net_sum(ip, header, 0)) != 0xffff) {
+    if (!(f->flags & FRAME_IP_SUM_GOOD) && !ipv4_sum_good(ip, header)) {
         count->ip_bad_sum++;
         return false;
     }
@@ -119,21 +128,21 @@ void ipv4_write(struct net *net, struct frame *f, uint32_t src, uint32_t dst, ui
                 uint32_t payload)
 {
     uint8_t *ip = f->data + net->header_l2;
-    store_be16(ip, 0x4500);
-    store_be16(ip + 2, (uint16_t)(IPV4_HEADER + payload));
-    store_be16(ip + 4, net->ip_id++);
-    store_be16(ip + 6, DONT_FRAGMENT);
-    ip[8] = DEFAULT_TTL;
-    ip[9] = protocol;
-    memset(ip + 10, 0, 2);
-    store_raw32(ip + 12, src);
-    store_raw32(ip + 16, dst);
+    // Whole words, of which the checksum is made before they go to memory.
+    uint32_t w0 = __builtin_bswap32(0x45000000u | (IPV4_HEADER + payload)),
+             w1 = __builtin_bswap32((uint32_t)net->ip_id++ << 16 | DONT_FRAGMENT),
+             w2 = __builtin_bswap32((uint32_t)DEFAULT_TTL << 24 | (uint32_t)protocol << 16);
     if (net->config.offloads & NET_TX_IP_SUM) {
         f->flags |= FRAME_TX_IP_SUM;
     } else {
-        uint16_t sum = (uint16_t)~net_sum_fold(net_sum(ip, IPV4_HEADER, 0));
-        memcpy(ip + 10, &sum, 2);
+        uint16_t sum = (uint16_t)~net_sum_fold((uint64_t)w0 + w1 + w2 + src + dst);
+        w2 |= (uint32_t)sum << 16;
     }
+    store_raw32(ip, w0);
+    store_raw32(ip + 4, w1);
+    store_raw32(ip + 8, w2);
+    store_raw32(ip + 12, src);
+    store_raw32(ip + 16, dst);
     f->l2_len = (uint16_t)net->header_l2;
     f->l3_len = IPV4_HEADER;
     f->len = net->header_l2 + IPV4_HEADER + payload;

@@ -43,6 +43,7 @@ struct tcp *tcp_new(struct net *net, const struct net_flow *flow, uint32_t hash)
     }
     c->stream.ops = &tcp_stream_ops;
     c->stream.out.ops = &tcp_out_ops;
+    tcp_tx_close_span(c);
     c->net = net;
     c->entry = (struct net_flow_entry){.flow = *flow, .hash = hash, .kind = NET_FLOW_CONNECTION};
     c->timer.fire = tcp_timer_fire;

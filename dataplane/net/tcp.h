@@ -279,6 +279,8 @@ bool tcp_window_grew(const struct tcp *c);
 // -------------------------------------------------------------------
 
 extern const struct out_ops tcp_out_ops;
+// Nothing is being written: the next byte asks for room.
+void tcp_tx_close_span(struct tcp *c);
 void tcp_tx_push(struct tcp *c);
 // Counts what was written since the last look into the queue.
 void tcp_tx_settle(struct tcp *c);

@@ -67,22 +67,56 @@ static struct neighbour *tcp_neighbour(struct tcp *c)
     return n;
 }
 
-// Fills in the checksum of the segment at `tcp` whose `len` bytes are final, and sends the frame.
-static void tcp_finish_segment(struct net *net, struct frame *f, const struct net_flow *flow,
-                               uint32_t len, uint32_t header)
+// What a header says, to be written and summed without reading it back: loads that span several
+// fresh stores would wait for all of them.
+struct tcp_fields {
+    uint32_t seq, ack;
+    uint16_t window;
+    uint8_t flags;
+    bool has_stamps;
+    uint32_t ts_value, ts_echo;
+};
+
+// Writes the TCP header (behind it `options` bytes of a SYN are in place already, and then the
+// payload), completes the frame and counts it.
+static void tcp_write_header(struct net *net, struct frame *f, const struct net_flow *flow,
+                             const struct tcp_fields *h, uint32_t options, uint32_t payload)
 {
     uint8_t *tcp = f->data + net->header_l2 + IPV4_HEADER;
-    uint64_t sum = (uint64_t)flow->local + flow->remote +
-                   ((uint64_t)__builtin_bswap16((uint16_t)len) << 16 | PROTOCOL_TCP << 8);
+    uint32_t header = TCP_HEADER + options + (h->has_stamps ? TCP_STAMP_OPTION : 0);
+    uint32_t len = header + payload;
+    uint32_t w0 = (uint32_t)flow->remote_port << 16 | flow->local_port,
+             w1 = __builtin_bswap32(h->seq), w2 = __builtin_bswap32(h->ack),
+             w3 = __builtin_bswap32(header << 26 | (uint32_t)h->flags << 16 | h->window);
+    store_raw32(tcp, w0);
+    store_raw32(tcp + TCP_SEQ, w1);
+    store_raw32(tcp + TCP_ACK, w2);
+    store_raw32(tcp + TCP_OFFSET, w3);
+    uint64_t sum = (uint64_t)w0 + w1 + w2 + w3;
+    uint8_t *end = tcp + TCP_HEADER;
+    if (likely(h->has_stamps)) {
+        uint32_t o0 = __builtin_bswap32(0x0101080a), o1 = __builtin_bswap32(h->ts_value),
+                 o2 = __builtin_bswap32(h->ts_echo);
+        store_raw32(end, o0);
+        store_raw32(end + 4, o1);
+        store_raw32(end + 8, o2);
+        sum += (uint64_t)o0 + o1 + o2;
+        end += TCP_STAMP_OPTION;
+    }
+    uint64_t pseudo = (uint64_t)flow->local + flow->remote +
+                      ((uint64_t)__builtin_bswap16((uint16_t)len) << 16 | PROTOCOL_TCP << 8);
     uint16_t field;
     if (net->config.offloads & NET_TX_TCP_SUM) {
         f->flags |= FRAME_TX_L4_SUM;
-        field = net_sum_fold(sum);
+        field = net_sum_fold(pseudo);
     } else {
-        memset(tcp + TCP_SUM, 0, 2);
-        field = (uint16_t)~net_sum_fold(net_sum(tcp, len, sum));
+        sum += pseudo; // a dozen words of 32 bits: far from overflow
+        if (options + payload)
+            sum = net_sum(end, options + payload, sum);
+        field = (uint16_t)~net_sum_fold(sum);
     }
-    memcpy(tcp + TCP_SUM, &field, 2);
+    store_raw32(tcp + TCP_SUM, field);
+    ipv4_write(net, f, flow->local, flow->remote, PROTOCOL_TCP, len);
     f->l4_len = (uint16_t)header;
     net->counters.tcp_out++;
 }
@@ -92,35 +126,21 @@ static void tcp_write_segment(struct tcp *c, struct frame *f, uint32_t seq, uint
                               uint8_t flags)
 {
     struct net *net = c->net;
-    uint8_t *tcp = f->data + net->header_l2 + IPV4_HEADER;
-    uint32_t header = TCP_HEADER;
-    memcpy(tcp, &c->entry.flow.local_port, 2);
-    memcpy(tcp + 2, &c->entry.flow.remote_port, 2);
-    store_be32(tcp + TCP_SEQ, seq);
-    store_be32(tcp + TCP_ACK, c->rcv_nxt);
-    if (flags & TH_SYN) {
-        header += tcp_options_write_syn(c, tcp + TCP_HEADER);
-    } else if (c->flags & TCP_STAMPS) {
-        store_be32(tcp + TCP_HEADER, 0x0101080a);
-        store_be32(tcp + TCP_HEADER + 4, tcp_stamp(c));
-        store_be32(tcp + TCP_HEADER + 8, c->ts_recent);
-        header += TCP_STAMP_OPTION;
-    }
-    tcp[TCP_OFFSET] = (uint8_t)(header << 2);
-    tcp[TCP_FLAGS] = flags;
-    if (flags & TH_SYN) {
+    struct tcp_fields h = {.seq = seq, .ack = c->rcv_nxt, .flags = flags};
+    uint32_t options = 0;
+    if (unlikely(flags & TH_SYN)) {
+        options = tcp_options_write_syn(c, f->data + net->header_l2 + IPV4_HEADER + TCP_HEADER);
         // The window of a SYN is never scaled (RFC 7323 2.2).
         uint32_t wnd = tcp_receive_space(c);
-        wnd = wnd > 65535 ? 65535 : wnd;
-        store_be16(tcp + TCP_WINDOW, (uint16_t)wnd);
-        c->rcv_adv = c->rcv_nxt + wnd;
+        h.window = (uint16_t)(wnd > 65535 ? 65535 : wnd);
+        c->rcv_adv = c->rcv_nxt + h.window;
     } else {
-        store_be16(tcp + TCP_WINDOW, flags & TH_RST ? 0 : tcp_window(c));
+        h.window = flags & TH_RST ? 0 : tcp_window(c);
+        h.has_stamps = c->flags & TCP_STAMPS;
+        h.ts_value = tcp_stamp(c);
+        h.ts_echo = c->ts_recent;
     }
-    memset(tcp + TCP_SUM, 0, 4);
-    uint32_t len = header + payload;
-    ipv4_write(net, f, c->entry.flow.local, c->entry.flow.remote, PROTOCOL_TCP, len);
-    tcp_finish_segment(net, f, &c->entry.flow, len, header);
+    tcp_write_header(net, f, &c->entry.flow, &h, options, payload);
     if (flags & TH_ACK) {
         c->flags &= ~(uint32_t)(TCP_ACK_NOW | TCP_ACK_DELAYED);
         c->rcv_acked = c->rcv_nxt;
@@ -349,24 +369,13 @@ void tcp_send_bare(struct net *net, const struct net_flow *flow, uint32_t seq, u
     struct frame *f = net_frame_new(net, true);
     if (!f)
         return;
-    uint8_t *tcp = f->data + net->header_l2 + IPV4_HEADER;
-    uint32_t header = TCP_HEADER;
-    memcpy(tcp, &flow->local_port, 2);
-    memcpy(tcp + 2, &flow->remote_port, 2);
-    store_be32(tcp + TCP_SEQ, seq);
-    store_be32(tcp + TCP_ACK, ack);
+    struct tcp_fields h = {.seq = seq, .ack = ack, .flags = flags, .window = window};
     if (stamps) {
-        store_be32(tcp + TCP_HEADER, 0x0101080a);
-        store_be32(tcp + TCP_HEADER + 4, stamps[0]);
-        store_be32(tcp + TCP_HEADER + 8, stamps[1]);
-        header += TCP_STAMP_OPTION;
+        h.has_stamps = true;
+        h.ts_value = stamps[0];
+        h.ts_echo = stamps[1];
     }
-    tcp[TCP_OFFSET] = (uint8_t)(header << 2);
-    tcp[TCP_FLAGS] = flags;
-    store_be16(tcp + TCP_WINDOW, window);
-    memset(tcp + TCP_SUM, 0, 4);
-    ipv4_write(net, f, flow->local, flow->remote, PROTOCOL_TCP, header);
-    tcp_finish_segment(net, f, flow, header, header);
+    tcp_write_header(net, f, flow, &h, 0, 0);
     net_send_to(net, ipv4_route(net, flow->remote), f);
 }
 

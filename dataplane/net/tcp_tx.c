@@ -34,9 +34,9 @@ void tcp_tx_settle(struct tcp *c)
     c->tx_open = c->stream.out.pos;
 }
 
-static void tx_close_span(struct tcp *c)
+void tcp_tx_close_span(struct tcp *c)
 {
-    c->stream.out.pos = c->stream.out.end = NULL;
+    c->stream.out.pos = c->stream.out.end = scratch; // no room, and yet an address
     c->tx_open = NULL;
 }
 
@@ -48,7 +48,7 @@ static void tx_close_frame(struct tcp *c, uint8_t flags)
         return;
     uint32_t n = (uint32_t)(c->stream.out.pos - (f->data + c->header_len));
     c->open = NULL;
-    tx_close_span(c);
+    tcp_tx_close_span(c);
     if (n)
         tcp_emit(c, f, n, flags);
     else
@@ -124,7 +124,7 @@ static void tx_ref(struct out *o, struct block *block, size_t offset, size_t len
         tx_scratch(c);
         return;
     }
-    tx_close_span(c);
+    tcp_tx_close_span(c);
 }
 
 const struct out_ops tcp_out_ops = {.grow = tx_grow, .ref = tx_ref};
@@ -136,7 +136,7 @@ static void tx_pop(struct tcp *c)
     if (!c->tx_head) {
         c->tx_tail = NULL;
         if (c->tx_open)
-            tx_close_span(c);
+            tcp_tx_close_span(c);
     }
     block_release(p->block);
     mi_free(p);
@@ -198,7 +198,7 @@ void tcp_tx_disable(struct tcp *c)
         net_frame_drop(c->net, c->open);
         c->open = NULL;
     }
-    tx_close_span(c);
+    tcp_tx_close_span(c);
 }
 
 void tcp_tx_free(struct tcp *c)

@@ -114,6 +114,13 @@ static inline void write_head(struct out *o, char kind, int64_t n)
     o->pos = (uint8_t *)end_line(p);
 }
 
+// A few bytes that are known beforehand.
+static inline void write_short(struct out *o, const char *text, size_t len)
+{
+    memcpy(out_room(o, len), text, len);
+    o->pos += len;
+}
+
 static void write_line(struct out *o, char kind, const char *text, size_t len)
 {
     if (len + 3 <= OUT_CONTIGUOUS_MAX) {
@@ -123,9 +130,9 @@ static void write_line(struct out *o, char kind, const char *text, size_t len)
         o->pos = (uint8_t *)end_line(p + 1 + len);
         return;
     }
-    out_write(o, &kind, 1);
+    write_short(o, &kind, 1);
     out_write(o, text, len);
-    out_write(o, "\r\n", 2);
+    write_short(o, "\r\n", 2);
 }
 
 void reply_status(struct out *o, const char *text)
@@ -174,7 +181,7 @@ void reply_bulk(struct out *o, const void *data, size_t len)
     }
     write_head(o, '$', (int64_t)len);
     out_write(o, data, len);
-    out_write(o, "\r\n", 2);
+    write_short(o, "\r\n", 2);
 }
 
 void reply_bulk_string(struct out *o, const char *text)
@@ -201,23 +208,23 @@ void reply_bulk_block(struct out *o, struct block *block, size_t offset, size_t 
     }
     write_head(o, '$', (int64_t)len);
     o->ops->ref(o, block, offset, len);
-    out_write(o, "\r\n", 2);
+    write_short(o, "\r\n", 2);
 }
 
 void reply_null(struct out *o, int resp)
 {
     if (resp >= 3)
-        out_write(o, "_\r\n", 3);
+        write_short(o, "_\r\n", 3);
     else
-        out_write(o, "$-1\r\n", 5);
+        write_short(o, "$-1\r\n", 5);
 }
 
 void reply_null_array(struct out *o, int resp)
 {
     if (resp >= 3)
-        out_write(o, "_\r\n", 3);
+        write_short(o, "_\r\n", 3);
     else
-        out_write(o, "*-1\r\n", 5);
+        write_short(o, "*-1\r\n", 5);
 }
 
 void reply_array(struct out *o, int64_t n)
@@ -246,7 +253,7 @@ void reply_push(struct out *o, int resp, int64_t n)
 void reply_bool(struct out *o, int resp, bool value)
 {
     if (resp >= 3)
-        out_write(o, value ? "#t\r\n" : "#f\r\n", 4);
+        write_short(o, value ? "#t\r\n" : "#f\r\n", 4);
     else
         write_head(o, ':', value);
 }
@@ -275,8 +282,8 @@ void reply_verbatim(struct out *o, int resp, const char *kind, const void *data,
     }
     assert(strlen(kind) == 3);
     write_head(o, '=', (int64_t)len + 4);
-    out_write(o, kind, 3);
-    out_write(o, ":", 1);
+    write_short(o, kind, 3);
+    write_short(o, ":", 1);
     out_write(o, data, len);
-    out_write(o, "\r\n", 2);
+    write_short(o, "\r\n", 2);
 }

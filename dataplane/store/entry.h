@@ -120,6 +120,27 @@ static inline struct block *entry_block(const struct entry_parts *parts)
     return b;
 }
 
+// Keys are short: words that may overlap, instead of a call.
+static inline bool bytes_same(const uint8_t *a, const uint8_t *b, size_t len)
+{
+    uint64_t x, y;
+    if (len >= 8) {
+        for (size_t i = 0; i + 8 < len; i += 8) {
+            memcpy(&x, a + i, 8);
+            memcpy(&y, b + i, 8);
+            if (x != y)
+                return false;
+        }
+        memcpy(&x, a + len - 8, 8);
+        memcpy(&y, b + len - 8, 8);
+        return x == y;
+    }
+    for (size_t i = 0; i < len; i++)
+        if (a[i] != b[i])
+            return false;
+    return true;
+}
+
 static inline bool entry_key_is(const struct entry *e, const uint8_t *key, size_t len)
 {
     unsigned flags = head_flags(e->head);
@@ -135,7 +156,7 @@ static inline bool entry_key_is(const struct entry *e, const uint8_t *key, size_
     }
     if (flags & ENTRY_EXPIRY)
         p += ENTRY_EXPIRY_BYTES;
-    return memcmp(p, key, len) == 0;
+    return bytes_same(p, key, len);
 }
 
 // What an entry of these parts takes before the allocator rounds it.

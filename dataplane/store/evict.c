@@ -31,31 +31,39 @@ static bool policy_is_volatile(enum eviction_policy policy)
     return policy >= EVICT_VOLATILE_LRU;
 }
 
-struct candidate {
-    uint32_t id;
-    uint64_t hash;
-    const struct entry *entry;
-    uint64_t score; // the highest goes
-};
-
-static void consider(struct store *s, struct candidate *best, uint32_t id, const struct entry *e,
-                     uint64_t hash)
+// How gladly an entry is seen to go.
+static uint64_t score_of(const struct store *s, const struct entry *e)
 {
-    uint64_t score = 1;
     switch (s->options.policy) {
     case EVICT_ALLKEYS_LRU:
     case EVICT_VOLATILE_LRU:
-        score += entry_idle_ms(s, e);
-        break;
+        return entry_idle_ms(s, e);
     case EVICT_ALLKEYS_LFU:
     case EVICT_VOLATILE_LFU:
-        score += 255 - entry_frequency(s, e);
-        break;
+        return 255 - entry_frequency(s, e);
     default:
-        break;
+        return 0;
     }
-    if (score > best->score)
-        *best = (struct candidate){.id = id, .hash = hash, .entry = e, .score = score};
+}
+
+// Puts a sampled key into the pool, sorted by score, if it is better than what a full pool has.
+static void consider(struct store *s, uint32_t id, const struct entry *e, uint64_t hash)
+{
+    struct candidate c = {.id = id, .hash = hash, .score = score_of(s, e)};
+    for (unsigned i = 0; i < s->pool_len; i++)
+        if (s->pool[i].hash == hash && s->pool[i].id == id)
+            return;
+    unsigned at = 0;
+    while (at < s->pool_len && s->pool[at].score < c.score)
+        at++;
+    if (s->pool_len < EVICTION_POOL) {
+        memmove(&s->pool[at + 1], &s->pool[at], (s->pool_len - at) * sizeof(c));
+        s->pool[at] = c;
+        s->pool_len++;
+    } else if (at) { // the worst one drops out
+        memmove(&s->pool[0], &s->pool[1], (at - 1) * sizeof(c));
+        s->pool[at - 1] = c;
+    }
 }
 
 static uint64_t entry_hash(const struct store *s, const struct entry *e)
@@ -79,7 +87,7 @@ static uint32_t any_slot(struct store *s)
     return slot_random(s, db);
 }
 
-static void sample_all(struct store *s, struct candidate *best)
+static void sample_all(struct store *s)
 {
     unsigned wanted = s->options.samples;
     for (unsigned tries = wanted * SAMPLE_TRIES; wanted && tries;) {
@@ -95,14 +103,14 @@ static void sample_all(struct store *s, struct candidate *best)
                 __builtin_prefetch(word_entry(*bucket_word(bucket, i)));
             for (unsigned i = 0; i < held && wanted; i++, wanted--) {
                 const struct entry *e = word_entry(*bucket_word(bucket, i));
-                consider(s, best, id, e, entry_hash(s, e));
+                consider(s, id, e, entry_hash(s, e));
             }
             tries--;
         }
     }
 }
 
-static void sample_volatile(struct store *s, struct candidate *best)
+static void sample_volatile(struct store *s)
 {
     unsigned wanted = s->options.samples;
     for (unsigned tries = wanted * SAMPLE_TRIES; wanted && tries && s->queue_len; tries--) {
@@ -119,36 +127,58 @@ static void sample_volatile(struct store *s, struct candidate *best)
             uint64_t hash = entry_hash(s, e);
             if (hash_position(hash) != position)
                 continue;
-            consider(s, best, id, e, hash);
+            consider(s, id, e, hash);
             wanted--;
             break;
         }
     }
 }
 
+// The word of a candidate that is still there, ours, and no better to keep than it was.
+static uint64_t *candidate_word(const struct store *s, const struct candidate *c)
+{
+    const struct slot *slot = slot_own(s, c->id);
+    if (slot_is_lent(s, c->id % s->ks->per_core) || !slot->keys)
+        return NULL;
+    uint64_t *bucket = table_locate(slot, hash_position(c->hash));
+    unsigned held = bucket_count(bucket);
+    for (unsigned i = 0; i < held; i++) {
+        uint64_t *word = bucket_word(bucket, i);
+        const struct entry *e = word_entry(*word);
+        if (*word >> 48 != hash_tag(c->hash) || entry_hash(s, e) != c->hash)
+            continue;
+        bool may_go = entry_has_expiry(e) || !policy_is_volatile(s->options.policy);
+        return may_go && score_of(s, e) >= c->score ? word : NULL;
+    }
+    return NULL;
+}
+
 // One step: evicts a key, or learns that an element of the expiry index is stale. False: nothing to
 // evict.
 static bool evict_one(struct store *s)
 {
-    struct candidate best = {0};
     bool from_volatile = policy_is_volatile(s->options.policy);
     if (s->options.policy == EVICT_NONE)
         return false;
     if (!from_volatile)
-        sample_all(s, &best);
+        sample_all(s);
     else if (s->options.policy != EVICT_VOLATILE_TTL)
-        sample_volatile(s, &best);
-    if (!best.entry) {
-        if (!from_volatile || !s->queue_len)
-            return false;
-        expire_first(s, (uint32_t)s->queue[0], true);
+        sample_volatile(s);
+    while (s->pool_len) {
+        struct candidate best = s->pool[--s->pool_len];
+        uint64_t *word = candidate_word(s, &best);
+        if (!word)
+            continue;
+        struct change c = change_begin(s, best.id / s->ks->per_core, slot_number(s, best.id));
+        change_remove(s, &c, best.hash, word);
+        change_end(s, &c);
+        s->stats.evicted++;
+        s->stats.dirty++;
         return true;
     }
-    struct change c = change_begin(s, best.id / s->ks->per_core, slot_number(s, best.id));
-    change_remove(s, &c, best.hash, table_word(c.slot, best.hash, best.entry));
-    change_end(s, &c);
-    s->stats.evicted++;
-    s->stats.dirty++;
+    if (!from_volatile || !s->queue_len)
+        return false;
+    expire_first(s, (uint32_t)s->queue[0], true);
     return true;
 }
 

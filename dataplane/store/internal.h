@@ -11,6 +11,7 @@ enum {
     GROUP_SLOTS = 128,       // slots of one upper count: 128 groups of 128 slots
     COARSE_MS = 16,          // unit of the expiry index: 2^32 of it are more than two years
     DATABASES_MAX = 1 << 18, // so that (database, slot) fits 32 bits
+    EVICTION_POOL = 16,      // good candidates kept from one eviction to the next
     LFU_INITIAL = 5,         // counter of a new key, so that it is not the first to go
 };
 
@@ -37,6 +38,13 @@ struct keyspace {
 };
 
 struct garbage; // tables that were flushed
+
+// A key that was sampled for eviction and not taken yet. It may be gone since.
+struct candidate {
+    uint64_t hash;
+    uint64_t score; // the highest goes
+    uint32_t id;    // of its slot
+};
 
 struct store {
     struct keyspace *ks;
@@ -72,6 +80,8 @@ struct store {
     size_t map_bytes;
 
     struct garbage *garbage;
+    struct candidate pool[EVICTION_POOL]; // best last
+    unsigned pool_len;
 };
 
 static inline uint32_t slot_index(const struct keyspace *ks, uint32_t number, unsigned *core)

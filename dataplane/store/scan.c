@@ -9,7 +9,8 @@
 enum {
     SCAN_BUCKETS_PER_KEY = 10, // buckets looked at for each key asked for, at most
     SCAN_BUCKETS_MORE = 64,
-    RANDOM_TRIES = 256,
+    RANDOM_TRIES = 256,  // keys drawn that have expired
+    RANDOM_PLACES = 128, // places drawn in a slot; one in eight is taken where fewest are
 };
 
 static uint64_t cursor_make(const struct keyspace *ks, unsigned core, uint32_t index,
@@ -150,20 +151,29 @@ static void key_of_entry(const struct store *s, const struct entry *e, uint32_t 
     key->hash = hash_key(&s->ks->secret, key->ptr, len);
 }
 
+// A random entry of a slot. An empty place is drawn as often as a taken one, so that keys in fuller
+// buckets are not rarer than others. NULL: unlucky.
+static struct entry *random_entry(struct store *s, const struct slot *slot)
+{
+    for (unsigned try = 0; try < RANDOM_PLACES; try++) {
+        uint64_t *bucket = table_locate(slot, (uint32_t)store_random(s));
+        unsigned held = bucket_count(bucket);
+        unsigned place = (unsigned)store_random_below(s, held > BUCKET_WORDS ? held : BUCKET_WORDS);
+        if (place < held)
+            return word_entry(*bucket_word(bucket, place));
+    }
+    return NULL;
+}
+
 bool store_random_key(struct store *s, unsigned db, struct key *key)
 {
     for (unsigned try = 0; try < RANDOM_TRIES; try++) {
         uint32_t id = slot_random(s, db);
         if (id == UINT32_MAX)
             return false;
-        struct slot *slot = slot_own(s, id);
-        uint64_t *bucket = table_locate(slot, (uint32_t)store_random(s));
-        unsigned held = bucket_count(bucket);
-        // An empty place is drawn as often as a taken one, so keys in fuller buckets are not rarer.
-        unsigned place = (unsigned)store_random_below(s, held > BUCKET_WORDS ? held : BUCKET_WORDS);
-        if (place >= held)
+        struct entry *e = random_entry(s, slot_own(s, id));
+        if (!e)
             continue;
-        struct entry *e = word_entry(*bucket_word(bucket, place));
         key_of_entry(s, e, id, key);
         if (!entry_is_expired(s, e))
             return true;

@@ -84,6 +84,7 @@ void store_configure(struct store *s, const struct store_options *options)
         s->options.samples = 1;
     if (s->options.samples > SAMPLES_MAX)
         s->options.samples = SAMPLES_MAX;
+    s->pool_len = 0; // scores of another policy say nothing
     s->lfu = options->policy == EVICT_ALLKEYS_LFU || options->policy == EVICT_VOLATILE_LFU;
 }
 

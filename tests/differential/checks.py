@@ -128,4 +128,17 @@ def big_values(redis, pollux):
     both(redis, pollux, "GET", "padded")
 
 
-SCRIPTED = [short_expiry, whole_scan, random_keys, big_values]
+def far_expiry(redis, pollux):
+    """Any time that Redis takes is taken; beyond 48 bits of milliseconds (the year 10889) all are alike."""
+    limit_ms = 2**48 - 1
+    both(redis, pollux, "FLUSHALL")
+    times = [("EXPIREAT", (2**63 - 1) // 1000), ("PEXPIREAT", 2**63 - 1), ("PEXPIREAT", 2**48), ("PEXPIREAT", limit_ms - 1)]
+    for command, time_given in times:
+        both(redis, pollux, "SET", "far", "v")
+        both(redis, pollux, command, "far", time_given)
+        both(redis, pollux, "GET", "far")
+        a, b = (c.call("PEXPIRETIME", "far") for c in (redis, pollux))
+        assert min(a, limit_ms - 1) <= b <= max(a, limit_ms), f"{command} {time_given}: {a} and {b}"
+
+
+SCRIPTED = [short_expiry, far_expiry, whole_scan, random_keys, big_values]

@@ -18,6 +18,7 @@ FLOATS = [
     b"0", b"1", b"-1", b"0.1", b"-0.1", b"3.0e3", b"1e-7", b"1e17", b"123456789.123456789", b"10.5", b"-5.0",
     b"1e308", b"-1e308", b"1e4000", b"1e4932", b"-1e4932", b"0.30000000000000004", b"5e-324", b"inf", b"-inf",
     b"+inf", b"infinity", b"nan", b"0x1p3", b"1e", b".5", b"5.", b"+2.5", b"-0", b"1e-4950", b"1e-5000",
+    b"0" * 254 + b"1", b"0" * 255 + b"1", b"0" * 5118 + b"1", b"0" * 5119 + b"1", b"1." + b"3" * 300,
 ]
 
 PATTERNS = [
@@ -116,7 +117,8 @@ class Draw:
         if style < 0.75:
             return b"%d" % (self.now_s - self.random.randint(1000, 10**7))
         if style < 0.9:
-            return b"%d" % self.pick((0, 1, -1, 2**63 - 1, -(2**63), 2**63 // 1000 + 1, 2**63))
+            far = (10**10, 2**38)
+            return b"%d" % self.pick((0, 1, -1, 2**63 - 1, -(2**63), 2**63 // 1000 + 1, 2**63) + far)
         return self.pick(NOT_INTEGERS)
 
     def unix_milliseconds(self):
@@ -126,7 +128,8 @@ class Draw:
         if style < 0.75:
             return b"%d" % (self.now_s * 1000 - self.random.randint(10**6, 10**10))
         if style < 0.9:
-            return b"%d" % self.pick((0, 1, -1, -(2**63), 2**63))
+            far = (10**13, 2**47 - 1, 2**48 - 3)
+            return b"%d" % self.pick((0, 1, -1, -(2**63), 2**63) + far)
         return self.pick(NOT_INTEGERS)
 
     def database(self):

@@ -206,12 +206,12 @@ static void wire_carry(struct wire *w, unsigned from, uint8_t *data, uint32_t le
             at += wire_random(&w->rng) % (10ull * c->jitter_us + 1);
         wire_put(w, !from, data, len, at);
         if (wire_chance(&w->rng, c->corrupt)) {
-            // One bit somewhere behind the hardware addresses: what a checksum must catch.
+            // One bit somewhere in an IP packet: what a checksum must catch (ARP has none).
             struct wire_flight *f = NULL;
             for (unsigned k = 0; k < w->in_flight; k++)
                 if (w->heap[k].order == w->order - 1)
                     f = &w->heap[k];
-            if (f && f->len > 14) {
+            if (f && f->len > 14 && f->data[13] == 0) {
                 f->data[14 + wire_random(&w->rng) % (f->len - 14)] ^=
                     (uint8_t)(1u << wire_random(&w->rng) % 8);
                 w->corrupted++;

@@ -219,6 +219,9 @@ static void arguments(void **state)
     c = load_arguments(-1, "--prot", "1");
     assert_string_equal(error, "command line: '--prot' is no option; did you mean '--port'?");
     config_free(c);
+    c = load_arguments(-1, "-x", "1");
+    assert_string_equal(error, "command line: '-x' is no option; pollux.conf(5) lists them all");
+    config_free(c);
     c = load_arguments(-1, "--port");
     assert_string_equal(error, "command line: '--port' wrong number of arguments; write a whole "
                                "number, as 'port 6379'");
@@ -234,6 +237,57 @@ static void standard_input(void **state)
     shows(c, "timeout", "7");
     shows(c, "port", "2");
     assert_null(config_path(c));
+    config_free(c);
+}
+
+// Lines made of options, half values and odd bytes: refused or taken, with one line of reason, and
+// never worse.
+static void random_lines(void **state)
+{
+    (void)state;
+    static const char *const pieces[] = {" ",
+                                         "\n",
+                                         "\"",
+                                         "'",
+                                         "\\",
+                                         "\\x4",
+                                         "#",
+                                         "1",
+                                         "-1",
+                                         "yes",
+                                         "gb",
+                                         "%",
+                                         "include",
+                                         "/no*",
+                                         "\xff",
+                                         "\t",
+                                         "\r",
+                                         "A",
+                                         "normal 0 0 0",
+                                         "60 1",
+                                         "99999999999999999999"};
+    enum { PIECES = sizeof(pieces) / sizeof(pieces[0]), ROUNDS = 20000, LENGTH = 12 };
+    unsigned n, taken = 0;
+    const struct config_option *options = config_options(&n);
+    uint64_t seed = 3;
+    struct config *c = config_new();
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        char text[LENGTH * 40] = "";
+        for (unsigned i = 0; i < LENGTH; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            unsigned random = (unsigned)(seed >> 33);
+            const struct config_option *o = &options[random / 8 % n];
+            // The option `include` may meet a path, and `dir` would change nothing here.
+            strcat(text, i == 0 || random % 8 == 0 ? o->name : pieces[random / 8 % PIECES]);
+            strcat(text, i == 0 ? " " : "");
+        }
+        error[0] = 0;
+        int result = config_load_text(c, text, "t", error, sizeof(error));
+        assert_true((result == -1) == (error[0] != 0));
+        assert_null(strchr(error, '\n'));
+        taken += result == 0;
+    }
+    assert_true(taken > ROUNDS / 100);
     config_free(c);
 }
 
@@ -257,6 +311,7 @@ int main(void)
         cmocka_unit_test(lines),
         cmocka_unit_test(wrong_lines),
         cmocka_unit_test(secrets_stay_out_of_messages),
+        cmocka_unit_test(random_lines),
         with_folder(includes),
         with_folder(files),
         with_folder(arguments),

@@ -15,7 +15,7 @@
 #include "dataplane/resp/arg.h"
 #include "dataplane/store/internal.h"
 
-#define EPOCH_MS UINT64_C(1700000000000)
+#define EPOCH_MS INT64_C(1700000000000)
 enum { TEST_CORES_MAX = 4 };
 
 struct world {

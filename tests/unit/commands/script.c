@@ -1,0 +1,277 @@
+#include "tests/unit/commands/script.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <mimalloc.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/block.h"
+#include "common/outbuf.h"
+#include "dataplane/commands/command.h"
+
+#define WORDS_MAX 64
+#define DATABASES 4
+
+struct core {
+    const char *bulk_max, *policy;
+    uint64_t random;
+};
+
+struct script {
+    struct keyspace *keyspace;
+    struct store *stores[SCRIPT_CORES_MAX];
+    unsigned cores;
+    uint64_t now_ms;
+    struct core core;
+    struct services services;
+    struct session session;
+    uint8_t *reply;
+    size_t reply_len;
+    char *text; // the reply for comparing
+};
+
+static void get_config(struct core *core, const char *pattern, size_t len, config_each_fn *each,
+                       void *context)
+{
+    if (len == strlen("proto-max-bulk-len") && !memcmp(pattern, "proto-max-bulk-len", len))
+        each(context, "proto-max-bulk-len", core->bulk_max);
+    else if (len == strlen("maxmemory-policy") && !memcmp(pattern, "maxmemory-policy", len))
+        each(context, "maxmemory-policy", core->policy);
+    else
+        fail_msg("no handler of these families reads %.*s", (int)len, pattern);
+}
+
+static uint64_t next_random(struct core *core)
+{
+    core->random = core->random * 6364136223846793005u + 1442695040888963407u;
+    return core->random >> 33;
+}
+
+struct script *script_open(unsigned cores)
+{
+    commands_init();
+    struct script *s = mi_zalloc(sizeof(*s));
+    assert_non_null(s);
+    struct keyspace_config config = {
+        .cores = cores,
+        .databases = DATABASES,
+        .secret = "a secret of 16 b",
+        .epoch_ms = SCRIPT_START_MS,
+    };
+    s->keyspace = keyspace_create(&config);
+    assert_non_null(s->keyspace);
+    s->cores = cores;
+    s->now_ms = SCRIPT_START_MS;
+    for (unsigned i = 0; i < cores; i++) {
+        s->stores[i] = store_create(s->keyspace, i, i + 1);
+        assert_non_null(s->stores[i]);
+        store_set_time(s->stores[i], s->now_ms);
+    }
+    s->services = (struct services){.config_get = get_config, .random = next_random};
+    s->session = (struct session){.resp = 2, .authenticated = true};
+    script_configure(s, "536870912", "noeviction");
+    return s;
+}
+
+void script_close(struct script *s)
+{
+    for (unsigned i = 0; i < s->cores; i++)
+        store_destroy(s->stores[i]);
+    keyspace_destroy(s->keyspace);
+    mi_free(s->reply);
+    mi_free(s->text);
+    mi_free(s);
+}
+
+void script_advance(struct script *s, uint64_t ms)
+{
+    s->now_ms += ms;
+    for (unsigned i = 0; i < s->cores; i++)
+        store_set_time(s->stores[i], s->now_ms);
+}
+
+void script_resp(struct script *s, int resp)
+{
+    s->session.resp = (uint8_t)resp;
+}
+
+void script_configure(struct script *s, const char *bulk_max, const char *policy)
+{
+    s->core.bulk_max = bulk_max;
+    s->core.policy = policy;
+}
+
+// Cuts a line into words, in place.
+static int words_of(char *line, struct arg *argv)
+{
+    int n = 0;
+    for (char *p = line; *p;) {
+        if (*p == ' ') {
+            p++;
+            continue;
+        }
+        char end = ' ';
+        if (*p == '"') {
+            end = '"';
+            p++;
+        }
+        char *stop = strchrnul(p, end);
+        assert_true(n < WORDS_MAX);
+        argv[n++] = (struct arg){.ptr = (const uint8_t *)p, .len = (size_t)(stop - p)};
+        p = *stop ? stop + 1 : stop;
+    }
+    return n;
+}
+
+// Everything in one piece of memory.
+static void collect(struct outbuf *out, uint8_t **bytes, size_t *len)
+{
+    assert_false(out->out.failed);
+    outbuf_finish(out);
+    *bytes = mi_malloc(out->bytes + 1);
+    *len = 0;
+    assert_non_null(*bytes);
+    for (struct outbuf_piece *p = out->first; p; p = p->next) {
+        memcpy(*bytes + *len, p->block->data + p->offset, p->len);
+        *len += p->len;
+    }
+    (*bytes)[*len] = '\0';
+    outbuf_clear(out);
+}
+
+// Parts on all cores, then the handler, as the core does it.
+static void run_gather(struct script *s, struct request *r)
+{
+    struct gathered parts[SCRIPT_CORES_MAX];
+    uint8_t *bytes[SCRIPT_CORES_MAX];
+    struct out *out = r->out;
+    for (unsigned i = 0; i < s->cores; i++) {
+        struct outbuf part;
+        outbuf_init(&part);
+        r->out = &part.out;
+        r->store = s->stores[i];
+        r->core_index = i;
+        r->command->part(r);
+        collect(&part, &bytes[i], &parts[i].len);
+        parts[i].ptr = bytes[i];
+    }
+    r->out = out;
+    r->store = s->stores[0];
+    r->core_index = 0;
+    r->parts = parts;
+    r->n_parts = s->cores;
+    r->command->handler(r);
+    for (unsigned i = 0; i < s->cores; i++)
+        mi_free(bytes[i]);
+}
+
+static void show(struct script *s)
+{
+    mi_free(s->text);
+    s->text = mi_malloc(s->reply_len + 1);
+    assert_non_null(s->text);
+    char *to = s->text;
+    for (size_t i = 0; i < s->reply_len; i++) {
+        if (s->reply[i] == '\r' && i + 1 < s->reply_len && s->reply[i + 1] == '\n') {
+            *to++ = ' ';
+            i++;
+        } else {
+            *to++ = (char)s->reply[i];
+        }
+    }
+    *to = '\0';
+    if (to > s->text && to[-1] == ' ')
+        to[-1] = '\0';
+}
+
+const char *script_run_with(struct script *s, const char *line, const void *data, size_t len)
+{
+    struct arg argv[WORDS_MAX];
+    char *words = mi_strdup(line);
+    assert_non_null(words);
+    int argc = words_of(words, argv);
+    struct block *block = NULL;
+    for (int i = 0; i < argc && data; i++) {
+        if (argv[i].len != 1 || *argv[i].ptr != '@')
+            continue;
+        argv[i] = (struct arg){.ptr = data, .len = len};
+        if (len < BLOCK_VALUE_MIN)
+            continue;
+        // As the parser hands over what is big.
+        block = block_new(len);
+        assert_non_null(block);
+        memcpy(block->data, data, len);
+        block->len = len;
+        argv[i] = (struct arg){.ptr = block->data, .len = len, .block = block};
+    }
+    struct outbuf out;
+    outbuf_init(&out);
+    struct request r = {
+        .session = &s->session,
+        .command = commands_find(argv, argc),
+        .argc = argc,
+        .argv = argv,
+        .out = &out.out,
+        .store = s->stores[0],
+        .services = &s->services,
+        .core = &s->core,
+        .now_ms = s->now_ms,
+    };
+    assert_non_null(r.command);
+    bool runs = commands_check_arity(r.out, r.command, argc);
+    if (runs) {
+        int at = commands_single_key(r.command, argc);
+        if (at > 0) {
+            r.key = keyspace_key(s->keyspace, argv[at].ptr, argv[at].len);
+            r.core_index = keyspace_core(s->keyspace, r.key.slot);
+        } else if (r.command->core_of) {
+            r.core_index = r.command->core_of(&r);
+        }
+        r.store = s->stores[r.core_index];
+        if (r.command->route == ROUTE_GATHER)
+            run_gather(s, &r);
+        else
+            r.command->handler(&r);
+    }
+    block_release(block);
+    mi_free(s->reply);
+    collect(&out, &s->reply, &s->reply_len);
+    if (runs)
+        assert_int_equal(r.replied_error, s->reply[0] == '-');
+    mi_free(words);
+    show(s);
+    return s->text;
+}
+
+const char *script_run(struct script *s, const char *line)
+{
+    return script_run_with(s, line, NULL, 0);
+}
+
+const uint8_t *script_reply(const struct script *s)
+{
+    return s->reply;
+}
+
+size_t script_reply_len(const struct script *s)
+{
+    return s->reply_len;
+}
+
+uint64_t script_keys(const struct script *s)
+{
+    return keyspace_keys(s->keyspace, 0);
+}
+
+void script_play(struct script *s, const struct step *steps)
+{
+    for (; steps->line; steps++) {
+        const char *reply = script_run(s, steps->line);
+        if (strcmp(reply, steps->reply) != 0)
+            fail_msg("%s\n  gave   %s\n  wanted %s", steps->line, reply, steps->reply);
+    }
+}

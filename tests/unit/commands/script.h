@@ -1,0 +1,35 @@
+// Handlers as a script sees them: a line of words in, the text of the reply out. Beneath is a real
+// store of some cores, a clock that stands still until it is told to go on, and a configuration of
+// two options.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SCRIPT_CORES_MAX 3
+#define SCRIPT_START_MS 1700000000000 // what the clock shows first
+
+struct script;
+
+struct script *script_open(unsigned cores);
+void script_close(struct script *s);
+void script_advance(struct script *s, uint64_t ms);
+void script_resp(struct script *s, int resp);
+// Of the configuration: proto-max-bulk-len and maxmemory-policy.
+void script_configure(struct script *s, const char *bulk_max, const char *policy);
+// Runs one command. A word may stand in double quotes; "" is the empty one. The reply is valid
+// until the next call, each "\r\n" in it shown as one space.
+const char *script_run(struct script *s, const char *line);
+// The same for one word that is given by its bytes; it stands for the word "@" of the line.
+const char *script_run_with(struct script *s, const char *line, const void *data, size_t len);
+size_t script_reply_len(const struct script *s);
+// The last reply as it was written.
+const uint8_t *script_reply(const struct script *s);
+uint64_t script_keys(const struct script *s); // of database 0
+
+struct step {
+    const char *line, *reply;
+};
+// Plays steps until one with line NULL, and fails at the first reply that differs.
+void script_play(struct script *s, const struct step *steps);
