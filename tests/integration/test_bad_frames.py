@@ -21,10 +21,16 @@ def scapy():
     return pytest.importorskip("scapy.all", reason="scapy is not installed")
 
 
+class PacketSocket(socket.socket):
+    """Knows the hardware addresses of both ends."""
+
+    server_mac = own_mac = "ff:ff:ff:ff:ff:ff"
+
+
 @pytest.fixture
 def attacker(wire):
     """A raw socket on the clients' interface, and the addresses to use."""
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+    with PacketSocket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind((wire.client_interface, 0))
         # The server's MAC address is in the neighbour table since the first connection.
         shown = pollux.run("ip", "neigh", "show", wire.host).stdout.split()
