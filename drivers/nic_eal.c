@@ -164,7 +164,7 @@ static void add_arguments(struct arguments *a, const struct nic *nic, const cpu_
     add(a, "--no-telemetry");
     add(a, "--log-level=lib.*:notice");
     add(a, "--log-level=pmd.*:notice");
-    add(a, "--file-prefix=pollux-%.80s", nic->options.name ? nic->options.name : "server");
+    add(a, "--file-prefix=%.80s", nic->options.name ? nic->options.name : "pollux");
     if (nic->info.huge_pages) {
         // No files, pages taken as they are needed; few descriptors, which memif hands to its peer.
         add(a, "--in-memory");

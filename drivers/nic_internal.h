@@ -24,6 +24,8 @@
 #define NIC_TX_FRAMES 16384u
 #define NIC_FRAMES_MIN 1024u
 #define NIC_DESCRIPTORS 1024u
+// As many as its fill ring has: what comes while the core is away is lost beyond them.
+#define NIC_DESCRIPTORS_AF_XDP 2048u
 // Bytes that a transmit frame holds where the port cuts segments itself, and in what number.
 #define NIC_TSO_DATA 8192u
 #define NIC_TSO_FRAMES 8192u

@@ -74,7 +74,7 @@ static void in_child(void (*body)(const char *), const char *argument)
 static struct nic *open_nic(const char *device, int huge, unsigned mtu, char *error, size_t size)
 {
     char name[32];
-    snprintf(name, sizeof(name), "test-%d", (int)getpid());
+    snprintf(name, sizeof(name), "pollux-test-%d", (int)getpid());
     struct nic_options o = {.devices = {device},
                             .n_devices = 1,
                             .queues = 1,
@@ -659,7 +659,7 @@ static void queues_body(const char *unused)
                             .huge_pages = NIC_HUGE_NO,
                             .rx_frames = 2048,
                             .tx_frames = 2048,
-                            .name = "test-queues"};
+                            .name = "pollux-test-queues"};
     struct nic *nic = nic_open(&o, error, sizeof(error));
     if (!nic)
         fprintf(stderr, "%s\n", error);
