@@ -208,23 +208,27 @@ bool eal_start(struct nic *nic)
                      eal_complaint()[0] ? ": " : "", eal_complaint());
 }
 
-void eal_stop(void)
+// The directory holds the layout of DPDK's memory for other processes to join, and none will. It
+// goes as soon as everything is open, while we have the rights and before anyone can kill us.
+void eal_remove_files(void)
 {
-    char directory[256];
-    snprintf(directory, sizeof(directory), "%s",
-             rte_eal_get_runtime_dir() ? rte_eal_get_runtime_dir() : "");
-    rte_eal_cleanup();
-    if (!directory[0])
+    const char *directory = rte_eal_get_runtime_dir();
+    if (!directory || !directory[0])
         return;
-    // What it leaves behind when it kept its memory's layout in files.
     DIR *dir = opendir(directory);
     for (const struct dirent *e; dir && (e = readdir(dir));) {
-        char path[sizeof(directory) + sizeof(e->d_name)];
-        snprintf(path, sizeof(path), "%s/%s", directory, e->d_name);
-        if (e->d_name[0] != '.')
+        char path[512];
+        if (e->d_name[0] != '.' &&
+            snprintf(path, sizeof(path), "%s/%s", directory, e->d_name) < (int)sizeof(path))
             unlink(path);
     }
     if (dir)
         closedir(dir);
     rmdir(directory);
+}
+
+void eal_stop(void)
+{
+    eal_remove_files();
+    rte_eal_cleanup();
 }

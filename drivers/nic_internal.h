@@ -95,6 +95,7 @@ unsigned host_xdp_sockets(int *fds, unsigned max);
 // nic_eal.c
 bool eal_start(struct nic *nic);
 void eal_stop(void);
+void eal_remove_files(void);
 // DPDK's first complaint since eal_complaint_clear, "" if none; forgotten by the next
 // eal_complaint_clear.
 const char *eal_complaint(void);

@@ -29,7 +29,7 @@
 #include "drivers/nic.h"
 
 enum {
-    PATIENCE_S = 60,
+    PATIENCE_S = 150,
     BURST = 32,
     WINDOW = 24,
     MEMIF_WINDOW = 512,
@@ -95,6 +95,10 @@ static struct nic *must_open(const char *device, int huge)
     CHECK(nic_info(nic)->queues == 1);
     CHECK(nic_port(nic, 0) && !nic_port(nic, 1));
     CHECK(nic_info(nic)->huge_pages == (huge == NIC_HUGE_YES));
+    // Whatever happens from here on, no file of DPDK is left behind.
+    char path[64];
+    snprintf(path, sizeof(path), "/var/run/dpdk/pollux-test-%d", (int)getpid());
+    CHECK(access(path, F_OK) < 0);
     return nic;
 }
 
