@@ -69,7 +69,7 @@ void keyspace_destroy(struct keyspace *ks)
     if (!ks)
         return;
     if (ks->slots) {
-        for (unsigned db = 0; db < ks->databases; db++) {
+        for (unsigned db = 0; db < atomic_load(&ks->used_end); db++) {
             if (!atomic_load(&ks->used[db]))
                 continue;
             for (uint32_t i = 0; i < ks->stride; i++)

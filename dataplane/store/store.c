@@ -131,7 +131,7 @@ void store_slot_lent(struct store *owner, uint16_t slot)
     unsigned core;
     uint32_t index = slot_index(owner->ks, slot, &core);
     assert(core == owner->core && !slot_is_lent(owner, index));
-    for (unsigned db = 0; db < owner->ks->databases; db++)
+    for (unsigned db = 0; db < atomic_load(&owner->ks->used_end); db++)
         if (atomic_load_explicit(&owner->ks->used[db], memory_order_relaxed))
             index_detach(owner, db, slot);
     owner->lent[index / 64] |= UINT64_C(1) << (index % 64);
@@ -145,7 +145,7 @@ void store_slot_returned(struct store *owner, uint16_t slot)
     assert(core == owner->core && slot_is_lent(owner, index));
     owner->lent[index / 64] &= ~(UINT64_C(1) << (index % 64));
     owner->lent_slots--;
-    for (unsigned db = 0; db < owner->ks->databases; db++)
+    for (unsigned db = 0; db < atomic_load(&owner->ks->used_end); db++)
         if (atomic_load_explicit(&owner->ks->used[db], memory_order_acquire))
             index_attach(owner, db, slot);
 }

@@ -130,7 +130,7 @@ static struct entry *write_block(struct store *s, unsigned db, const struct key 
         b = block_grow(b, room_for(total, b->cap));
         if (!b)
             return NULL;
-        memcpy(parts.value, &b, sizeof(struct block *));
+        memcpy(parts.value, (void *)&b, sizeof(b));
         c.slot->bytes += block_memory(b) - before;
         change_end(s, &c);
     }
