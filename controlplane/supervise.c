@@ -436,6 +436,42 @@ static int supervisor_prepare(struct supervisor *s, char *error, size_t size)
     return 0;
 }
 
+static int supervisor_run(struct supervisor *s)
+{
+    char error[512];
+    bool daemon = config_bool(s->config, "daemonize");
+    if (chdir(config_string(s->config, "dir"))) {
+        snprintf(error, sizeof(error), "cannot change to dir '%s': %s",
+                 config_string(s->config, "dir"), strerror(errno));
+        return fail(error);
+    }
+    if (daemon) {
+        int forked = daemon_fork(s, &s->status);
+        if (forked)
+            return forked > 0 ? s->status : fail(strerror(errno));
+    }
+    s->systemd = wants_systemd(s->config);
+    if (supervisor_prepare(s, error, sizeof(error))) {
+        plane_close(s->segment);
+        if (s->lock >= 0)
+            plane_unlock(s->settings.run_directory, s->settings.port, "server", s->lock);
+        return fail(error);
+    }
+    pidfile_write(s, daemon);
+    supervisor_loop(s);
+    errors_take(s);
+    files_remove(s);
+    if (s->ever_ready)
+        log_notice("The server has ended");
+    log_close();
+    if (s->parent >= 0) { // it waits for a word of ours; without one it says 1
+        char byte = (char)(s->status ? s->status : 1);
+        ssize_t n = write(s->parent, &byte, 1);
+        (void)n;
+    }
+    return s->status;
+}
+
 int supervise(const struct config *config, int argc, char **argv, int input)
 {
     struct supervisor s = {.config = config,
@@ -445,42 +481,14 @@ int supervise(const struct config *config, int argc, char **argv, int input)
                            .errors = {-1, -1},
                            .data = {.name = "data plane", .program = "pollux-dataplane"},
                            .control = {.name = "control plane", .program = "pollux-controlplane"}};
-    char error[512];
-    bool daemon = config_bool(config, "daemonize");
     s.start_dir = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     s.argv = calloc((size_t)argc + 2, sizeof(*s.argv));
-    if (!s.argv || s.start_dir < 0)
+    if (!s.argv || s.start_dir < 0) {
+        free(s.argv);
         return fail("no memory, or no working folder");
+    }
     memcpy(s.argv + 1, argv, (size_t)argc * sizeof(*argv));
-    if (chdir(config_string(config, "dir"))) {
-        snprintf(error, sizeof(error), "cannot change to dir '%s': %s",
-                 config_string(config, "dir"), strerror(errno));
-        return fail(error);
-    }
-    if (daemon) {
-        int forked = daemon_fork(&s, &s.status);
-        if (forked)
-            return forked > 0 ? s.status : fail(strerror(errno));
-    }
-    s.systemd = wants_systemd(config);
-    if (supervisor_prepare(&s, error, sizeof(error))) {
-        plane_close(s.segment);
-        if (s.lock >= 0)
-            plane_unlock(s.settings.run_directory, s.settings.port, "server", s.lock);
-        return fail(error);
-    }
-    pidfile_write(&s, daemon);
-    supervisor_loop(&s);
-    errors_take(&s);
-    files_remove(&s);
-    if (s.ever_ready)
-        log_notice("The server has ended");
-    log_close();
-    if (s.parent >= 0) {
-        char byte = (char)(s.status ? s.status : 1);
-        ssize_t n = write(s.parent, &byte, 1);
-        (void)n;
-    }
+    int status = supervisor_run(&s);
     free(s.argv);
-    return s.status;
+    return status;
 }
