@@ -64,6 +64,9 @@ static inline bool match_one(const char *p, size_t len, char c, bool nocase, siz
 bool glob_match(const char *pattern, size_t pattern_len, const char *text, size_t text_len,
                 bool nocase)
 {
+    // Redis does not look at the pattern when there is no text: "**" does not match "".
+    if (text_len == 0)
+        return pattern_len == 0 || (pattern_len == 1 && pattern[0] == '*');
     size_t p = 0, t = 0;
     size_t star = 0, star_text = 0; // behind the last `*`, and where its rest is being tried
     bool starred = false;

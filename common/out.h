@@ -47,8 +47,11 @@ static inline void out_write(struct out *o, const void *data, size_t n)
 {
     const uint8_t *from = data;
     size_t room = (size_t)(o->end - o->pos);
+    if (__builtin_expect(n == 0, 0)) // the span may be none, and NULL must not be copied to
+        return;
     while (__builtin_expect(room < n, 0)) {
-        memcpy(o->pos, from, room);
+        if (room)
+            memcpy(o->pos, from, room);
         o->pos += room;
         from += room;
         n -= room;

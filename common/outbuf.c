@@ -9,8 +9,6 @@
 enum { OUTBUF_FIRST = 1024, OUTBUF_LARGEST = 256 * 1024 };
 
 static _Thread_local uint8_t scratch[OUT_CONTIGUOUS_MAX];
-// What the span of an output without memory points to: copying no bytes wants a valid pointer too.
-static uint8_t nothing[1];
 
 static void outbuf_fail(struct outbuf *b)
 {
@@ -79,15 +77,14 @@ static void outbuf_ref(struct out *o, struct block *block, size_t offset, size_t
         outbuf_fail(b);
         return;
     }
-    b->open = NULL;
-    o->pos = o->end = nothing;
+    b->open = o->pos = o->end = NULL;
 }
 
 static const struct out_ops outbuf_ops = {.grow = outbuf_grow, .ref = outbuf_ref};
 
 void outbuf_init(struct outbuf *b)
 {
-    *b = (struct outbuf){.out = {.pos = nothing, .end = nothing, .ops = &outbuf_ops}};
+    *b = (struct outbuf){.out = {.ops = &outbuf_ops}};
 }
 
 void outbuf_clear(struct outbuf *b)

@@ -31,7 +31,8 @@ struct io {
     uint64_t wake_count; // the kernel reads the eventfd's value into it
     int wake_fd;
     bool wake_armed;
-    bool deferred; // completions of asynchronous work are made only when we enter the kernel
+    bool deferred;   // completions of asynchronous work are made only when we enter the kernel
+    bool handed_out; // the last turn gave its users something to do
     unsigned n_watches;
     struct io_watch watch[IO_WATCHES_MAX];
 };
@@ -179,7 +180,9 @@ unsigned io_turn(struct io *io)
         else
             io_uring_submit(ring);
     }
-    return io_reap(io);
+    unsigned n = io_reap(io);
+    io->handed_out = n != 0;
+    return n;
 }
 
 int io_watch(struct io *io, int fd)
@@ -212,6 +215,11 @@ unsigned io_wait(struct io *io, uint64_t timeout_us)
 {
     if (timeout_us == 0 || io_uring_cq_ready(&io->ring))
         return io_turn(io);
+    // A turn may end with submitting, and collect work by the way: that is done before any sleep.
+    if (io->handed_out) {
+        io->handed_out = false;
+        return 0;
+    }
     io_arm(io);
     struct __kernel_timespec ts = {.tv_sec = (long long)(timeout_us / 1000000),
                                    .tv_nsec = (long long)(timeout_us % 1000000 * 1000)};

@@ -34,7 +34,9 @@ struct io_uring *io_ring(struct io *io);
 unsigned io_turn(struct io *io);
 // Adds a descriptor (a port's interrupt, AF_XDP's socket) whose readiness ends `io_wait`.
 int io_watch(struct io *io, int fd);
-// Sleeps until a completion, a watched descriptor, a wake or the time-out. Then like `io_turn`.
+// Sleeps until a completion, a watched descriptor, a wake or the time-out. Then like `io_turn`. Returns
+// at once when the last io_turn handed out completions: their users have work to do before the core
+// may sleep.
 unsigned io_wait(struct io *io, uint64_t timeout_us);
 // Ends the sleep of another core. Cheap when it is not asleep: the caller looks at the sleep flag first
 // (dataplane/core/idle). Any thread.

@@ -34,26 +34,33 @@ static const char *flag_letters(const struct client *c, char letters[8])
     return letters;
 }
 
+// Whole seconds from `since_us` until now; 0 for a time that this turn's clock has not reached.
+static uint64_t seconds_since(const struct request *r, uint64_t since_us)
+{
+    return r->now_us > since_us ? (r->now_us - since_us) / US_PER_S : 0;
+}
+
 // One line without its end. fd is -1: not every transport has one. What clients cannot do yet is
 // shown as Redis shows a client that does not do it.
 static void describe(struct request *r, const struct client *c, struct out *to)
 {
     char addr[ENDPOINT_TEXT_MAX], laddr[ENDPOINT_TEXT_MAX], letters[8];
     size_t unsent = c->stream ? c->stream->ops->unsent(c->stream) : 0;
+    // The caller's own last command is this one, and the reply that waits is its reply.
+    bool self = c->id == r->session->client_id;
+    const struct command *last = self ? r->command : c->last_command;
+    unsigned waiting = c->replies_waiting - (self && c->replies_waiting);
     size_t query = c->parser.buf_len, query_free = c->parser.buf_cap - c->parser.buf_len;
     text_add(to, "id=%" PRIu64 " addr=%s laddr=%s fd=-1 name=", c->id,
              endpoint_format(&c->remote, addr), endpoint_format(&c->local, laddr));
     out_write(to, client_name(c), strlen(client_name(c)));
     text_add(to, " age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%" PRIu32,
-             (r->now_us - c->created_us) / US_PER_S, (r->now_us - c->last_active_us) / US_PER_S,
+             seconds_since(r, c->created_us), seconds_since(r, c->last_active_us),
              flag_letters(c, letters), c->db);
     text_add(to, " sub=0 psub=0 ssub=0 multi=-1 qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0",
              query, query_free);
     text_add(to, " rbs=0 rbp=0 obl=%zu oll=%u omem=%zu tot-mem=%" PRIu64 " events=%s", unsent,
-             c->replies_waiting, unsent, r->services->client_memory(r->core, c),
-             unsent ? "rw" : "r");
-    // The caller's own last command is the one under way.
-    const struct command *last = c->id == r->session->client_id ? r->command : c->last_command;
+             waiting, unsent, r->services->client_memory(r->core, c), unsent ? "rw" : "r");
     text_add(to, " cmd=%s%s%s", last && last->parent ? last->parent->name : "",
              last && last->parent ? "|" : "", last ? last->name : "NULL");
     text_add(to, " user=" DEFAULT_USER " redir=-1 resp=%u lib-name=%s lib-ver=%s", c->resp,

@@ -12,7 +12,7 @@
 
 // What DOCTOR finds worth a word.
 #define DOCTOR_USED_MIN (5u << 20)        // below this nothing can be said
-#define DOCTOR_PEAK_RATIO 1.5             // peak to present use
+#define DOCTOR_PEAK_RATIO 1.5             // resident at the peak to resident now
 #define DOCTOR_FRAGMENTATION_RATIO 1.4    // resident to used
 #define DOCTOR_RESIDENT_EXTRA (10u << 20) // and at least so many bytes of it
 #define DOCTOR_CLIENT_BYTES (200u << 10)  // buffers of an average client
@@ -114,18 +114,20 @@ void memory_doctor_command(struct request *r)
         request_reply_text(r, &text);
         return;
     }
-    if (ratio(v.peak, v.used) > DOCTOR_PEAK_RATIO)
+    uint64_t resident = v.server.memory_resident;
+    if (ratio(v.server.memory_peak, resident) > DOCTOR_PEAK_RATIO)
         text_add(o,
-                 "* Peak: it once used %" PRIu64 " bytes, now %" PRIu64
-                 ". The allocator may hold on to the difference; MEMORY PURGE gives it back.\n",
-                 v.peak, v.used);
-    if (ratio(v.server.memory_resident, v.used) > DOCTOR_FRAGMENTATION_RATIO &&
-        v.server.memory_resident - v.used > DOCTOR_RESIDENT_EXTRA)
+                 "* Peak: %" PRIu64 " bytes were resident once, %" PRIu64
+                 " are now. A machine that is sized for the present will not do for the next "
+                 "peak.\n",
+                 v.server.memory_peak, resident);
+    if (ratio(resident, v.used) > DOCTOR_FRAGMENTATION_RATIO &&
+        resident - v.used > DOCTOR_RESIDENT_EXTRA)
         text_add(o,
                  "* Resident: %" PRIu64 " bytes are resident for %" PRIu64
                  " in use. Packet pools and free pages of the allocator count here; MEMORY PURGE "
                  "gives back the latter.\n",
-                 v.server.memory_resident, v.used);
+                 resident, v.used);
     if (v.sum.clients && buffers / v.sum.clients > DOCTOR_CLIENT_BYTES)
         text_add(o,
                  "* Clients: buffers take %" PRIu64

@@ -288,6 +288,7 @@ void session_of(const struct client *client, struct session *session);
 void settings_read(struct core *c);
 void settings_adopt(struct core *c); // takes the snapshot in force if it is a new one
 void settings_clear(struct core *c);
+enum log_level settings_log_level(const struct config *config);
 
 // --- services.c
 void services_init(struct core *c);

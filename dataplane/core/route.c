@@ -150,6 +150,14 @@ static void starve(struct core *c, struct client *client)
     c->starved = client;
 }
 
+// A browser that was made to send us a request (cross-protocol scripting) is cut off without an
+// answer.
+static bool is_http(const struct arg *name)
+{
+    return (name->len == 4 && strncasecmp((const char *)name->ptr, "post", 4) == 0) ||
+           (name->len == 5 && strncasecmp((const char *)name->ptr, "host:", 5) == 0);
+}
+
 // All that can be refused before it is known where the command runs. True: it was answered.
 static bool refused(struct core *c, struct client *client, const struct work *w)
 {
@@ -160,6 +168,10 @@ static bool refused(struct core *c, struct client *client, const struct work *w)
                 (command->arity > 0 ? w->argc == command->arity : w->argc >= -command->arity),
             1))
         return false;
+    if (!command && is_http(&w->argv[0])) {
+        client_abort(c, client, "it speaks HTTP: a web page may be trying to reach this server");
+        return true;
+    }
     struct reply_slot *slot;
     struct out *out = client_out(c, client, &slot);
     if (!command)

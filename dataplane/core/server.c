@@ -24,6 +24,8 @@
 #include "dataplane/core/message.h"
 #include "dataplane/core/service.h"
 
+_Static_assert(CONFIG_CORES_MAX == PLANE_CORES_MAX, "the segment has room for every core");
+
 // Descriptors beside those of clients: rings, files, sockets of the planes.
 #define DESCRIPTORS_RESERVED 64
 #define ERROR_MAX 512
@@ -39,33 +41,6 @@ static int fail(char *error, const char *format, ...)
     vsnprintf(error, ERROR_MAX, format, args);
     va_end(args);
     return -1;
-}
-
-// `cores auto` is one core that the kernel places; otherwise a list of CPUs: "0,2-3".
-static int parse_cores(struct server *s, const char *text, int *cpus, char *error)
-{
-    s->n_cores = 0;
-    if (strcmp(text, "auto") == 0) {
-        cpus[s->n_cores++] = -1;
-        return 0;
-    }
-    for (const char *p = text; *p;) {
-        char *end;
-        long first = strtol(p, &end, 10), last = first;
-        if (end == p)
-            return fail(error, "cores: '%s' is no list of CPUs; write one as 0,2-3", text);
-        if (*end == '-')
-            last = strtol(end + 1, &end, 10);
-        for (long cpu = first; cpu <= last; cpu++) {
-            if (s->n_cores == PLANE_CORES_MAX)
-                return fail(error, "cores: at most %d polling cores", PLANE_CORES_MAX);
-            cpus[s->n_cores++] = (int)cpu;
-        }
-        p = *end == ',' ? end + 1 : end;
-        if (*end && *end != ',')
-            return fail(error, "cores: '%s' is no list of CPUs; write one as 0,2-3", text);
-    }
-    return s->n_cores ? 0 : fail(error, "cores: no CPU is named; write a list as 0,2-3, or auto");
 }
 
 static int parse_address(const char *text, struct net_address *a, char *error)
@@ -132,6 +107,7 @@ static int open_devices(struct server *s, const struct config *config, const int
         .cpus = cpus,
         .mtu = (unsigned)config_integer(config, "nic-mtu"),
         .rx_frames = (unsigned)config_integer(config, "nic-rx-frames"),
+        .tx_frames = (unsigned)config_integer(config, "nic-tx-frames"),
     };
     if (o.n_devices > NIC_DEVICES_MAX)
         return fail(error, "nic-device: at most %d devices", NIC_DEVICES_MAX);
@@ -400,8 +376,11 @@ static int server_start(struct server *s, struct config *config, char *error)
     s->start_ms = core_wall_ms();
     measure_cycles(s);
     commands_init();
-    if (parse_cores(s, config_string(config, "cores"), cpus, error))
-        return -1;
+    s->n_cores = config_cores(config, cpus);
+    if (!s->n_cores) { // `auto`: one, wherever the kernel places it
+        s->n_cores = 1;
+        cpus[0] = -1;
+    }
     raise_descriptors(config);
     if (open_segment(s, config, error))
         return -1;
@@ -410,6 +389,12 @@ static int server_start(struct server *s, struct config *config, char *error)
     if (create_cores(s, config, cpus, error) || start_cores(s, error) || start_service(s, error))
         return -1;
     return drop_rights(config, error);
+}
+
+static void warn_line(void *context, const char *line)
+{
+    (void)context;
+    log_warning("%s", line);
 }
 
 static void describe(const struct server *s, const struct config *config)
@@ -422,6 +407,7 @@ static void describe(const struct server *s, const struct config *config)
         log_notice("Device %s (%s), address %s, MTU %u, %u queue%s", n->device, n->driver,
                    s->addresses, n->mtu, n->queues, n->queues == 1 ? "" : "s");
     }
+    config_warn(config, warn_line, NULL);
     if (!config_path(config))
         log_verbose("No configuration file: built-in defaults and the command line are in force");
     log_notice("Ready to accept connections on port %u", s->port);
@@ -441,13 +427,9 @@ static int facility_of(const char *name)
 
 static int start_log(const struct config *config, char *error)
 {
-    const char *level = config_get(config, "loglevel");
     struct log_options o = {
         .file = config_string(config, "logfile"),
-        .level = strcmp(level, "debug") == 0     ? LOG_LEVEL_DEBUG
-                 : strcmp(level, "verbose") == 0 ? LOG_LEVEL_VERBOSE
-                 : strcmp(level, "warning") == 0 ? LOG_LEVEL_WARNING
-                                                 : LOG_LEVEL_NOTICE,
+        .level = settings_log_level(config),
         .syslog = config_bool(config, "syslog-enabled"),
         .syslog_ident = config_string(config, "syslog-ident"),
         .syslog_facility = facility_of(config_get(config, "syslog-facility")),

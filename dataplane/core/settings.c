@@ -31,6 +31,16 @@ void settings_clear(struct core *c)
     c->settings.password = NULL;
 }
 
+enum log_level settings_log_level(const struct config *config)
+{
+    static const char *const names[] = {"debug", "verbose", "notice", "warning"};
+    const char *level = config_get(config, "loglevel");
+    for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++)
+        if (strcmp(names[i], level) == 0)
+            return LOG_LEVEL_DEBUG + i;
+    return LOG_LEVEL_NOTICE;
+}
+
 void settings_read(struct core *c)
 {
     const struct config *config = c->config;
@@ -47,6 +57,7 @@ void settings_read(struct core *c)
         s->password = mi_strdup(password);
         s->password_len = strlen(password);
     }
+    log_set_level(settings_log_level(config));
     s->protected_mode = config_bool(config, "protected-mode");
     s->spin = strcmp(config_get(config, "idle-policy"), "spin") == 0;
     s->maxmemory = (uint64_t)config_integer(config, "maxmemory");

@@ -219,6 +219,7 @@ struct packet {
     const uint8_t *l4;
     uint32_t l4_len;
     uint32_t src, dst;
+    uint32_t hash; // of the flow, 0: not computed yet
 };
 
 // Checks an IPv4 packet; false: dropped and counted.

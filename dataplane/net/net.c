@@ -144,9 +144,11 @@ void net_destroy(struct net *net)
     mi_free(net);
 }
 
-static void net_ipv4_input(struct net *net, struct frame *f, const uint8_t *ip, uint32_t len)
+static void net_ipv4_input(struct net *net, struct frame *f, const uint8_t *ip, uint32_t len,
+                           uint32_t hash)
 {
     struct packet p;
+    p.hash = hash;
     if (unlikely(!ipv4_check(net, f, ip, len, &p)))
         return;
     enum { UNREACHABLE_PROTOCOL = 2, UNREACHABLE_PORT = 3 };
@@ -160,7 +162,7 @@ static void net_ipv4_input(struct net *net, struct frame *f, const uint8_t *ip, 
     }
 }
 
-static void net_frame_input(struct net *net, struct frame *f)
+static void net_frame_input(struct net *net, struct frame *f, uint32_t hash)
 {
     struct net_counters *count = &net->counters;
     const uint8_t *p = f->data;
@@ -202,7 +204,7 @@ static void net_frame_input(struct net *net, struct frame *f)
             count->drop_not_ours++; // nothing of ours is spoken to many
             return;
         }
-        net_ipv4_input(net, f, p + at, f->len - at);
+        net_ipv4_input(net, f, p + at, f->len - at, hash);
     } else if (type == ETHERTYPE_ARP) {
         arp_input(net, p + at, f->len - at);
     } else {
@@ -210,14 +212,44 @@ static void net_frame_input(struct net *net, struct frame *f)
     }
 }
 
+// The hash of what looks like a plain TCP segment, 0 for anything else. Nothing is believed yet: it
+// only tells what to fetch from memory.
+static uint32_t net_peek_hash(const struct net *net, const struct frame *f)
+{
+    const uint8_t *p = f->data + net->header_l2;
+    if (f->len < net->header_l2 + (uint32_t)IPV4_HEADER + 20 || p[0] != 0x45 ||
+        p[9] != PROTOCOL_TCP)
+        return 0;
+    struct net_flow flow = {.remote = load_raw32(p + 12), .local = load_raw32(p + 16)};
+    memcpy(&flow.remote_port, p + IPV4_HEADER, 2);
+    memcpy(&flow.local_port, p + IPV4_HEADER + 2, 2);
+    return net_flows_hash(&net->flows, &flow);
+}
+
+// Frames pass through a short pipeline: while one is taken, the connections of those behind it are
+// on their way from memory, the table's slots of those behind these, and so on.
 void net_input(struct net *net, struct frame **frames, unsigned n, uint64_t now_us)
 {
+    enum { AHEAD_CONNECTION = 3, AHEAD_SLOT = 6, AHEAD_FRAME = 9, RING = 16 };
+    uint32_t hashes[RING];
     if (now_us > net->now_us)
         net->now_us = now_us;
-    for (unsigned i = 0; i < n; i++) {
-        if (i + 2 < n)
-            __builtin_prefetch(frames[i + 2]->data);
-        net_frame_input(net, frames[i]);
+    for (unsigned i = 0; i < n + AHEAD_FRAME; i++) {
+        if (i < n)
+            __builtin_prefetch(frames[i]->data);
+        unsigned k = i - (AHEAD_FRAME - AHEAD_SLOT);
+        if (k < n) {
+            uint32_t hash = net_peek_hash(net, frames[k]);
+            hashes[k % RING] = hash;
+            if (hash)
+                net_flows_prefetch(&net->flows, hash);
+        }
+        k = i - (AHEAD_FRAME - AHEAD_CONNECTION);
+        if (k < n && hashes[k % RING])
+            net_flows_prefetch_entry(&net->flows, hashes[k % RING]);
+        k = i - AHEAD_FRAME;
+        if (k < n)
+            net_frame_input(net, frames[k], hashes[k % RING]);
     }
 }
 

@@ -433,7 +433,7 @@ void tcp_input(struct net *net, const struct packet *p)
     struct net_flow flow = {.local = p->dst, .remote = p->src};
     memcpy(&flow.remote_port, p->l4, 2);
     memcpy(&flow.local_port, p->l4 + 2, 2);
-    uint32_t hash = net_flows_hash(&net->flows, &flow);
+    uint32_t hash = p->hash ? p->hash : net_flows_hash(&net->flows, &flow);
     struct net_flow_entry *e = net_flows_find(&net->flows, &flow, hash);
     if (likely(e && e->kind == NET_FLOW_CONNECTION)) {
         struct tcp *c = (struct tcp *)((char *)e - offsetof(struct tcp, entry));

@@ -43,8 +43,10 @@ struct entry *entry_new(const void *key, size_t key_len, const struct entry_valu
     size_t size =
         entry_size(key_len, value->block ? sizeof(struct block *) : value->len, expiry_ms >= 0);
     struct entry *e = mi_malloc(size);
-    if (e)
-        entry_write(e, key, key_len, value, expiry_ms, epoch, access);
+    if (!e)
+        return NULL;
+    heap_hint(e);
+    entry_write(e, key, key_len, value, expiry_ms, epoch, access);
     return e;
 }
 

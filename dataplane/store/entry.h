@@ -220,6 +220,9 @@ void entry_write(struct entry *e, const void *key, size_t key_len, const struct 
 bool entry_fits(const struct entry *e, size_t size);
 void entry_free(struct entry *e);
 
+// Called with what the allocator gave (heap.c).
+void heap_hint(const void *p);
+
 // Parses a canonical decimal integer: no sign '+', no leading zeros, within 64 bits.
 bool integer_parse(const uint8_t *p, size_t len, int64_t *value);
 size_t integer_print(int64_t value, char out[24]);

@@ -3,6 +3,8 @@ random commands cannot do. Each gets a connection to both servers and raises Ass
 
 import time
 
+from raw import Connection, parse
+
 PATIENCE_S = 30
 
 
@@ -78,7 +80,7 @@ def short_expiry(redis, pollux):
 def whole_scan(redis, pollux):
     """A walk from cursor 0 to cursor 0 finds every key that stays, whatever else comes and goes."""
     both(redis, pollux, "FLUSHALL")
-    names = {b"k%d" % i for i in range(3000)}
+    names = {b"k%d" % i for i in range(500)}
     for c in (redis, pollux):
         c.call("MSET", *(word for name in sorted(names) for word in (name, b"v")))
     for count in (1, 10, 250, 100000):
@@ -141,4 +143,38 @@ def far_expiry(redis, pollux):
         assert min(a, limit_ms - 1) <= b <= max(a, limit_ms), f"{command} {time_given}: {a} and {b}"
 
 
-SCRIPTED = [short_expiry, far_expiry, whole_scan, random_keys, big_values]
+def indivisible(redis, pollux):
+    """Commands over many keys, wherever these live, are seen whole or not at all by other connections,
+    and a connection's own commands never overtake them."""
+    both(redis, pollux, "FLUSHALL")
+    keys = [b"pair%d" % i for i in range(6)]
+    both(redis, pollux, "MSET", *(word for key in keys for word in (key, b"start")))
+    both(redis, pollux, "SET", "here", "v")
+    rounds = 300
+    for c in (redis, pollux):
+        others = [Connection(*c.socket.getpeername()[:2]) for _ in range(5)]
+        writers, mover, readers = others[:2], others[2], others[3:]
+        for turn in range(rounds):
+            for i, writer in enumerate(writers):
+                value = b"%d-%d" % (i, turn)
+                # What follows at once on one key must see the whole write, or what the other writer made.
+                writer.send([[b"MSET", *(word for key in keys for word in (key, value))], [b"GET", keys[turn % 6]]])
+            mover.send([[b"RENAME", b"here", b"there"], [b"RENAME", b"there", b"here"]])
+            for reader in readers:
+                reader.send([[b"MGET", *keys], [b"EXISTS", b"here", b"there"]])
+        for turn in range(rounds):
+            for reader in readers:
+                values = parse(reader.read())
+                assert len(set(values)) == 1, f"a write was seen in part: {values}"
+                assert parse(reader.read()) == 1, "a renamed key was seen twice or not at all"
+            for i, writer in enumerate(writers):
+                assert parse(writer.read()) == b"OK"
+                seen_by, seen = parse(writer.read()).split(b"-")
+                assert int(seen_by) != i or int(seen) == turn, f"writer {i} saw {seen_by}-{seen} after its write {turn}"
+            for _ in range(2):
+                assert parse(mover.read()) == b"OK"
+        for other in others:
+            other.close()
+
+
+SCRIPTED = [indivisible, short_expiry, far_expiry, whole_scan, random_keys, big_values]

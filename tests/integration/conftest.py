@@ -43,7 +43,7 @@ def wire_key(request):
 
 def _close(key):
     wire = _open.pop(key, None)
-    if wire and not isinstance(wire, pollux.Skip):
+    if wire and not isinstance(wire, Exception):
         wire.close()
 
 
@@ -56,11 +56,13 @@ def wire(wire_key):
     if wire_key not in _open:
         try:
             _open[wire_key] = pollux.WIRES[wire_key[0]](cores=wire_key[1])
-        except pollux.Skip as reason:
-            _open[wire_key] = reason
+        except (pollux.Skip, AssertionError) as reason:
+            _open[wire_key] = reason  # the other tests of this wire need not try again
     wire = _open[wire_key]
     if isinstance(wire, pollux.Skip):
         pytest.skip(str(wire))
+    if isinstance(wire, AssertionError):
+        pytest.fail(str(wire), pytrace=False)
     healthy = False
     try:
         with wire.enter():

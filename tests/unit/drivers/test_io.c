@@ -66,6 +66,20 @@ static void test_wait_ends_without_events(void **state)
     io_destroy(io);
 }
 
+static void test_no_sleep_after_a_turn_that_brought_work(void **state)
+{
+    (void)state;
+    struct io *io = new_io(8);
+    memset(&seen, 0, sizeof(seen));
+    io_register(io, IO_DISK, count, &seen);
+    io_uring_prep_nop(io_sqe(io, IO_DISK, 1));
+    assert_int_equal(io_turn(io), 1);
+    assert_int_equal(io_wait(io, UINT64_MAX), 0); // would last for ever
+    io_wake(io);
+    assert_int_equal(io_wait(io, LONG_US), 1);
+    io_destroy(io);
+}
+
 static void test_wake_before_the_sleep_is_not_lost(void **state)
 {
     (void)state;
@@ -148,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_completions_reach_their_kind_with_their_tag),
         cmocka_unit_test(test_wait_ends_without_events),
+        cmocka_unit_test(test_no_sleep_after_a_turn_that_brought_work),
         cmocka_unit_test(test_wake_before_the_sleep_is_not_lost),
         cmocka_unit_test(test_wake_from_another_thread),
         cmocka_unit_test(test_wake_by_descriptor),
