@@ -248,6 +248,7 @@ void *core_main(void *context)
     pthread_barrier_wait(&c->server->end);
     clients_end(c);
     transport_stop(c);
+    control_end(c);
     settings_clear(c);
     if (c->store)
         store_destroy(c->store);

@@ -163,7 +163,8 @@ struct core {
     uint64_t random[4];
     uint64_t idle_since_us;
     uint32_t idle_turns;
-    uint64_t control_generation;
+    struct answer *first_answer, *last_answer; // to the control plane, waiting for room
+    size_t answers_bytes;
     bool listening;
     bool stopping;
 
@@ -295,6 +296,7 @@ void services_init(struct core *c);
 
 // --- control.c
 bool control_receive(struct core *c);
+void control_end(struct core *c);
 void control_replied(struct core *c, struct client *client);
 
 // --- figures.c

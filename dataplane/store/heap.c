@@ -6,8 +6,7 @@
 // ask for all of them, take away hugepages that were reserved for DPDK, and never give memory
 // back.) The hint is given for a segment when the first entry is seen in it; the first segments of
 // a thread stay as they are, so that a small server stays small.
-#include <sys/mman.h>
-
+#include "common/memory.h"
 #include "dataplane/store/entry.h"
 
 enum {
@@ -26,7 +25,6 @@ void heap_hint(const void *p)
     if (*place == segment)
         return;
     *place = segment;
-    // Errors are ignored: a kernel without hugepages, a segment of another size. It was a hint.
     if (++seen > SEGMENTS_SMALL)
-        madvise((void *)(segment << SEGMENT_SHIFT), (size_t)1 << SEGMENT_SHIFT, MADV_HUGEPAGE);
+        memory_ask_huge((void *)(segment << SEGMENT_SHIFT), (size_t)1 << SEGMENT_SHIFT);
 }

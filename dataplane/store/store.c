@@ -1,7 +1,7 @@
 // One core's store: its life, time, lending of slots, and the bounded work of a turn.
 #include <assert.h>
-#include <sys/mman.h>
 
+#include "common/memory.h"
 #include "dataplane/store/internal.h"
 
 enum {
@@ -50,9 +50,8 @@ struct store *store_create(struct keyspace *ks, unsigned core, uint64_t seed)
     s->ks = ks;
     s->core = core;
     s->map_bytes = lay_out(s, NULL);
-    s->map = mmap(NULL, s->map_bytes, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (s->map == MAP_FAILED) {
+    s->map = memory_map(s->map_bytes);
+    if (!s->map) {
         mi_free(s);
         return NULL;
     }
@@ -73,7 +72,7 @@ void store_destroy(struct store *s)
     if (!s)
         return;
     garbage_free_all(s);
-    munmap(s->map, s->map_bytes);
+    memory_unmap(s->map, s->map_bytes);
     mi_free(s);
 }
 

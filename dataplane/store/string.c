@@ -1,7 +1,7 @@
 // Strings: bytes in the entry, a 64-bit integer, or a block of their own.
 #include <assert.h>
 
-#include "dataplane/resp/arg.h"
+#include "common/arg.h"
 #include "dataplane/store/internal.h"
 
 static int64_t expiry_wanted(const struct entry *at, int64_t expiry_ms, unsigned flags)
