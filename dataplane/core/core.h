@@ -233,6 +233,7 @@ void transport_flush(struct core *c); // frames that are ready leave; more of th
 void transport_send(struct core *c);  // what the turn wrote leaves
 // Sleeps at most so long, or until something happens.
 void transport_wait(struct core *c, uint64_t timeout_us);
+void transport_bytes(const struct core *c, uint64_t *in, uint64_t *out); // since the start
 bool transport_can_wait(const struct core *c); // whether frames end the sleep
 int transport_listen(struct core *c, char *error, size_t size);
 
