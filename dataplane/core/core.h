@@ -114,7 +114,8 @@ struct core {
     uint64_t now_us; // monotonic, of this turn
     uint64_t now_ms; // wall clock, of this turn
     struct core_clock clock;
-    uint64_t cycle_mark; // cycle counter at the last stage's end
+    uint64_t command_mark; // cycle counter at the last command's end
+    uint64_t cycle_mark;   // cycle counter at the last stage's end
     struct store *store;
     struct port *port; // NULL with sockets, or where there are fewer queues than cores
     struct net *net;
