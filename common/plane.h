@@ -1,11 +1,13 @@
 // The contract between the two planes: one shared-memory segment, one message channel per core.
 //
-// The segment is a file in the run directory (tmpfs where there is one), named by the server's port:
-//   RUNDIR/PORT.segment   this layout        RUNDIR/PORT.control   the control plane's socket (RESP)
-//   RUNDIR/PORT.attach    the data plane's socket: descriptors of wake-up events are passed there
+// The segment is a file in the run directory (tmpfs where there is one), named by the server's
+// port:
+//   RUNDIR/PORT.segment   this layout        RUNDIR/PORT.control   the control plane's socket
+//   (RESP) RUNDIR/PORT.attach    the data plane's socket: descriptors of wake-up events are passed
+//   there
 // Whoever comes first creates it; either plane may die and come back at any moment and finds the
-// segment as it was. A field has one writer, named beside it; readers on the other side see it through
-// relaxed or acquire loads. Nothing here is trusted by the reader to be within bounds.
+// segment as it was. A field has one writer, named beside it; readers on the other side see it
+// through relaxed or acquire loads. Nothing here is trusted by the reader to be within bounds.
 #pragma once
 
 #include <stdatomic.h>
@@ -19,10 +21,17 @@
 #define PLANE_RING_BYTES (256u * 1024) // per direction and core
 #define PLANE_STAGES 8
 #define PLANE_MESSAGE_MAX (64u * 1024) // larger ones are cut into parts (PLANE_MORE)
-#define PLANE_SEND_MAX (PLANE_RING_BYTES / 2) // longest payload of plane_send; else plane_send_parts
+#define PLANE_SEND_MAX \
+    (PLANE_RING_BYTES / 2) // longest payload of plane_send; else plane_send_parts
 
 enum plane_stage { // where the cycles of a turn go
-    STAGE_RECEIVE, STAGE_MAILBOX, STAGE_PARSE, STAGE_EXECUTE, STAGE_REPLY, STAGE_TIMERS, STAGE_TRANSMIT,
+    STAGE_RECEIVE,
+    STAGE_MAILBOX,
+    STAGE_PARSE,
+    STAGE_EXECUTE,
+    STAGE_REPLY,
+    STAGE_TIMERS,
+    STAGE_TRANSMIT,
     STAGE_IDLE,
 };
 
@@ -30,7 +39,7 @@ enum plane_stage { // where the cycles of a turn go
 struct plane_core {
     _Alignas(64) _Atomic uint64_t heartbeat_us; // CLOCK_MONOTONIC
     _Atomic uint64_t turns;
-    _Atomic uint64_t generation; // of the data plane that writes here
+    _Atomic uint64_t generation;      // of the data plane that writes here
     _Alignas(64) _Atomic int32_t cpu; // pinned to; -1: not pinned
     _Atomic int32_t thread_id;
     _Atomic uint64_t cycles_per_second;
@@ -68,10 +77,11 @@ enum plane_message_kind {
     PLANE_PAD,
     PLANE_EXECUTE,     // to core: a command in RESP, run as an internal client of full rights
     PLANE_REPLY,       // to control: its reply in RESP (RESP3)
-    PLANE_CONNECTIONS, // to core: u64 cursor, u32 max; reply: u64 next cursor, then struct plane_connection[]
-    PLANE_NIC,         // to core: none; reply: struct plane_nic, then counters as "name=value\n" text
-    PLANE_NEIGHBOURS,  // to core: none; reply: text lines
-    PLANE_ERROR,       // to control: text
+    PLANE_CONNECTIONS, // to core: u64 cursor, u32 max; reply: u64 next cursor, then struct
+                       // plane_connection[]
+    PLANE_NIC, // to core: none; reply: struct plane_nic, then counters as "name=value\n" text
+    PLANE_NEIGHBOURS, // to core: none; reply: text lines
+    PLANE_ERROR,      // to control: text
 };
 
 enum plane_message_flags { PLANE_MORE = 1u << 0 }; // another part of the same message follows
@@ -144,52 +154,55 @@ int plane_run_directory_name(const char *configured, char *path, size_t size);
 // RUNDIR/PORT.suffix
 void plane_path(const char *run_directory, unsigned port, const char *suffix, char *path,
                 size_t size);
-// Maps the segment, creating it when there is none or when it has another version or size and nobody
-// holds it. NULL with one line in `error`.
+// Maps the segment, creating it when there is none or when it has another version or size and
+// nobody holds it. NULL with one line in `error`.
 struct plane_segment *plane_open(const char *path, char *error, size_t error_size);
 void plane_close(struct plane_segment *segment);
-// Backs the channels of this many cores with memory, so that a full tmpfs is an error at start and not
-// SIGBUS later. The data plane calls it once. 0 or -errno.
+// Backs the channels of this many cores with memory, so that a full tmpfs is an error at start and
+// not SIGBUS later. The data plane calls it once. 0 or -errno.
 int plane_reserve(struct plane_segment *segment, unsigned cores);
-// Takes the lock of one side ("data", "control", or "server" for the supervisor) for the life of the process: two data planes on one
-// port are refused with the pid of the other. Returns a descriptor to keep, or -errno.
-int plane_lock(const char *run_directory, unsigned port, const char *side, char *error, size_t error_size);
+// Takes the lock of one side ("data", "control", or "server" for the supervisor) for the life of
+// the process: two data planes on one port are refused with the pid of the other. Returns a
+// descriptor to keep, or -errno.
+int plane_lock(const char *run_directory, unsigned port, const char *side, char *error,
+               size_t error_size);
 // Removes the lock's file and gives the lock back (the end of the process gives it back too).
 void plane_unlock(const char *run_directory, unsigned port, const char *side, int fd);
 
 // --- channels (plane.c); one producer, one consumer per ring -----------------------------------
 
-// Appends a message (in parts when it is long). false: no room now, nothing was written; or it is longer
-// than PLANE_SEND_MAX and never fits.
+// Appends a message (in parts when it is long). false: no room now, nothing was written; or it is
+// longer than PLANE_SEND_MAX and never fits.
 bool plane_send(struct plane_ring *ring, enum plane_message_kind kind, uint64_t request,
                 uint64_t generation, const void *data, size_t len);
-// Appends a message of any length as room comes: sends parts from *offset (0 at first), moves it on, and
-// returns true when the last part is in. Called again, with the same arguments, until it is; nothing else
-// is sent on the ring meanwhile.
+// Appends a message of any length as room comes: sends parts from *offset (0 at first), moves it
+// on, and returns true when the last part is in. Called again, with the same arguments, until it
+// is; nothing else is sent on the ring meanwhile.
 bool plane_send_parts(struct plane_ring *ring, enum plane_message_kind kind, uint64_t request,
                       uint64_t generation, const void *data, size_t len, size_t *offset);
 // The oldest message, in place, or NULL; `data` is the payload. Malformed content resets the ring.
 const struct plane_message *plane_receive(struct plane_ring *ring, const uint8_t **data,
                                           size_t *len);
 void plane_received(struct plane_ring *ring); // done with it
-// Consumer: forgets all that is in the ring. A plane that starts does this with the rings it reads, so
-// that it does not act on what was asked of its predecessor.
+// Consumer: forgets all that is in the ring. A plane that starts does this with the rings it reads,
+// so that it does not act on what was asked of its predecessor.
 void plane_discard(struct plane_ring *ring);
 
 // --- attaching (plane_attach.c) ------------------------------------------------------------------
 //
 // RUNDIR/PORT.attach is a SOCK_SEQPACKET socket that the data plane serves. Each side sends one
 // greeting with descriptors (SCM_RIGHTS): the data plane the events that wake its cores, in their
-// order; the control plane the one that wakes it. The connection then stays open without a byte: its
-// end is the end of the other side.
+// order; the control plane the one that wakes it. The connection then stays open without a byte:
+// its end is the end of the other side.
 
-// Listens; an old socket file is replaced (the caller holds the lock of its side). Descriptor or -errno.
+// Listens; an old socket file is replaced (the caller holds the lock of its side). Descriptor or
+// -errno.
 int plane_attach_listen(const char *run_directory, unsigned port, char *error, size_t error_size);
 // Connects without blocking. Descriptor, or -errno (-ENOENT, -ECONNREFUSED: nobody is there).
 int plane_attach_connect(const char *run_directory, unsigned port);
 // Sends the greeting of this side. 0 or -errno.
 int plane_attach_greet(int socket, uint64_t generation, const int *fds, unsigned n);
-// Takes the greeting of the other side: up to `max` descriptors (close-on-exec, non-blocking), more are
-// closed. Returns their number, -EAGAIN while it has not come, -ECONNRESET when the other side is gone,
-// -EPROTO for anything else than a greeting of this version.
+// Takes the greeting of the other side: up to `max` descriptors (close-on-exec, non-blocking), more
+// are closed. Returns their number, -EAGAIN while it has not come, -ECONNRESET when the other side
+// is gone, -EPROTO for anything else than a greeting of this version.
 int plane_attach_greeted(int socket, uint64_t *generation, int *fds, unsigned max);

@@ -243,6 +243,7 @@ struct nic *nic_open(const struct nic_options *options, char *error, size_t erro
     if (nic->n_ports < queues)
         log_warning("The NIC has %u queues for %u cores: the other cores get their work from those",
                     nic->n_ports, queues);
+    eal_remove_files();
     eal_opened();
     return nic;
 }

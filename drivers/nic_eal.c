@@ -164,7 +164,7 @@ static void add_arguments(struct arguments *a, const struct nic *nic, const cpu_
     add(a, "--no-telemetry");
     add(a, "--log-level=lib.*:notice");
     add(a, "--log-level=pmd.*:notice");
-    add(a, "--file-prefix=pollux-%.80s", nic->options.name ? nic->options.name : "server");
+    add(a, "--file-prefix=%.80s", nic->options.name ? nic->options.name : "pollux");
     if (nic->info.huge_pages) {
         // No files, pages taken as they are needed; few descriptors, which memif hands to its peer.
         add(a, "--in-memory");
@@ -208,23 +208,27 @@ bool eal_start(struct nic *nic)
                      eal_complaint()[0] ? ": " : "", eal_complaint());
 }
 
-void eal_stop(void)
+// The directory holds the layout of DPDK's memory for other processes to join, and none will. It
+// goes as soon as everything is open, while we have the rights and before anyone can kill us.
+void eal_remove_files(void)
 {
-    char directory[256];
-    snprintf(directory, sizeof(directory), "%s",
-             rte_eal_get_runtime_dir() ? rte_eal_get_runtime_dir() : "");
-    rte_eal_cleanup();
-    if (!directory[0])
+    const char *directory = rte_eal_get_runtime_dir();
+    if (!directory || !directory[0])
         return;
-    // What it leaves behind when it kept its memory's layout in files.
     DIR *dir = opendir(directory);
     for (const struct dirent *e; dir && (e = readdir(dir));) {
-        char path[sizeof(directory) + sizeof(e->d_name)];
-        snprintf(path, sizeof(path), "%s/%s", directory, e->d_name);
-        if (e->d_name[0] != '.')
+        char path[512];
+        if (e->d_name[0] != '.' &&
+            snprintf(path, sizeof(path), "%s/%s", directory, e->d_name) < (int)sizeof(path))
             unlink(path);
     }
     if (dir)
         closedir(dir);
     rmdir(directory);
+}
+
+void eal_stop(void)
+{
+    eal_remove_files();
+    rte_eal_cleanup();
 }

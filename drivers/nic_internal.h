@@ -24,6 +24,8 @@
 #define NIC_TX_FRAMES 16384u
 #define NIC_FRAMES_MIN 1024u
 #define NIC_DESCRIPTORS 1024u
+// As many as its fill ring has: what comes while the core is away is lost beyond them.
+#define NIC_DESCRIPTORS_AF_XDP 2048u
 // Bytes that a transmit frame holds where the port cuts segments itself, and in what number.
 #define NIC_TSO_DATA 8192u
 #define NIC_TSO_FRAMES 8192u
@@ -93,6 +95,7 @@ unsigned host_xdp_sockets(int *fds, unsigned max);
 // nic_eal.c
 bool eal_start(struct nic *nic);
 void eal_stop(void);
+void eal_remove_files(void);
 // DPDK's first complaint since eal_complaint_clear, "" if none; forgotten by the next
 // eal_complaint_clear.
 const char *eal_complaint(void);

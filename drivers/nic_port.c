@@ -256,7 +256,7 @@ static bool start_queue(struct nic *nic, struct nic_device *d, struct port *p, u
     if (!make_pool(nic, d, &p->rx, "rx", index, nic->rx_frames, port_rx_data_room(nic, d), node) ||
         !make_pool(nic, d, &p->tx, "tx", index, tx_frames, port_tx_data_room(nic, tso), node))
         return false;
-    uint16_t rx_desc = NIC_DESCRIPTORS, tx_desc = NIC_DESCRIPTORS;
+    uint16_t rx_desc = d->af_xdp ? NIC_DESCRIPTORS_AF_XDP : NIC_DESCRIPTORS, tx_desc = rx_desc;
     rte_eth_dev_adjust_nb_rx_tx_desc(d->port_id, &rx_desc, &tx_desc);
     int before[XDP_SOCKETS_MAX];
     unsigned n_before = d->af_xdp ? host_xdp_sockets(before, XDP_SOCKETS_MAX) : 0;

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "dataplane/commands/services.h"
-#include "dataplane/resp/arg.h"
+#include "common/arg.h"
 #include "dataplane/resp/reply.h"
 #include "dataplane/store/store.h"
 

@@ -1,6 +1,7 @@
 // CONFIG. The configuration itself is behind the services; here are its words.
 #include <mimalloc.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/outbuf.h"
 #include "dataplane/commands/families.h"
@@ -10,10 +11,10 @@
 
 // --- GET ---------------------------------------------------------------------------------------
 
-// What the patterns matched so far, each option once.
+// What the patterns matched so far, each name once.
 struct matches {
     struct outbuf text;
-    const char **names; // mimalloc
+    char **names; // mimalloc, copies: a name lives no longer than the call that shows it
     size_t n, cap;
     bool failed;
 };
@@ -22,19 +23,22 @@ static void add_match(void *context, const char *name, const char *value)
 {
     struct matches *m = context;
     for (size_t i = 0; i < m->n; i++)
-        if (!strcmp(m->names[i], name))
+        if (!strcasecmp(m->names[i], name))
             return;
     if (m->n == m->cap) {
         size_t cap = m->cap ? 2 * m->cap : 64;
-        const char **grown = mi_reallocn(m->names, cap, sizeof(*grown));
-        if (!grown) {
-            m->failed = true;
+        char **grown = mi_reallocn(m->names, cap, sizeof(*grown));
+        m->failed |= !grown;
+        if (!grown)
             return;
-        }
         m->names = grown;
         m->cap = cap;
     }
-    m->names[m->n++] = name;
+    char *copy = mi_strdup(name);
+    m->failed |= !copy;
+    if (!copy)
+        return;
+    m->names[m->n++] = copy;
     reply_bulk_string(&m->text.out, name);
     reply_bulk_string(&m->text.out, value);
 }
@@ -53,6 +57,8 @@ void config_get_command(struct request *r)
         outbuf_move(&m.text, r->out);
     }
     outbuf_clear(&m.text);
+    for (size_t i = 0; i < m.n; i++)
+        mi_free(m.names[i]);
     mi_free(m.names);
 }
 
@@ -64,7 +70,7 @@ struct pairs {
     size_t *lens;
 };
 
-static char *copy(char *to, const struct arg *a)
+static char *copy_text(char *to, const struct arg *a)
 {
     memcpy(to, a->ptr, a->len);
     to[a->len] = '\0';
@@ -86,10 +92,10 @@ static bool pairs_make(struct pairs *p, const struct request *r, unsigned n)
     char *to = (char *)(p->lens + n);
     for (unsigned i = 0; i < n; i++) {
         p->names[i] = to;
-        to = copy(to, &r->argv[2 + 2 * i]);
+        to = copy_text(to, &r->argv[2 + 2 * i]);
         p->values[i] = to;
         p->lens[i] = r->argv[3 + 2 * i].len;
-        to = copy(to, &r->argv[3 + 2 * i]);
+        to = copy_text(to, &r->argv[3 + 2 * i]);
     }
     return true;
 }

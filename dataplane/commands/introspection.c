@@ -152,19 +152,33 @@ static void reply_tips(struct request *r, const struct command *c)
         reply_bulk_string(r->out, c->tips[i]);
 }
 
-// The first three numbers of the reply as clients before Redis 7 read them: the range of the first
-// key specification that is one.
+static bool is_range(const struct keyspec *k)
+{
+    return k->begin == BEGIN_INDEX && k->find == FIND_RANGE;
+}
+
+static int last_of(const struct keyspec *k)
+{
+    return k->last_key < 0 ? k->last_key : k->begin_index + k->last_key;
+}
+
+// First, last and step of the keys, as clients before Redis 7 read them. Of several specifications
+// those that are ranges of step one and follow each other make one range (RENAME: 1, 2, 1).
 static void reply_legacy_keys(struct request *r, const struct command *c)
 {
-    const struct keyspec *k = c->n_keys ? c->keys : NULL;
-    if (!k || k->begin != BEGIN_INDEX || k->find != FIND_RANGE) {
-        for (int i = 0; i < 3; i++)
-            reply_integer(r->out, 0);
-        return;
+    int first = 0, last = 0, step = 0;
+    for (unsigned i = 0; i < c->n_keys; i++) {
+        const struct keyspec *k = &c->keys[i];
+        if (!is_range(k) || (c->n_keys > 1 && k->key_step != 1) ||
+            (first && k->begin_index != last + 1))
+            continue;
+        first = first ? first : k->begin_index;
+        last = last_of(k);
+        step = k->key_step;
     }
-    reply_integer(r->out, k->begin_index);
-    reply_integer(r->out, k->last_key < 0 ? k->last_key : k->begin_index + k->last_key);
-    reply_integer(r->out, k->key_step);
+    reply_integer(r->out, first);
+    reply_integer(r->out, last);
+    reply_integer(r->out, step);
 }
 
 // Subcommands nest one level, and a subcommand has none.

@@ -175,7 +175,7 @@ bool batch_run(struct core *c)
             store_prefetch_bucket(c->store, c->work[i].client->db, &c->work[i].key);
     core_stage(c, STAGE_PARSE);
     // The entries of a few commands ahead are on their way while one executes.
-    enum { AHEAD = 6 };
+    enum { AHEAD = 8 };
     for (unsigned i = 0; i < c->n_work && i < AHEAD; i++)
         if (c->work[i].ours)
             store_prefetch_entry(c->store, c->work[i].client->db, &c->work[i].key);

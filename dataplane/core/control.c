@@ -12,21 +12,76 @@
 
 #define CONTROL_MESSAGES_A_TURN 8
 #define CONNECTIONS_A_MESSAGE 64
+// Answers of one core that wait for the control plane to read.
+#define ANSWERS_BYTES_MAX (64u << 20)
 
 static struct plane_channel *channel_of(struct core *c)
 {
     return &c->server->segment->channel[c->index];
 }
 
+// An answer that found no room in the ring: sent on, part by part, as the control plane reads.
+struct answer {
+    struct answer *next;
+    enum plane_message_kind kind;
+    uint64_t request, generation;
+    size_t len, sent;
+    uint8_t data[];
+};
+
+// Sends what waits. True when something moved.
+static bool send_waiting(struct core *c)
+{
+    struct plane_channel *channel = channel_of(c);
+    bool any = false;
+    for (struct answer *a; (a = c->first_answer);) {
+        size_t before = a->sent;
+        bool done = plane_send_parts(&channel->to_control, a->kind, a->request, a->generation,
+                                     a->data, a->len, &a->sent);
+        any |= done || a->sent != before;
+        if (!done)
+            break;
+        c->first_answer = a->next;
+        if (!a->next)
+            c->last_answer = NULL;
+        c->answers_bytes -= a->len;
+        mi_free(a);
+    }
+    if (any)
+        attach_wake_control(c->server->attach, channel);
+    return any;
+}
+
 static void answer(struct core *c, enum plane_message_kind kind, uint64_t request,
                    uint64_t generation, const void *data, size_t len)
 {
-    struct plane_channel *channel = channel_of(c);
-    // No room: the asker has stopped reading; it will time out and ask again.
-    if (!plane_send(&channel->to_control, kind, request, generation, data, len)) {
-        static const char full[] = "the answer does not fit the channel between the planes";
-        plane_send(&channel->to_control, PLANE_ERROR, request, generation, full, sizeof(full) - 1);
+    static const char full[] = "the control plane does not read its answers";
+    if (c->answers_bytes + len > ANSWERS_BYTES_MAX) {
+        kind = PLANE_ERROR;
+        data = full;
+        len = sizeof(full) - 1;
     }
+    struct answer *a = mi_malloc(sizeof(*a) + len);
+    if (!a)
+        return; // the asker times out
+    *a = (struct answer){.kind = kind, .request = request, .generation = generation, .len = len};
+    memcpy(a->data, data, len);
+    if (c->last_answer)
+        c->last_answer->next = a;
+    else
+        c->first_answer = a;
+    c->last_answer = a;
+    c->answers_bytes += len;
+    send_waiting(c);
+}
+
+void control_end(struct core *c)
+{
+    for (struct answer *a = c->first_answer, *next; a; a = next) {
+        next = a->next;
+        mi_free(a);
+    }
+    c->first_answer = c->last_answer = NULL;
 }
 
 // --- PLANE_EXECUTE
@@ -242,9 +297,10 @@ static void tell_neighbours(struct core *c, const struct plane_message *m)
 bool control_receive(struct core *c)
 {
     struct plane_ring *ring = &channel_of(c)->to_core;
+    bool any = __builtin_expect(c->first_answer != NULL, 0) && send_waiting(c);
     if (atomic_load_explicit(&ring->head, memory_order_relaxed) ==
         atomic_load_explicit(&ring->tail, memory_order_relaxed))
-        return false;
+        return any;
     for (unsigned i = 0; i < CONTROL_MESSAGES_A_TURN; i++) {
         const uint8_t *data;
         size_t len;

@@ -45,7 +45,7 @@ void core_stage(struct core *c, enum plane_stage stage)
 {
     uint64_t now = __rdtsc();
     c->counters.stage_cycles[stage] += now - c->cycle_mark;
-    c->cycle_mark = now;
+    c->cycle_mark = c->command_mark = now;
 }
 
 static void core_time(struct core *c)
@@ -248,6 +248,7 @@ void *core_main(void *context)
     pthread_barrier_wait(&c->server->end);
     clients_end(c);
     transport_stop(c);
+    control_end(c);
     settings_clear(c);
     if (c->store)
         store_destroy(c->store);

@@ -114,7 +114,8 @@ struct core {
     uint64_t now_us; // monotonic, of this turn
     uint64_t now_ms; // wall clock, of this turn
     struct core_clock clock;
-    uint64_t cycle_mark; // cycle counter at the last stage's end
+    uint64_t command_mark; // cycle counter at the last command's end
+    uint64_t cycle_mark;   // cycle counter at the last stage's end
     struct store *store;
     struct port *port; // NULL with sockets, or where there are fewer queues than cores
     struct net *net;
@@ -163,7 +164,8 @@ struct core {
     uint64_t random[4];
     uint64_t idle_since_us;
     uint32_t idle_turns;
-    uint64_t control_generation;
+    struct answer *first_answer, *last_answer; // to the control plane, waiting for room
+    size_t answers_bytes;
     bool listening;
     bool stopping;
 
@@ -232,6 +234,7 @@ void transport_flush(struct core *c); // frames that are ready leave; more of th
 void transport_send(struct core *c);  // what the turn wrote leaves
 // Sleeps at most so long, or until something happens.
 void transport_wait(struct core *c, uint64_t timeout_us);
+void transport_bytes(const struct core *c, uint64_t *in, uint64_t *out); // since the start
 bool transport_can_wait(const struct core *c); // whether frames end the sleep
 int transport_listen(struct core *c, char *error, size_t size);
 
@@ -295,6 +298,7 @@ void services_init(struct core *c);
 
 // --- control.c
 bool control_receive(struct core *c);
+void control_end(struct core *c);
 void control_replied(struct core *c, struct client *client);
 
 // --- figures.c

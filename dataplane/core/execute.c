@@ -80,9 +80,11 @@ bool execute(struct core *c, const struct execution *e, enum execute_what what)
         count_error(c, "OOM", 0);
         return true;
     }
-    uint64_t before = __rdtsc();
     command->handler(&r);
-    figures->usec += __rdtsc() - before; // in cycles here; services.c gives microseconds
+    // One reading a command: its time runs from the end of the one before it in the stage.
+    uint64_t end = __rdtsc();
+    figures->usec += end - c->command_mark; // in cycles here; services.c gives microseconds
+    c->command_mark = end;
     count_call(c, &r);
     if (e->client)
         e->client->last_command = command;

@@ -16,15 +16,15 @@ static void measure_rates(struct core *c)
         return;
     double seconds = (double)elapsed_us / 1e6;
     struct core_counters *n = &c->counters;
-    struct core_figures f;
-    c->services.core_figures(c, &f);
+    uint64_t bytes_in, bytes_out;
+    transport_bytes(c, &bytes_in, &bytes_out);
     c->ops = (double)(n->commands - c->second_commands) / seconds;
-    c->in_kbps = (double)(f.net_in_bytes - c->second_in) / 1024 / seconds;
-    c->out_kbps = (double)(f.net_out_bytes - c->second_out) / 1024 / seconds;
+    c->in_kbps = (double)(bytes_in - c->second_in) / 1024 / seconds;
+    c->out_kbps = (double)(bytes_out - c->second_out) / 1024 / seconds;
     c->second_start_us = c->now_us;
     c->second_commands = n->commands;
-    c->second_in = f.net_in_bytes;
-    c->second_out = f.net_out_bytes;
+    c->second_in = bytes_in;
+    c->second_out = bytes_out;
 }
 
 void figures_publish(struct core *c)
@@ -33,8 +33,8 @@ void figures_publish(struct core *c)
     struct plane_core *p = &c->server->segment->core[c->index];
     const struct core_counters *n = &c->counters;
     const struct store_stats *s = store_statistics(c->store);
-    struct core_figures f;
-    c->services.core_figures(c, &f);
+    uint64_t bytes_in, bytes_out;
+    transport_bytes(c, &bytes_in, &bytes_out);
     atomic_store_explicit(&p->cpu, c->cpu, memory_order_relaxed);
     put(&p->cycles_per_second, c->server->cycles_per_us * 1000000);
     put(&p->turns, n->turns);
@@ -47,8 +47,8 @@ void figures_publish(struct core *c)
     put(&p->connections_received, n->connections_received);
     put(&p->connections_rejected, n->connections_rejected);
     put(&p->clients, c->n_clients);
-    put(&p->bytes_in, f.net_in_bytes);
-    put(&p->bytes_out, f.net_out_bytes);
+    put(&p->bytes_in, bytes_in);
+    put(&p->bytes_out, bytes_out);
     put(&p->hits, s->hits);
     put(&p->misses, s->misses);
     put(&p->expired, s->expired);
@@ -82,9 +82,9 @@ void figures_reset(struct core *c)
     c->n_error_counts = 0;
     memset(c->error_counts, 0, sizeof(c->error_counts));
     store_reset_statistics(c->store);
-    struct core_figures f;
-    c->services.core_figures(c, &f);
+    uint64_t bytes_in, bytes_out;
+    transport_bytes(c, &bytes_in, &bytes_out);
     c->second_commands = 0;
-    c->second_in = f.net_in_bytes;
-    c->second_out = f.net_out_bytes;
+    c->second_in = bytes_in;
+    c->second_out = bytes_out;
 }

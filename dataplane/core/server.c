@@ -14,6 +14,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <syslog.h>
 #include <time.h>
@@ -29,6 +30,7 @@ _Static_assert(CONFIG_CORES_MAX == PLANE_CORES_MAX, "the segment has room for ev
 // Descriptors beside those of clients: rings, files, sockets of the planes.
 #define DESCRIPTORS_RESERVED 64
 #define ERROR_MAX 512
+#define CONNECTIONS_MIN 65536 // of the userspace stack, on each core
 
 // --- configuration -----------------------------------------------------------------------------
 
@@ -131,6 +133,10 @@ static int open_devices(struct server *s, const struct config *config, const int
     n->offloads = info->offloads;
     n->trust_partial_sums = config_bool(config, "nic-trust-partial-checksums");
     n->user_timeout_ms = (uint32_t)config_integer(config, "tcp-user-timeout");
+    // TIME_WAIT and connections about to be refused come on top of the clients.
+    n->connections_max = (uint32_t)config_integer(config, "maxclients") * 2;
+    if (n->connections_max < CONNECTIONS_MIN)
+        n->connections_max = CONNECTIONS_MIN;
     memcpy(n->secret, s->secret, sizeof(n->secret));
     return read_addresses(s, config, error);
 }
@@ -166,8 +172,12 @@ static int drop_rights(const struct config *config, char *error)
     const struct passwd *user = getpwnam(name);
     if (!user)
         return fail(error, "run-as-user: there is no account '%s'", name);
+    int signal_at_death = 0;
+    prctl(PR_GET_PDEATHSIG, &signal_at_death);
     if (initgroups(name, user->pw_gid) || setgid(user->pw_gid) || setuid(user->pw_uid))
         return fail(error, "run-as-user: cannot become '%s': %s", name, strerror(errno));
+    // A change of account forgets that we should end with the supervisor.
+    prctl(PR_SET_PDEATHSIG, signal_at_death);
     return 0;
 }
 
@@ -358,6 +368,7 @@ static void server_end(struct server *s)
         atomic_store(&s->segment->data_ready, 0);
         atomic_store(&s->segment->data_pid, 0);
         plane_close(s->segment);
+        plane_unlock(s->run_directory, s->port, "data", s->lock);
     }
 }
 

@@ -162,14 +162,11 @@ static void core_figures(struct core *c, struct core_figures *f)
         .cpu_sys_us = (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec,
         .cpu_user_us = (uint64_t)usage.ru_utime.tv_sec * 1000000 + (uint64_t)usage.ru_utime.tv_usec,
     };
-    if (c->sockets) {
-        const struct sockets_counters *k = sockets_counters(c->sockets);
-        f->net_in_bytes = k->bytes_in;
-        f->net_out_bytes = k->bytes_out;
-    } else if (c->net) {
-        const struct net_counters *k = net_counters(c->net);
-        f->net_in_bytes = k->bytes_in;
-        f->net_out_bytes = k->bytes_out;
+    transport_bytes(c, &f->net_in_bytes, &f->net_out_bytes);
+    for (const struct client *client = c->clients; client; client = client->next) {
+        f->query_buffer_bytes += parser_memory(&client->parser);
+        if (client->stream)
+            f->output_bytes += client->stream->ops->unsent(client->stream);
     }
 }
 

@@ -159,6 +159,18 @@ void transport_send(struct core *c)
     c->n_frames = 0;
 }
 
+void transport_bytes(const struct core *c, uint64_t *in, uint64_t *out)
+{
+    *in = *out = 0;
+    if (c->sockets) {
+        *in = sockets_counters(c->sockets)->bytes_in;
+        *out = sockets_counters(c->sockets)->bytes_out;
+    } else if (c->net) {
+        *in = net_counters(c->net)->bytes_in;
+        *out = net_counters(c->net)->bytes_out;
+    }
+}
+
 bool transport_can_wait(const struct core *c)
 {
     return !c->port || port_wait_fd(c->port) >= 0;

@@ -91,8 +91,8 @@ struct net {
     struct net_flows flows;
     struct net_counters counters;
 
-    TAILQ_HEAD(, tcp) ready; // connections with events
-    LIST_HEAD(, tcp) turn;   // connections that received or freed space in this turn
+    TAILQ_HEAD(net_ready_list, tcp) ready; // connections with events
+    LIST_HEAD(net_turn_list, tcp) turn;    // connections that received or freed space in this turn
 
     struct frame **output;
     uint8_t *output_kept; // the frame at this place has FRAME_KEEP
@@ -113,9 +113,9 @@ struct net {
 
     struct tcp_listener *listeners[NET_LISTENERS_MAX];
     unsigned n_listeners;
-    TAILQ_HEAD(, tcp) half_open;  // oldest first
-    TAILQ_HEAD(, tcp) gone;       // closed, waiting for the owner to release them
-    TAILQ_HEAD(, tcp_wait) waits; // TIME_WAIT, oldest first
+    TAILQ_HEAD(net_half_open_list, tcp) half_open; // oldest first
+    TAILQ_HEAD(net_gone_list, tcp) gone;           // closed, waiting for the owner to release them
+    TAILQ_HEAD(net_waits_list, tcp_wait) waits;    // TIME_WAIT, oldest first
     uint32_t n_half_open, n_waits, n_connections, n_gone;
     uint32_t port_counter;
 

@@ -320,9 +320,7 @@ unsigned net_ready(struct net *net, struct stream **ready, unsigned max)
 
 void tcp_turn_flush(struct net *net)
 {
-    struct tcp *c;
-    LIST_FOREACH(c, &net->turn, turn_link)
-    {
+    for (struct tcp *c = LIST_FIRST(&net->turn); c; c = LIST_NEXT(c, turn_link)) {
         if (c->flags & TCP_ACK_NOW) {
             tcp_send_ack(c);
         } else if ((c->flags & TCP_ACK_DELAYED) && !c->ack_at_us) {

@@ -59,10 +59,8 @@ enum tcp_flags {
     TCP_RTT_VALID = 1u << 14,
     TCP_GONE = 1u << 15, // in net->gone: only the stream is left
     TCP_DEAF = 1u << 16, // the owner closed: data that still comes is answered with RST
-    TCP_SYN_NO_STAMP = 1u << 17,
     TCP_OFFERED_SCALE = 1u << 18,
     TCP_ADMITTED = 1u << 19, // counted in its listener's backlog until the owner saw it
-    TCP_FIN_SEEN = 1u << 20,
 };
 
 // Received bytes that wait to be read. `cap` 0: they lie in a received frame and the struct is one
@@ -175,6 +173,8 @@ struct tcp {
     uint32_t segments_in, segments_out, retransmitted;
 };
 _Static_assert(offsetof(struct tcp, net) == 64, "the stream fills the first line");
+_Static_assert(sizeof(struct tcp) <= 704,
+               "an idle connection costs at most 1 KiB with its table share");
 
 struct tcp_wait {
     struct net_flow_entry entry;
@@ -212,8 +212,6 @@ static inline bool seq_le(uint32_t a, uint32_t b)
 {
     return (int32_t)(a - b) <= 0;
 }
-
-#define TCP_ISS_UNSET 0
 
 // --- tcp.c: life of a connection
 // ------------------------------------------------------------------
@@ -271,6 +269,9 @@ void tcp_send_bare(struct net *net, const struct net_flow *flow, uint32_t seq, u
                    uint8_t flags, uint16_t window, const uint32_t stamps[2]);
 // Emits `payload` bytes that lie behind the header room of `f`, from snd_nxt on.
 void tcp_emit(struct tcp *c, struct frame *f, uint32_t payload, uint8_t flags);
+// What was learned of the path is out of date when nothing was sent for long (RFC 5681 4.1).
+void tcp_restart_idle(struct tcp *c);
+uint32_t tcp_initial_window(const struct tcp *c);
 uint32_t tcp_usable(const struct tcp *c); // bytes that the windows allow beyond snd_nxt
 uint32_t tcp_receive_space(const struct tcp *c);
 bool tcp_window_grew(const struct tcp *c);

@@ -10,7 +10,7 @@ enum {
     INITIAL_SEGMENTS = 10, // RFC 6928
 };
 
-static uint32_t initial_window(const struct tcp *c)
+uint32_t tcp_initial_window(const struct tcp *c)
 {
     uint32_t low = 2u * c->mss > 14600 ? 2u * c->mss : 14600;
     uint32_t full = INITIAL_SEGMENTS * (uint32_t)c->mss;
@@ -42,7 +42,7 @@ const struct tcp_congestion tcp_reno = {
 void tcp_congestion_init(struct tcp *c)
 {
     c->congestion = &tcp_reno;
-    c->cwnd = initial_window(c);
+    c->cwnd = tcp_initial_window(c);
     c->ssthresh = UINT32_MAX;
 }
 

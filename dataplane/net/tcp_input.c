@@ -368,6 +368,13 @@ static void tcp_synchronized_input(struct tcp *c, const struct packet *p, struct
     struct net *net = c->net;
     bool had_data = seg->len != 0;
     c->segments_in++;
+    // Both opened at once: its SYN comes again with the acknowledgement of ours. Taken for that
+    // alone, or two ends in this state would repeat their answers to each other for ever.
+    if (unlikely(c->state == TCP_SYN_RECEIVED) && seg->seq == c->irs &&
+        (seg->flags & (TH_SYN | TH_ACK | TH_RST)) == (TH_SYN | TH_ACK)) {
+        seg->seq++;
+        seg->flags &= (uint8_t)~TH_SYN;
+    }
     if (unlikely(!tcp_check_sequence(c, seg)))
         return;
     if (unlikely(seg->flags & TH_RST)) {
@@ -381,15 +388,9 @@ static void tcp_synchronized_input(struct tcp *c, const struct packet *p, struct
         return;
     }
     if (unlikely(seg->flags & TH_SYN)) { // RFC 5961 4.2
-        // The other half of a simultaneous open: its SYN again, now with our acknowledgement.
-        if (c->state == TCP_SYN_RECEIVED && (seg->flags & TH_ACK) && seg->seq == c->irs) {
-            seg->seq++;
-            seg->flags &= (uint8_t)~TH_SYN;
-        } else {
-            net->counters.tcp_syn_bad++;
-            tcp_challenge(c);
-            return;
-        }
+        net->counters.tcp_syn_bad++;
+        tcp_challenge(c);
+        return;
     }
     if (unlikely(!tcp_check_ack(c, p, seg, had_data)))
         return;

@@ -210,6 +210,15 @@ uint32_t tcp_usable(const struct tcp *c)
     return wnd > flight ? wnd - flight : 0;
 }
 
+void tcp_restart_idle(struct tcp *c)
+{
+    if (!c->rtx_head && c->net->now_us - c->last_tx_us > c->rto_us) {
+        uint32_t initial = tcp_initial_window(c);
+        if (c->cwnd > initial)
+            c->cwnd = initial;
+    }
+}
+
 static bool tcp_may_send_data(const struct tcp *c)
 {
     return (c->state == TCP_ESTABLISHED || c->state == TCP_CLOSE_WAIT) &&
@@ -240,6 +249,7 @@ void tcp_output(struct tcp *c)
     if (!tcp_may_send_data(c))
         return;
     tcp_tx_settle(c);
+    tcp_restart_idle(c);
     bool fin = (c->flags & TCP_FIN_QUEUED) != 0, no_frame = false;
     while (c->tx_bytes) {
         uint32_t usable = tcp_usable(c), n = c->mss;

@@ -73,6 +73,7 @@ static bool tx_append(struct tcp *c, struct block *block, size_t offset, size_t 
 
 static bool tx_open_frame(struct tcp *c, size_t need)
 {
+    tcp_restart_idle(c);
     if (c->tx_bytes || c->tx_head || need > c->mss || tcp_usable(c) < c->mss ||
         (c->state != TCP_ESTABLISHED && c->state != TCP_CLOSE_WAIT))
         return false;

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "dataplane/resp/arg.h"
+#include "common/arg.h"
 
 #define PARSER_INLINE_MAX (64 * 1024) // an inline command, or a line of RESP's header
 #define PARSER_BIG_ARG (32 * 1024)

@@ -21,6 +21,16 @@ void counts_add(struct store *s, unsigned db, int64_t keys, int64_t volatile_key
         count_add(&c->bytes, bytes);
 }
 
+void database_use(struct keyspace *ks, unsigned db)
+{
+    if (atomic_load_explicit(&ks->used[db], memory_order_relaxed))
+        return;
+    atomic_store(&ks->used[db], true);
+    unsigned end = atomic_load(&ks->used_end);
+    while (end <= db && !atomic_compare_exchange_weak(&ks->used_end, &end, db + 1))
+        ;
+}
+
 static void group_add(struct store *s, unsigned db, uint32_t index, int64_t keys)
 {
     s->owned[db] += (uint64_t)keys;
@@ -94,8 +104,8 @@ void change_end(struct store *s, const struct change *c)
     else if (keys || slot->root & ROOT_RESIZING)
         table_step(&s->env, slot, c->number, TABLE_STEPS_PER_WRITE);
     counts_add(s, c->db, keys, volatile_keys, (int64_t)(slot->bytes - c->bytes));
-    if (keys > 0 && !atomic_load_explicit(&s->ks->used[c->db], memory_order_relaxed))
-        atomic_store(&s->ks->used[c->db], true);
+    if (keys > 0)
+        database_use(s->ks, c->db);
 
     unsigned core;
     uint32_t index = slot_index(s->ks, c->number, &core);

@@ -185,7 +185,7 @@ static bool evict_one(struct store *s)
 // Whether another core could evict.
 static bool others_can(const struct store *s)
 {
-    for (unsigned db = 0; db < s->ks->databases; db++) {
+    for (unsigned db = 0; db < atomic_load(&s->ks->used_end); db++) {
         if (!atomic_load_explicit(&s->ks->used[db], memory_order_relaxed))
             continue;
         if (policy_is_volatile(s->options.policy) ? keyspace_volatile_keys(s->ks, db)

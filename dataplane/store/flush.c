@@ -105,7 +105,7 @@ static uint64_t flush_database(struct store *s, unsigned db)
 uint64_t store_flush(struct store *s, int db)
 {
     uint64_t keys = 0;
-    for (unsigned i = 0; i < s->ks->databases; i++)
+    for (unsigned i = 0; i < atomic_load(&s->ks->used_end); i++)
         if ((db < 0 || (unsigned)db == i) && atomic_load(&s->ks->used[i]))
             keys += flush_database(s, i);
     s->stats.dirty += keys;
@@ -142,7 +142,7 @@ void store_swap_databases(struct store *s, unsigned a, unsigned b)
     }
     counts_add(s, a, keys, volatile_keys, 0);
     counts_add(s, b, -keys, -volatile_keys, 0);
-    atomic_store(&ks->used[a], true);
-    atomic_store(&ks->used[b], true);
+    database_use(ks, a);
+    database_use(ks, b);
     s->stats.dirty++;
 }

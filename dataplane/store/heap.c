@@ -4,20 +4,17 @@
 //
 // mimalloc takes its memory from the kernel in aligned segments of 32 MiB. (Its own option would
 // ask for all of them, take away hugepages that were reserved for DPDK, and never give memory
-// back.) The hint is given for a segment when the first entry is seen in it; the first segments of
-// a thread stay as they are, so that a small server stays small.
-#include <sys/mman.h>
-
+// back.) The hint is given for a segment when the first entry is seen in it. The allocator fills a
+// segment from its start, so a small server stays small.
+#include "common/memory.h"
 #include "dataplane/store/entry.h"
 
 enum {
     SEGMENT_SHIFT = 25,
-    SEGMENTS_SMALL = 2, // of a thread without hugepages: 64 MiB
     SEGMENTS_KNOWN = 1024,
 };
 
 static _Thread_local uintptr_t known[SEGMENTS_KNOWN];
-static _Thread_local unsigned seen;
 
 void heap_hint(const void *p)
 {
@@ -26,7 +23,5 @@ void heap_hint(const void *p)
     if (*place == segment)
         return;
     *place = segment;
-    // Errors are ignored: a kernel without hugepages, a segment of another size. It was a hint.
-    if (++seen > SEGMENTS_SMALL)
-        madvise((void *)(segment << SEGMENT_SHIFT), (size_t)1 << SEGMENT_SHIFT, MADV_HUGEPAGE);
+    memory_ask_huge((void *)(segment << SEGMENT_SHIFT), (size_t)1 << SEGMENT_SHIFT);
 }

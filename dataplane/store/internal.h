@@ -35,6 +35,7 @@ struct keyspace {
     size_t directory_bytes;
     struct keyspace_counters *counters; // of each core
     _Atomic bool *used;                 // databases that have had a key
+    _Atomic unsigned used_end;          // all of them are below
 };
 
 struct garbage; // tables that were flushed
@@ -175,6 +176,8 @@ void change_remove(struct store *s, struct change *c, uint64_t hash, uint64_t *w
 // Takes a slot's figures out of this store's indexes, puts them in.
 void index_detach(struct store *s, unsigned db, uint32_t number);
 void index_attach(struct store *s, unsigned db, uint32_t number);
+// Makes a database one that walks over all databases look at.
+void database_use(struct keyspace *ks, unsigned db);
 void counts_add(struct store *s, unsigned db, int64_t keys, int64_t volatile_keys, int64_t bytes);
 
 // --- expiry (expire.c) --------------------------------------------------------------------------

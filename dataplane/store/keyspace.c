@@ -1,7 +1,7 @@
 // The whole of the keys: the directory of slots and the counters that every core may read.
 #include <assert.h>
-#include <sys/mman.h>
 
+#include "common/memory.h"
 #include "dataplane/store/internal.h"
 
 enum { HUGE_PAGE = 2 << 20 };
@@ -47,17 +47,14 @@ struct keyspace *keyspace_create(const struct keyspace_config *config)
     ks->counters = mi_zalloc_aligned(ks->cores * sizeof(*ks->counters), 2 * CACHE_LINE);
     ks->directory_bytes = (size_t)ks->databases * ks->stride * sizeof(struct slot);
     // Address space for all databases; the kernel gives memory when a slot is first used.
-    ks->slots = mmap(NULL, ks->directory_bytes, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    bool ok = ks->used && ks->counters && ks->slots != MAP_FAILED;
+    ks->slots = memory_map(ks->directory_bytes);
+    bool ok = ks->used && ks->counters && ks->slots;
     for (unsigned i = 0; ok && i < ks->cores; i++) {
         ks->counters[i].databases =
             mi_zalloc_aligned(ks->databases * sizeof(struct keyspace_counts), 2 * CACHE_LINE);
         ok = ks->counters[i].databases;
     }
     if (!ok) {
-        if (ks->slots == MAP_FAILED)
-            ks->slots = NULL;
         keyspace_destroy(ks);
         return NULL;
     }
@@ -69,13 +66,13 @@ void keyspace_destroy(struct keyspace *ks)
     if (!ks)
         return;
     if (ks->slots) {
-        for (unsigned db = 0; db < ks->databases; db++) {
+        for (unsigned db = 0; db < atomic_load(&ks->used_end); db++) {
             if (!atomic_load(&ks->used[db]))
                 continue;
             for (uint32_t i = 0; i < ks->stride; i++)
                 slot_free_all(&ks->slots[(size_t)db * ks->stride + i]);
         }
-        munmap(ks->slots, ks->directory_bytes);
+        memory_unmap(ks->slots, ks->directory_bytes);
     }
     for (unsigned i = 0; ks->counters && i < ks->cores; i++)
         mi_free(ks->counters[i].databases);

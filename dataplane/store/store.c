@@ -1,7 +1,7 @@
 // One core's store: its life, time, lending of slots, and the bounded work of a turn.
 #include <assert.h>
-#include <sys/mman.h>
 
+#include "common/memory.h"
 #include "dataplane/store/internal.h"
 
 enum {
@@ -50,9 +50,8 @@ struct store *store_create(struct keyspace *ks, unsigned core, uint64_t seed)
     s->ks = ks;
     s->core = core;
     s->map_bytes = lay_out(s, NULL);
-    s->map = mmap(NULL, s->map_bytes, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (s->map == MAP_FAILED) {
+    s->map = memory_map(s->map_bytes);
+    if (!s->map) {
         mi_free(s);
         return NULL;
     }
@@ -73,7 +72,7 @@ void store_destroy(struct store *s)
     if (!s)
         return;
     garbage_free_all(s);
-    munmap(s->map, s->map_bytes);
+    memory_unmap(s->map, s->map_bytes);
     mi_free(s);
 }
 
@@ -131,7 +130,7 @@ void store_slot_lent(struct store *owner, uint16_t slot)
     unsigned core;
     uint32_t index = slot_index(owner->ks, slot, &core);
     assert(core == owner->core && !slot_is_lent(owner, index));
-    for (unsigned db = 0; db < owner->ks->databases; db++)
+    for (unsigned db = 0; db < atomic_load(&owner->ks->used_end); db++)
         if (atomic_load_explicit(&owner->ks->used[db], memory_order_relaxed))
             index_detach(owner, db, slot);
     owner->lent[index / 64] |= UINT64_C(1) << (index % 64);
@@ -145,7 +144,7 @@ void store_slot_returned(struct store *owner, uint16_t slot)
     assert(core == owner->core && slot_is_lent(owner, index));
     owner->lent[index / 64] &= ~(UINT64_C(1) << (index % 64));
     owner->lent_slots--;
-    for (unsigned db = 0; db < owner->ks->databases; db++)
+    for (unsigned db = 0; db < atomic_load(&owner->ks->used_end); db++)
         if (atomic_load_explicit(&owner->ks->used[db], memory_order_acquire))
             index_attach(owner, db, slot);
 }

@@ -1,7 +1,7 @@
 // Strings: bytes in the entry, a 64-bit integer, or a block of their own.
 #include <assert.h>
 
-#include "dataplane/resp/arg.h"
+#include "common/arg.h"
 #include "dataplane/store/internal.h"
 
 static int64_t expiry_wanted(const struct entry *at, int64_t expiry_ms, unsigned flags)
@@ -130,7 +130,7 @@ static struct entry *write_block(struct store *s, unsigned db, const struct key 
         b = block_grow(b, room_for(total, b->cap));
         if (!b)
             return NULL;
-        memcpy(parts.value, &b, sizeof(struct block *));
+        memcpy(parts.value, (void *)&b, sizeof(b));
         c.slot->bytes += block_memory(b) - before;
         change_end(s, &c);
     }

@@ -177,4 +177,17 @@ def indivisible(redis, pollux):
             other.close()
 
 
-SCRIPTED = [indivisible, short_expiry, far_expiry, whole_scan, random_keys, big_values]
+def policies(redis, pollux):
+    """What OBJECT tells of the uses of a key depends on maxmemory-policy."""
+    both(redis, pollux, "SET", "used", "v")
+    for policy in ("allkeys-lfu", "volatile-lfu", "allkeys-lru", "noeviction"):
+        both(redis, pollux, "CONFIG", "SET", "maxmemory-policy", policy)
+        for c in (redis, pollux):
+            freq, idle = c.call("OBJECT", "FREQ", "used"), c.call("OBJECT", "IDLETIME", "used")
+            assert isinstance(freq, int) == policy.endswith("lfu"), f"{policy}: FREQ {freq}"
+            assert isinstance(idle, int) != policy.endswith("lfu"), f"{policy}: IDLETIME {idle}"
+        both(redis, pollux, "OBJECT", "IDLETIME" if policy.endswith("lfu") else "FREQ", "used")
+        both(redis, pollux, "OBJECT", "FREQ", "none")
+
+
+SCRIPTED = [policies, indivisible, short_expiry, far_expiry, whole_scan, random_keys, big_values]

@@ -21,6 +21,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import checks
+import compare
 import known
 import pollux
 from draw import KEYS, Draw
@@ -28,7 +29,7 @@ from raw import Connection, Error, parse
 
 DATABASES = 4
 PIPELINE_MAX = 20
-STATE_MILLISECONDS = 3000
+STATE_MILLISECONDS = compare.SECONDS * 1000
 ALL_KEYS = KEYS + [b"other%d" % i for i in range(50)]
 # What a value is, by type, for the comparison in the end.
 CONTENT = {b"string": lambda key: [b"GET", key]}

@@ -23,13 +23,19 @@ static const struct {
     {"requirepass", ""},
 };
 
+// As the configuration does: a name lives as long as the call, a value longer.
 static void get_config(struct core *c, const char *pattern, size_t len, config_each_fn *each,
                        void *context)
 {
     (void)c;
-    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-        if (glob_match(pattern, len, options[i].name, strlen(options[i].name), true))
-            each(context, options[i].name, options[i].value);
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        if (!glob_match(pattern, len, options[i].name, strlen(options[i].name), true))
+            continue;
+        char *name = strdup(options[i].name);
+        each(context, name, options[i].value);
+        memset(name, 0, strlen(name));
+        free(name);
+    }
 }
 
 static int set_config(struct core *c, unsigned n, const char *const *names,

@@ -29,7 +29,7 @@
 #include "drivers/nic.h"
 
 enum {
-    PATIENCE_S = 60,
+    PATIENCE_S = 150,
     BURST = 32,
     WINDOW = 24,
     MEMIF_WINDOW = 512,
@@ -74,7 +74,7 @@ static void in_child(void (*body)(const char *), const char *argument)
 static struct nic *open_nic(const char *device, int huge, unsigned mtu, char *error, size_t size)
 {
     char name[32];
-    snprintf(name, sizeof(name), "test-%d", (int)getpid());
+    snprintf(name, sizeof(name), "pollux-test-%d", (int)getpid());
     struct nic_options o = {.devices = {device},
                             .n_devices = 1,
                             .queues = 1,
@@ -95,6 +95,10 @@ static struct nic *must_open(const char *device, int huge)
     CHECK(nic_info(nic)->queues == 1);
     CHECK(nic_port(nic, 0) && !nic_port(nic, 1));
     CHECK(nic_info(nic)->huge_pages == (huge == NIC_HUGE_YES));
+    // Whatever happens from here on, no file of DPDK is left behind.
+    char path[64];
+    snprintf(path, sizeof(path), "/var/run/dpdk/pollux-test-%d", (int)getpid());
+    CHECK(access(path, F_OK) < 0);
     return nic;
 }
 
@@ -659,7 +663,7 @@ static void queues_body(const char *unused)
                             .huge_pages = NIC_HUGE_NO,
                             .rx_frames = 2048,
                             .tx_frames = 2048,
-                            .name = "test-queues"};
+                            .name = "pollux-test-queues"};
     struct nic *nic = nic_open(&o, error, sizeof(error));
     if (!nic)
         fprintf(stderr, "%s\n", error);

@@ -157,11 +157,7 @@ static void test_simultaneous(void **state)
     assert_int_equal(r->ack, p.seq);
     assert_int_equal(p.events, 0);
     peer_send_at(&p, TH_SYN | TH_ACK, p.seq - 1, p.ack, NULL, 0); // its answer to our SYN
-    peer_turn(&p);
-    if (!(p.events & STREAM_CONNECTED)) { // or the plain acknowledgement of our answer
-        peer_send(&p, TH_ACK, NULL, 0);
-        peer_turn(&p);
-    }
+    peer_none(&p);                                                // and no answer to the answer
     assert_int_equal(p.events, STREAM_CONNECTED);
     out_write(&p.stream->out, "x", 1);
     p.stream->ops->push(p.stream);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "dataplane/resp/arg.h"
+#include "common/arg.h"
 #include "dataplane/store/store.h"
 
 enum { KEY_LEN = 16, VALUE_LEN = 64, BATCH = 32 };

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataplane/resp/arg.h"
+#include "common/arg.h"
 #include "dataplane/store/internal.h"
 
 #define EPOCH_MS INT64_C(1700000000000)

@@ -1,0 +1,12 @@
+// Address space from the kernel, for tables whose size is known and whose use is not: memory is
+// given page by page when it is first touched, zeroed. And the wish for transparent hugepages. Any
+// thread.
+#pragma once
+
+#include <stddef.h>
+
+// NULL when the kernel gives none.
+void *memory_map(size_t bytes);
+void memory_unmap(void *map, size_t bytes);
+// A hint; a kernel that has none, or no such mapping, is no error.
+void memory_ask_huge(void *start, size_t bytes);
