@@ -26,8 +26,7 @@ void log_set_level(enum log_level level);
 // Any thread; never blocks and makes no system call once the log is open. Lines above
 // LOG_LINE_MAX bytes are cut.
 #define LOG_LINE_MAX 1024
-void log_write(enum log_level level, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 // Writes out what all threads have queued. Returns the number of lines written.
 unsigned log_flush(void);
 void log_close(void);

@@ -41,9 +41,9 @@ struct nic_info {
     bool huge_pages;
 };
 
-// Starts the EAL, opens and starts the ports. Returns NULL with one line in `error` that says what is
-// wrong and what to do. Warnings (no hugepages …) go to the log. The calling thread's CPU affinity is
-// left as it was.
+// Starts the EAL, opens and starts the ports. Returns NULL with one line in `error` that says what
+// is wrong and what to do. Warnings (no hugepages …) go to the log. The calling thread's CPU
+// affinity is left as it was.
 struct nic *nic_open(const struct nic_options *options, char *error, size_t error_size);
 void nic_close(struct nic *nic); // stops and closes the ports, ends the EAL, removes its files
 const struct nic_info *nic_info(const struct nic *nic);
@@ -57,8 +57,8 @@ void port_detach(struct port *port);
 // Receives up to `max` frames; they are the caller's until `port_release_rx`.
 unsigned port_rx(struct port *port, struct frame **frames, unsigned max);
 void port_release_rx(struct port *port, struct frame **frames, unsigned n);
-// Sends; returns how many the port took. Those belong to the port, which keeps a reference of its own
-// to frames with FRAME_KEEP.
+// Sends; returns how many the port took. Those belong to the port, which keeps a reference of its
+// own to frames with FRAME_KEEP.
 unsigned port_tx(struct port *port, struct frame **frames, unsigned n);
 struct frame_pool *port_pool(struct port *port);
 // A descriptor that becomes readable when frames arrive, -1 if the driver has none.

@@ -17,7 +17,7 @@ struct sockets_config {
     uint32_t receive_buffer_size; // bytes each; 0: default
     uint32_t unread_max;          // bytes unread per stream before receiving stops; 0: default
     unsigned tcp_user_timeout_ms; // 0: the kernel's
-    unsigned linger_ms;           // an orderly close gives up after so long without progress; 0: default
+    unsigned linger_ms; // an orderly close gives up after so long without progress; 0: default
     bool (*admit)(void *context, const struct endpoint *remote);
     void *context;
 };
@@ -27,8 +27,8 @@ struct sockets *sockets_create(struct io *io, const struct sockets_config *confi
 void sockets_destroy(struct sockets *s);
 
 // Opens a listening socket for this core; sockets of several cores on one address share it
-// (SO_REUSEPORT), but a foreign process on the port is an error. `address` is an IPv4 or IPv6 literal,
-// or "*" / "::*" for all. Returns 0 or -errno with one line in `error`.
+// (SO_REUSEPORT), but a foreign process on the port is an error. `address` is an IPv4 or IPv6
+// literal, or "*" / "::*" for all. Returns 0 or -errno with one line in `error`.
 int sockets_listen(struct sockets *s, const char *address, uint16_t port, int backlog, char *error,
                    size_t error_size);
 int sockets_listen_unix(struct sockets *s, const char *path, unsigned mode, int backlog,
@@ -39,8 +39,8 @@ struct stream *sockets_connect(struct sockets *s, const struct endpoint *to, int
 
 // Streams with events since the last call, each once (completions were collected by io_turn).
 unsigned sockets_ready(struct sockets *s, struct stream **ready, unsigned max);
-// Queues the sends of this turn and copies what is unread out of the kernel's buffers, which go back.
-// The caller submits with io_turn.
+// Queues the sends of this turn and copies what is unread out of the kernel's buffers, which go
+// back. The caller submits with io_turn.
 void sockets_turn_end(struct sockets *s);
 unsigned sockets_count(const struct sockets *s);
 void sockets_each(struct sockets *s, uint64_t *cursor, unsigned max,

@@ -1,16 +1,16 @@
 // The command table: the only source of truth about commands, and what a handler is given. Routing,
 // COMMAND and its subcommands, access control and key extraction all read the table.
 //
-// A handler is ordinary single-threaded code. It runs on the core that owns the keys, or on one that
-// borrowed them; it touches keys through `r->store`, answers through `r->out`, and reaches everything
-// else through `r->services`. It never blocks.
+// A handler is ordinary single-threaded code. It runs on the core that owns the keys, or on one
+// that borrowed them; it touches keys through `r->store`, answers through `r->out`, and reaches
+// everything else through `r->services`. It never blocks.
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "dataplane/commands/services.h"
 #include "common/arg.h"
+#include "dataplane/commands/services.h"
 #include "dataplane/resp/reply.h"
 #include "dataplane/store/store.h"
 
@@ -69,11 +69,11 @@ enum command_category {
 
 // Where a command runs.
 enum command_route {
-    ROUTE_KEYS,   // where its keys are: forwarded, or the slots are borrowed (no keys: at home)
-    ROUTE_HOME,   // on the core of its connection: connection state, nothing of other cores
-    ROUTE_CURSOR, // on the core that `command->core_of` names (SCAN, RANDOMKEY)
-    ROUTE_GATHER, // `part` on every core, then `handler` at home with the parts
-    ROUTE_ALL,    // at home, with all slots of all cores borrowed (FLUSHALL, SWAPDB …)
+    ROUTE_KEYS,    // where its keys are: forwarded, or the slots are borrowed (no keys: at home)
+    ROUTE_HOME,    // on the core of its connection: connection state, nothing of other cores
+    ROUTE_CURSOR,  // on the core that `command->core_of` names (SCAN, RANDOMKEY)
+    ROUTE_GATHER,  // `part` on every core, then `handler` at home with the parts
+    ROUTE_ALL,     // at home, with all slots of all cores borrowed (FLUSHALL, SWAPDB …)
     ROUTE_SERVICE, // on the service thread: waits for a disk, touches no keys (CONFIG REWRITE)
 };
 
@@ -96,7 +96,7 @@ struct keyspec {
     const char *notes;
     uint32_t flags;
     enum { BEGIN_INDEX, BEGIN_KEYWORD, BEGIN_UNKNOWN } begin;
-    int begin_index;           // BEGIN_INDEX: position; BEGIN_KEYWORD: where the search starts
+    int begin_index; // BEGIN_INDEX: position; BEGIN_KEYWORD: where the search starts
     const char *begin_keyword;
     enum { FIND_RANGE, FIND_KEYNUM, FIND_UNKNOWN } find;
     int last_key, key_step, limit; // FIND_RANGE
@@ -105,8 +105,15 @@ struct keyspec {
 
 // Documentation, in our own words. Argument kinds as COMMAND DOCS names them.
 enum doc_arg_type {
-    DOC_STRING, DOC_INTEGER, DOC_DOUBLE, DOC_KEY, DOC_PATTERN, DOC_UNIX_TIME,
-    DOC_PURE_TOKEN, DOC_ONEOF, DOC_BLOCK,
+    DOC_STRING,
+    DOC_INTEGER,
+    DOC_DOUBLE,
+    DOC_KEY,
+    DOC_PATTERN,
+    DOC_UNIX_TIME,
+    DOC_PURE_TOKEN,
+    DOC_ONEOF,
+    DOC_BLOCK,
 };
 enum doc_arg_flags { DOC_OPTIONAL = 1u << 0, DOC_MULTIPLE = 1u << 1, DOC_MULTIPLE_TOKEN = 1u << 2 };
 struct doc_arg {
@@ -114,7 +121,7 @@ struct doc_arg {
     enum doc_arg_type type;
     uint32_t flags;
     const char *token, *since, *deprecated_since;
-    int key_spec; // DOC_KEY: index of the key specification
+    int key_spec;               // DOC_KEY: index of the key specification
     const struct doc_arg *args; // DOC_ONEOF, DOC_BLOCK; ends with name NULL
 };
 struct command_doc {
@@ -122,7 +129,7 @@ struct command_doc {
     const char *deprecated_since, *replaced_by;
     const char *const *history; // pairs version, text; ends with NULL
     const struct doc_arg *args; // ends with name NULL
-    bool syscmd; // for developers of the server, not for its users
+    bool syscmd;                // for developers of the server, not for its users
 };
 
 struct command {
@@ -134,14 +141,15 @@ struct command {
     unsigned n_keys;
     const struct command *subcommands; // ends with name NULL
     void (*handler)(struct request *r);
-    // ROUTE_GATHER: runs on every core (home included) with r->out a part of its own; `start` runs at
-    // home first and returns false when it has already answered (bad arguments).
+    // ROUTE_GATHER: runs on every core (home included) with r->out a part of its own; `start` runs
+    // at home first and returns false when it has already answered (bad arguments).
     bool (*start)(struct request *r);
     void (*part)(struct request *r);
-    unsigned (*core_of)(struct request *r); // ROUTE_CURSOR: index of the core, parsed from arguments
+    unsigned (*core_of)(
+        struct request *r); // ROUTE_CURSOR: index of the core, parsed from arguments
     const struct command_doc *doc;
     const char *const *tips; // ends with NULL
-    uint16_t id;             // dense, 0 … commands_count()-1, subcommands included: index of statistics
+    uint16_t id; // dense, 0 … commands_count()-1, subcommands included: index of statistics
     const struct command *parent; // of a subcommand
 };
 
@@ -156,7 +164,7 @@ struct session {
 
 struct request {
     struct session *session;
-    struct client *client; // the connection (dataplane/resp/client.h); NULL away from home
+    struct client *client;         // the connection (dataplane/resp/client.h); NULL away from home
     const struct command *command; // the subcommand where there is one
     int argc;
     struct arg *argv;
@@ -164,24 +172,24 @@ struct request {
     struct out *out;
     struct store *store;
     const struct services *services;
-    struct core *core;  // handed to services
-    uint64_t now_ms;    // wall clock of this turn
-    uint64_t now_us;    // monotonic clock of this turn
+    struct core *core; // handed to services
+    uint64_t now_ms;   // wall clock of this turn
+    uint64_t now_us;   // monotonic clock of this turn
     // ROUTE_GATHER, in `handler`: what each core wrote, as bytes (outbuf pieces made contiguous).
     const struct gathered {
         const uint8_t *ptr;
         size_t len;
-    } *parts;
+    } * parts;
     unsigned n_parts;
-    unsigned core_index; // of the core that executes
-    bool replied_error;  // set by the helpers below, for statistics
+    unsigned core_index;   // of the core that executes
+    bool replied_error;    // set by the helpers below, for statistics
     char error_prefix[20]; // first word of that error
 };
 
 // --- the table (table.c) -----------------------------------------------------------------------
 
-void commands_init(void); // builds the look-up; once, before the cores start
-unsigned commands_count(void);       // subcommands included: bound of `id`
+void commands_init(void);      // builds the look-up; once, before the cores start
+unsigned commands_count(void); // subcommands included: bound of `id`
 const struct command *commands_by_id(unsigned id);
 const struct command *const *commands_all(unsigned *n); // top level, in order of name
 // The command or subcommand that the arguments name (any letter case); NULL: unknown.
@@ -192,12 +200,12 @@ const struct command *commands_find_name(const char *name, size_t len);
 void commands_reply_unknown(struct out *o, const struct arg *argv, int argc);
 // True when argc fits the arity. Otherwise writes Redis's error.
 bool commands_check_arity(struct out *o, const struct command *c, int argc);
-// Positions of all keys among the arguments, by key specification. Returns their number, at most `max`
-// are stored; -1 when the arguments make no sense to the specification.
+// Positions of all keys among the arguments, by key specification. Returns their number, at most
+// `max` are stored; -1 when the arguments make no sense to the specification.
 int commands_keys(const struct command *c, const struct arg *argv, int argc, int *positions,
                   int max);
-// Fast form for the common case: the command has one key specification that is a range; the position of
-// its only key, 0 when it has none, -1 when it may have several.
+// Fast form for the common case: the command has one key specification that is a range; the
+// position of its only key, 0 when it has none, -1 when it may have several.
 int commands_single_key(const struct command *c, int argc);
 
 // --- helpers for handlers (helpers.c) ----------------------------------------------------------
@@ -207,9 +215,11 @@ struct key request_key(struct request *r, int i);
 void request_error(struct request *r, const char *text); // "ERR syntax error" …; counts the error
 void request_errorf(struct request *r, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-bool request_is(const struct request *r, int i, const char *word); // argument i equals word, any case
+bool request_is(const struct request *r, int i,
+                const char *word); // argument i equals word, any case
 // Parse an argument, or answer with Redis's error and return false.
-bool request_integer(struct request *r, int i, int64_t *value); // ERR value is not an integer or out of range
+bool request_integer(struct request *r, int i,
+                     int64_t *value); // ERR value is not an integer or out of range
 bool request_float(struct request *r, int i, long double *value); // ERR value is not a valid float
 #define ERR_SYNTAX "ERR syntax error"
 #define ERR_WRONGTYPE "WRONGTYPE Operation against a key holding the wrong kind of value"

@@ -11,12 +11,14 @@ struct core;
 struct client;
 struct out;
 
-// Figures of one core, summed over cores by INFO (each core writes one in the `part` of the gather).
+// Figures of one core, summed over cores by INFO (each core writes one in the `part` of the
+// gather).
 struct core_figures {
     uint64_t commands, connections_received, connections_rejected, clients, blocked_clients;
     uint64_t net_in_bytes, net_out_bytes, error_replies;
     uint64_t hits, misses, expired, evicted, dirty;
-    uint64_t query_buffer_bytes, output_bytes, output_limit_disconnections, query_limit_disconnections;
+    uint64_t query_buffer_bytes, output_bytes, output_limit_disconnections,
+        query_limit_disconnections;
     uint64_t busy_cycles, idle_cycles, turns;
     uint64_t forwarded_commands, borrows, gathers;
     uint64_t cpu_sys_us, cpu_user_us;
@@ -53,10 +55,11 @@ struct services {
     // --- configuration (config/): text in, text out
     void (*config_get)(struct core *core, const char *pattern, size_t len, config_each_fn *each,
                        void *context);
-    // All or nothing. Takes effect on this core at once; the caller gathers over all cores (the part
-    // calls config_adopt) before it answers. 0, or -1 with the text behind "ERR " in `error`.
+    // All or nothing. Takes effect on this core at once; the caller gathers over all cores (the
+    // part calls config_adopt) before it answers. 0, or -1 with the text behind "ERR " in `error`.
     int (*config_set)(struct core *core, unsigned n, const char *const *names,
-                      const char *const *values, const size_t *value_lens, char *error, size_t size);
+                      const char *const *values, const size_t *value_lens, char *error,
+                      size_t size);
     void (*config_adopt)(struct core *core);
     int (*config_rewrite)(struct core *core, char *error, size_t size);
     void (*config_reset_stat)(struct core *core); // this core's counters
@@ -91,8 +94,8 @@ struct services {
     // May this command (DEBUG, CONFIG SET of protected options) be used from this connection?
     // option: "enable-debug-command", "enable-protected-configs", "enable-module-command".
     bool (*protected_allowed)(struct core *core, const char *option, struct client *c);
-    // May CONFIG SET change this option (any letter case)? `canonical` is its name in the table, so that
-    // two names of one option can be told; untouched when it is unknown.
+    // May CONFIG SET change this option (any letter case)? `canonical` is its name in the table, so
+    // that two names of one option can be told; untouched when it is unknown.
     enum config_access (*config_access)(struct core *core, const char *name,
                                         const char **canonical);
 };

@@ -48,7 +48,8 @@ struct client {
     struct reply_slot *first_reply, *last_reply;
     unsigned replies_waiting;
 
-    // Copied commands that wait for the replies before them, or for credit (dataplane/core/route.c).
+    // Copied commands that wait for the replies before them, or for credit
+    // (dataplane/core/route.c).
     struct message *first_pending, *last_pending;
     unsigned pending;
 

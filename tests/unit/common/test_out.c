@@ -69,7 +69,8 @@ static void test_outbuf_random(void **state)
                 out_write(&b.out, bytes, n);
                 break;
             case 1:
-                n %= OUT_CONTIGUOUS_MAX;
+                n = n % OUT_CONTIGUOUS_MAX + 1;
+                memset(bytes, (int)i, n);
                 memcpy(out_room(&b.out, n), bytes, n);
                 b.out.pos += n;
                 break;
