@@ -31,7 +31,8 @@ def pytest_generate_tests(metafunc):
     if "wire_key" not in metafunc.fixturenames:
         return
     mark = metafunc.definition.get_closest_marker("wires")
-    kinds = [kind for kind in KINDS if mark is None or kind in mark.args or kind == "redis" and "socket" in mark.args]
+    kinds = [kind for kind in KINDS if mark is None or kind in mark.args
+             or kind == "redis" and "socket" in mark.args or kind == "xdp-queues" and "xdp" in mark.args]
     keys = [(kind, cores) for kind in kinds for cores in CORES if kind != "redis" or cores == 1]
     metafunc.parametrize("wire_key", keys, ids=[f"{kind}-{cores}core" for kind, cores in keys], scope="session")
 
