@@ -26,6 +26,7 @@ struct io_watch {
 
 struct io {
     struct io_uring ring;
+    bool stopped;
     io_complete_fn *complete[IO_KINDS];
     void *context[IO_KINDS];
     uint64_t wake_count; // the kernel reads the eventfd's value into it
@@ -112,15 +113,23 @@ struct io *io_create(unsigned entries, char *error, size_t error_size)
     return io;
 }
 
-void io_destroy(struct io *io)
+void io_stop(struct io *io)
 {
-    if (!io)
+    if (io->stopped)
         return;
+    io->stopped = true;
     // The kernel shall not hold a read into our memory when that is given back.
     io_wake(io);
     for (int i = 0; i < IO_DESTROY_TURNS && io->wake_armed; i++)
         io_wait(io, 1000);
     io_uring_queue_exit(&io->ring);
+}
+
+void io_destroy(struct io *io)
+{
+    if (!io)
+        return;
+    io_stop(io);
     close(io->wake_fd);
     free(io);
 }

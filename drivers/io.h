@@ -25,6 +25,9 @@ typedef void io_complete_fn(void *context, uint64_t tag, const struct io_uring_c
 // Creates the ring on the calling thread, which becomes its owner. `error` gets one line that says
 // what to do (kernel too old, io_uring_disabled, RLIMIT_MEMLOCK).
 struct io *io_create(unsigned entries, char *error, size_t error_size);
+// Ends the ring; on the owner's thread. `io_wake` may still be called, and does nothing of use.
+void io_stop(struct io *io);
+// Frees it; any thread, once nobody can wake it. Stops it first if that was not done.
 void io_destroy(struct io *io);
 void io_register(struct io *io, enum io_kind kind, io_complete_fn *complete, void *context);
 // A submission entry, prepared by the caller, tagged with io_tag(). Submits when the queue is full.

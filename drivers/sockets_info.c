@@ -44,6 +44,7 @@ void connection_info(const struct stream *stream, struct stream_info *info)
         .unsent = send_unsent(stream),
         .bytes_in = c->bytes_in,
         .bytes_out = c->bytes_out,
+        .remote = c->remote,
     };
     snprintf(info->state, sizeof(info->state), "%s", c->dead ? "CLOSED" : "ESTABLISHED");
     if (c->fd < 0)
@@ -52,10 +53,6 @@ void connection_info(const struct stream *stream, struct stream_info *info)
     socklen_t size = sizeof(address);
     if (getsockname(c->fd, (struct sockaddr *)&address, &size) == 0)
         endpoint_from(&address, &info->local);
-    address = (struct sockaddr_storage){0};
-    size = sizeof(address);
-    if (getpeername(c->fd, (struct sockaddr *)&address, &size) == 0)
-        endpoint_from(&address, &info->remote);
     struct tcp_info t = {0};
     size = sizeof(t);
     if (c->unix_peer || getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &t, &size) < 0)

@@ -100,6 +100,7 @@ struct connection {
     struct connection *linger_next, *linger_prev;
     uint64_t linger_until_ms;
     uint64_t bytes_in, bytes_out;
+    struct endpoint remote;      // as it was at the start: a reset peer has none any more
     struct sockaddr_storage *to; // of a connection being opened
 };
 

@@ -87,6 +87,7 @@ static void accept_connection(struct sockets *s, const struct listener *l, int f
         return;
     }
     c->unix_peer = l->family == AF_UNIX;
+    c->remote = remote;
     s->counters.accepted++;
     receive_arm(c);
     connection_event(c, STREAM_ACCEPTED);
@@ -366,6 +367,7 @@ struct stream *sockets_connect(struct sockets *s, const struct endpoint *to, int
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &s->config.tcp_user_timeout_ms,
                    sizeof(s->config.tcp_user_timeout_ms));
     c->connecting = true;
+    c->remote = *to;
     c->to = address;
     struct io_uring_sqe *sqe = io_sqe(s->io, IO_SOCKETS, sockets_tag(c, OP_CONNECT));
     io_uring_prep_connect(sqe, fd, (struct sockaddr *)address, size);

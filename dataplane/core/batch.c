@@ -45,10 +45,14 @@ static bool take(struct core *c, struct client *client, const uint8_t *data, boo
     return true;
 }
 
-static void protocol_error(struct core *c, struct client *client)
+void protocol_error(struct core *c, struct client *client)
 {
+    if (client->first_pending) { // commands before it still wait: route_pending comes back
+        client->flags |= CLIENT_BROKEN;
+        return;
+    }
+    client->flags &= ~CLIENT_BROKEN;
     struct reply_slot *slot;
-    // The replies to the commands before it come first: they are in the batch.
     struct out *out = client_out(c, client, &slot);
     reply_errorf(out, "ERR %s", client->parser.error);
     client_replied(c, client, slot);
@@ -85,6 +89,8 @@ static enum ended gather_client(struct core *c, struct client *client, bool *mor
             share--;
             break;
         case PARSER_EMPTY:
+            share--;
+            break;
         case PARSER_INCOMPLETE:
             break;
         case PARSER_ERROR:
@@ -152,8 +158,8 @@ bool batch_run(struct core *c)
             c->queue_last = NULL;
         client->flags &= ~CLIENT_QUEUED;
         if (!client->stream || client->first_pending ||
-            client->flags &
-                (CLIENT_CLOSING | CLIENT_GONE | CLIENT_CLOSE_AFTER_REPLY | CLIENT_OUT_FULL))
+            client->flags & (CLIENT_CLOSING | CLIENT_GONE | CLIENT_CLOSE_AFTER_REPLY |
+                             CLIENT_OUT_FULL | CLIENT_BROKEN))
             continue;
         bool more;
         enum ended ended = gather_client(c, client, &more);
@@ -162,6 +168,7 @@ bool batch_run(struct core *c)
             over[n_over++].ended = ended;
         } else if (more || (client->flags & CLIENT_EOF)) {
             // Goes on in the next batch, behind the others; at its end it is closed there.
+            client->flags |= CLIENT_QUEUED; // in a list: client_queue must not link it again
             client->next_queued = NULL;
             if (again_last)
                 again_last->next_queued = client;
@@ -192,6 +199,7 @@ bool batch_run(struct core *c)
     while (again_first) {
         struct client *client = again_first;
         again_first = client->next_queued;
+        client->flags &= ~CLIENT_QUEUED;
         if (client->stream && client->stream->in_len == 0 && (client->flags & CLIENT_EOF) &&
             !client->first_pending)
             client_close(c, client);

@@ -220,7 +220,7 @@ static struct out *client_stream_out(struct client *client)
 }
 
 // After each command: what CLIENT REPLY SKIP asked for moves on.
-static void reply_mode_next(struct client *client)
+void client_reply_mode_next(struct client *client)
 {
     if (__builtin_expect(!(client->flags & (CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)), 1))
         return;
@@ -260,11 +260,14 @@ void client_replied(struct core *c, struct client *client, struct reply_slot *sl
             struct out *out = client_out(c, client, &real);
             outbuf_move(&c->sink, out);
             client_replied(c, client, real);
+        } else {
+            outbuf_clear(&c->sink);
         }
-        reply_mode_next(client);
+        client_reply_mode_next(client);
+        client_push(c, client);
         return;
     }
-    reply_mode_next(client);
+    client_reply_mode_next(client);
     if (slot)
         client_complete(c, slot);
     else
@@ -373,6 +376,9 @@ void clients_push(struct core *c)
             continue;
         if (client->flags & CLIENT_CLOSE_AFTER_REPLY && !client->first_reply) {
             client->flags |= CLIENT_CLOSING;
+            // What was not read would turn the close into a reset, and lose replies on their way.
+            while (s->in_len)
+                stream_consume(s, s->in_len);
             s->ops->close(s);
         }
     }
@@ -460,8 +466,7 @@ uint64_t client_memory(const struct client *client)
 bool clients_unsent(const struct core *c)
 {
     for (const struct client *client = c->clients; client; client = client->next)
-        if (client->stream && !(client->flags & CLIENT_CLOSING) &&
-            client->stream->ops->unsent(client->stream))
+        if (client->first_reply || (client->stream && client->stream->ops->unsent(client->stream)))
             return true;
     return false;
 }
@@ -470,8 +475,11 @@ void clients_end(struct core *c)
 {
     while (c->clients) {
         struct client *client = c->clients;
-        if (client->stream)
+        // What was handed to the kernel still arrives; what was not is cut off plainly.
+        if (client->stream && client->stream->ops->unsent(client->stream))
             client->stream->ops->abort(client->stream);
+        else if (client->stream)
+            client->stream->ops->close(client->stream);
         client->stream = NULL; // the transport frees it when it ends
         client_lost(c, client);
     }

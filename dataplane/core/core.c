@@ -68,6 +68,7 @@ struct core *core_create(struct server *server, unsigned index, int cpu)
 
 void core_destroy(struct core *c)
 {
+    io_destroy(c->io);
     mi_free(c->start_error);
     mi_free(c->command_figures);
     mi_free(c);
@@ -106,12 +107,13 @@ static int core_start(struct core *c, char *error, size_t size)
     return transport_start(c, error, size);
 }
 
-static void streams_look(struct core *c)
+static bool streams_look(struct core *c)
 {
     struct stream *ready[TURN_STREAMS];
     unsigned n = transport_ready(c, ready, TURN_STREAMS);
     for (unsigned i = 0; i < n; i++)
         client_event(c, ready[i]);
+    return n > 0;
 }
 
 static void cron(struct core *c)
@@ -131,10 +133,12 @@ static bool core_turn(struct core *c)
     settings_adopt(c);
 
     bool any = transport_receive(c);
-    streams_look(c);
+    any |= streams_look(c);
     core_stage(c, STAGE_RECEIVE);
     if (c->server->n_cores > 1) {
         any |= mailbox_receive(c);
+        if (c->passed) // frames that other cores passed on
+            streams_look(c);
         route_starved(c);
     }
     any |= control_receive(c);
@@ -142,7 +146,8 @@ static bool core_turn(struct core *c)
         any |= service_complete(c->server->service, c->index) > 0;
     core_stage(c, STAGE_MAILBOX);
     uint64_t commands = c->counters.commands;
-    while (c->queue_first && c->counters.commands - commands < TURN_COMMANDS && batch_run(c)) {
+    while (c->queue_first && !c->stopping && c->counters.commands - commands < TURN_COMMANDS &&
+           batch_run(c)) {
         any = true;
         if (!c->queue_first)
             break;
@@ -219,6 +224,23 @@ static void core_relax(struct core *c)
     atomic_store_explicit(&channel->core_sleeps, 0, memory_order_relaxed);
 }
 
+// What was taken is executed and answered: nothing more is parsed, and turns go on until the
+// replies of all cores are out, for a bounded time.
+static void core_drain(struct core *c, bool failed)
+{
+    uint64_t until_us = core_clock_us() + STOP_DRAIN_US;
+    bool drained = false;
+    c->stopping = true;
+    do {
+        if (!failed)
+            core_turn(c);
+        if (!drained && (failed || !clients_unsent(c))) {
+            drained = true;
+            atomic_fetch_add(&c->server->drained, 1);
+        }
+    } while (atomic_load(&c->server->drained) < c->server->n_cores && core_clock_us() < until_us);
+}
+
 void *core_main(void *context)
 {
     struct core *c = context;
@@ -238,13 +260,7 @@ void *core_main(void *context)
         else
             core_relax(c);
     }
-    // What was executed is answered: turns go on until the replies are out, for a bounded time.
-    uint64_t until_us = core_clock_us() + STOP_DRAIN_US;
-    do {
-        if (failed)
-            break;
-        core_turn(c);
-    } while (clients_unsent(c) && c->now_us < until_us);
+    core_drain(c, failed);
     pthread_barrier_wait(&c->server->end);
     clients_end(c);
     transport_stop(c);

@@ -86,6 +86,7 @@ struct work {
 struct core_counters {
     uint64_t commands, errors, connections_received, connections_rejected;
     uint64_t bytes_in, bytes_out;
+    uint64_t frames_passed;
     uint64_t forwarded, borrows, gathers, starved;
     uint64_t output_limit_disconnections, query_limit_disconnections;
     uint64_t busy_cycles, idle_cycles, turns, sleeps, wakes;
@@ -119,6 +120,8 @@ struct core {
     struct store *store;
     struct port *port; // NULL with sockets, or where there are fewer queues than cores
     struct net *net;
+    struct message *passed; // frames of other cores, until the end of the turn
+    unsigned passing_hops;  // of the frame that net_input looks at, 0: our own port's
     struct io *io;
     struct sockets *sockets;
     struct frame *frames[TURN_FRAMES]; // received this turn
@@ -209,6 +212,8 @@ struct server {
     // All cores have a store before any listens; all have stopped before any takes its transport
     // down.
     pthread_barrier_t begin, end;
+    _Atomic unsigned drained; // cores whose replies are out, once it stops
+    unsigned started;         // threads
 };
 
 // --- core.c
@@ -244,6 +249,8 @@ struct client *client_internal(struct core *c);           // without a stream (c
 void client_queue(struct core *c, struct client *client); // to be parsed
 void client_push(struct core *c, struct client *client);  // has output
 void client_close(struct core *c, struct client *client); // after its output
+// After each command that was taken: what CLIENT REPLY SKIP asked for moves on.
+void client_reply_mode_next(struct client *client);
 void client_abort(struct core *c, struct client *client, const char *why);
 void clients_push(struct core *c);         // end of the turn: all that have output
 void clients_bury(struct core *c);         // end of the turn: frees the closed
@@ -262,6 +269,8 @@ struct reply_slot *client_expect(struct core *c, struct client *client);
 void client_complete(struct core *c, struct reply_slot *slot);
 
 // --- batch.c
+// Answers the parser's error, after the replies that are due before it, and closes.
+void protocol_error(struct core *c, struct client *client);
 bool batch_run(struct core *c); // parses and executes one batch; true when there was one
 
 // --- route.c

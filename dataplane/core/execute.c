@@ -71,6 +71,7 @@ bool execute(struct core *c, const struct execution *e, enum execute_what what)
     }
     if (what == EXECUTE_PART) {
         command->part(&r);
+        c->command_mark = __rdtsc();
         return true;
     }
     if (__builtin_expect(command->flags & CMD_DENYOOM && c->settings.maxmemory, 0) &&
@@ -86,7 +87,5 @@ bool execute(struct core *c, const struct execution *e, enum execute_what what)
     figures->usec += end - c->command_mark; // in cycles here; services.c gives microseconds
     c->command_mark = end;
     count_call(c, &r);
-    if (e->client)
-        e->client->last_command = command;
     return true;
 }

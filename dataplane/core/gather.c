@@ -13,11 +13,12 @@ struct gather {
     struct message *part[PLANE_CORES_MAX];
 };
 
-static struct execution execution_of(const struct message *m, struct out *out)
+// Only home may look at the slot, and so at the client.
+static struct execution execution_of(const struct message *m, struct out *out, bool home)
 {
     return (struct execution){
         .session = m->session,
-        .client = m->slot ? m->slot->client : NULL,
+        .client = home ? m->slot->client : NULL,
         .command = m->command,
         .argv = m->argv,
         .argc = m->argc,
@@ -52,7 +53,7 @@ static void gather_finish(struct core *c, struct gather *g)
     struct block *made[PLANE_CORES_MAX];
     for (unsigned i = 0; i < g->n; i++)
         parts[i] = contiguous(&g->part[i]->out, &made[i]);
-    struct execution e = execution_of(m, &m->slot->out.out);
+    struct execution e = execution_of(m, &m->slot->out.out, true);
     e.parts = parts;
     e.n_parts = g->n;
     if (e.client) // else nobody is left to read the answer
@@ -71,7 +72,7 @@ void gather_begin(struct core *c, struct message *m)
 {
     unsigned cores = c->server->n_cores;
     if (m->command->start) {
-        struct execution e = execution_of(m, &m->slot->out.out);
+        struct execution e = execution_of(m, &m->slot->out.out, true);
         if (!execute(c, &e, EXECUTE_START)) {
             client_complete(c, m->slot);
             message_free(m);
@@ -117,9 +118,8 @@ void gather_part(struct core *c, struct message *part)
         loan_wait(c, part);
         return;
     }
-    struct execution e = execution_of(part->gather->command, &part->out.out);
-    if (part->from != c->index)
-        e.client = NULL;
+    struct execution e =
+        execution_of(part->gather->command, &part->out.out, part->from == c->index);
     execute(c, &e, EXECUTE_PART);
     outbuf_finish(&part->out);
     part->kind = MESSAGE_PART_DONE;

@@ -61,6 +61,7 @@ void message_free(struct message *m)
     for (int i = 0; i < m->argc; i++)
         block_release(m->argv[i].block);
     outbuf_clear(&m->out);
+    mi_free(m->passed);
     mi_free(m->slots);
     mi_free(m);
 }
@@ -84,7 +85,7 @@ bool mailbox_open(struct server *server)
 
 void mailbox_close(struct server *server)
 {
-    for (unsigned from = 0; from < server->n_cores; from++)
+    for (unsigned from = 0; from < server->n_cores && server->cores[from]; from++)
         for (unsigned to = 0; to < server->n_cores; to++) {
             struct rte_ring *ring = server->cores[from]->ring[to];
             void *left;
@@ -127,6 +128,9 @@ static void receive_one(struct core *c, struct message *m)
     case MESSAGE_PART_DONE:
         gather_part_done(c, m);
         break;
+    case MESSAGE_FRAME:
+        passed_frame(c, m);
+        break;
     }
 }
 
@@ -141,12 +145,12 @@ bool mailbox_receive(struct core *c)
                                                MESSAGE_BURST, NULL);
         for (unsigned i = 0; i < n; i++) {
             struct message *m = burst[i];
-            if (m->kind == MESSAGE_COMMAND && m->has_key)
+            if (m->kind == MESSAGE_COMMAND && m->has_key && !loan_holds(c, m->key.slot))
                 store_prefetch_slot(c->store, m->session.db, &m->key);
         }
         for (unsigned i = 0; i < n; i++) {
             struct message *m = burst[i];
-            if (m->kind == MESSAGE_COMMAND && m->has_key)
+            if (m->kind == MESSAGE_COMMAND && m->has_key && !loan_holds(c, m->key.slot))
                 store_prefetch_bucket(c->store, m->session.db, &m->key);
         }
         for (unsigned i = 0; i < n; i++)
@@ -154,6 +158,11 @@ bool mailbox_receive(struct core *c)
         any |= n > 0;
     }
     return any;
+}
+
+bool mailbox_takes_frame(const struct core *c, unsigned to)
+{
+    return rte_ring_count(c->ring[to]) < MAILBOX_CREDITS;
 }
 
 bool mailbox_pending(struct core *c)

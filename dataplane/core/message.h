@@ -15,6 +15,15 @@ enum message_kind {
     MESSAGE_RETURN,  // they are back
     MESSAGE_PART,    // a core's part of a gathered command
     MESSAGE_PART_DONE,
+    MESSAGE_FRAME, // a received frame whose flow may live there
+};
+
+// A frame that travels between cores: a copy in plain memory, freed at the end of the receiver's
+// turn.
+struct passed_frame {
+    struct frame frame;
+    unsigned hops; // cores it has been to
+    uint8_t bytes[];
 };
 
 struct loan;
@@ -29,11 +38,12 @@ struct message {
     struct server *server; // for the service thread
     struct session session;
     const struct command *command;
-    struct reply_slot *slot; // at home
-    struct outbuf out;       // the reply, written away from home
-    struct loan *loan;       // MESSAGE_BORROW … MESSAGE_RETURN
-    struct gather *gather;   // MESSAGE_PART …
-    bool whole;              // needs all slots of the core that executes it
+    struct reply_slot *slot;     // at home
+    struct outbuf out;           // the reply, written away from home
+    struct loan *loan;           // MESSAGE_BORROW … MESSAGE_RETURN
+    struct gather *gather;       // MESSAGE_PART …
+    struct passed_frame *passed; // MESSAGE_FRAME
+    bool whole;                  // needs all slots of the core that executes it
     bool has_key;
     struct key key;
     unsigned n_slots;
@@ -58,6 +68,18 @@ bool mailbox_receive(struct core *c);
 bool mailbox_pending(struct core *c);
 // Wakes the sleeping cores that got something this turn.
 void mailbox_wake(struct core *c);
+
+// --- passing.c
+// Copies a received frame to the next core that has a stack. False: it has been everywhere, there
+// is no other stack, or no room.
+bool pass_frame(struct core *c, const struct frame *frame);
+// Copies ARP replies of the burst to all other stacks: the answer comes to one queue, the question
+// may have been another's.
+void pass_arp_replies(struct core *c, struct frame **frames, unsigned n);
+void passed_frame(struct core *c, struct message *m);
+void passed_free(struct core *c); // end of the turn
+// Room for another frame in the ring to that core, beside all other messages.
+bool mailbox_takes_frame(const struct core *c, unsigned to);
 
 // --- loan.c
 // True when one of the message's slots is lent or waited for, so that it must wait.

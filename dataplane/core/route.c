@@ -22,6 +22,7 @@ struct routing {
     unsigned core;
     bool barrier; // must not overtake what came before
     bool whole;   // looks at all slots of the core it runs on
+    bool failed;  // memory was short
     unsigned n_slots;
     uint16_t *slots; // mimalloc; NULL: the key's own
 };
@@ -45,8 +46,10 @@ static struct routing route_many(struct core *c, const struct work *w)
     struct routing r = {.place = PLACE_HERE, .core = c->index, .barrier = true};
     int small[64];
     int *positions = small;
-    if (w->argc > 64 && !(positions = mi_mallocn((size_t)w->argc, sizeof(int))))
+    if (w->argc > 64 && !(positions = mi_mallocn((size_t)w->argc, sizeof(int)))) {
+        r.failed = true;
         return r;
+    }
     int n = commands_keys(w->command, w->argv, w->argc, positions, w->argc);
     uint16_t *slots = n > 0 ? mi_mallocn((size_t)n, sizeof(*slots)) : NULL;
     bool one_core = true, one_slot = true;
@@ -58,6 +61,7 @@ static struct routing route_many(struct core *c, const struct work *w)
     }
     if (positions != small)
         mi_free(positions);
+    r.failed = n > 0 && !slots;
     if (!slots)
         return r;
     r.barrier = !one_slot;
@@ -142,9 +146,9 @@ static void pend(struct core *c, struct client *client, const struct work *w)
 
 static void starve(struct core *c, struct client *client)
 {
-    c->counters.starved++;
     if (client->flags & CLIENT_STARVED)
         return;
+    c->counters.starved++;
     client->flags |= CLIENT_STARVED;
     client->next_starved = c->starved;
     c->starved = client;
@@ -267,6 +271,7 @@ static void run_as_message(struct core *c, struct client *client, const struct w
         client_abort(c, client, "out of memory");
         return;
     }
+    client_reply_mode_next(client);
     if (r->barrier)
         client->flags |= CLIENT_BARRIER; // until its reply is there: client_complete
     m->from = c->index;
@@ -301,7 +306,8 @@ static void run_as_message(struct core *c, struct client *client, const struct w
         return;
     case PLACE_SERVICE:
         m->server = c->server;
-        if (service_call(c->server->service, c->index, run_on_service, service_done, m))
+        if (c->server->service &&
+            service_call(c->server->service, c->index, run_on_service, service_done, m))
             return;
         reply_error(&m->out.out, "ERR too many slow commands are under way");
         route_replied(c, m);
@@ -327,6 +333,7 @@ static bool route_one(struct core *c, struct client *client, const struct work *
         return false;
     if (refused(c, client, w))
         return true;
+    client->last_command = w->command;
     if (c->server->n_cores == 1 && w->command->route != ROUTE_SERVICE) {
         if (__builtin_expect(client->replies_waiting, 0))
             return false;
@@ -334,6 +341,10 @@ static bool route_one(struct core *c, struct client *client, const struct work *
         return true;
     }
     struct routing r = route_of(c, w, client);
+    if (r.failed) {
+        client_abort(c, client, "out of memory");
+        return true;
+    }
     if ((r.barrier && client->replies_waiting) || !has_credit(c, &r)) {
         if (!has_credit(c, &r))
             starve(c, client);
@@ -395,7 +406,10 @@ void route_pending(struct core *c, struct client *client)
         client->pending--;
         message_free(m);
     }
-    client_queue(c, client);
+    if (client->flags & CLIENT_BROKEN)
+        protocol_error(c, client);
+    else
+        client_queue(c, client);
 }
 
 void route_starved(struct core *c)

@@ -148,20 +148,16 @@ static void raise_descriptors(const struct config *config)
     rlim_t want = (rlim_t)config_integer(config, "maxclients") + DESCRIPTORS_RESERVED;
     if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= want)
         return;
-    rlim_t before = limit.rlim_cur;
-    limit.rlim_cur =
-        limit.rlim_max > want || limit.rlim_max == RLIM_INFINITY ? want : limit.rlim_max;
-    if (geteuid() == 0) {
-        limit.rlim_cur = want;
-        if (limit.rlim_max < want)
-            limit.rlim_max = want;
+    const struct rlimit wish = {want, limit.rlim_max < want ? want : limit.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &wish)) { // the hard limit is not ours to raise
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
     }
-    if (setrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur < want)
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < want)
         log_warning(
             "maxclients needs %lu open files, the limit allows %lu: raise it with ulimit -n "
-            "or LimitNOFILE=",
-            (unsigned long)want,
-            (unsigned long)(limit.rlim_cur < before ? before : limit.rlim_cur));
+            "or LimitNOFILE=, or lower maxclients",
+            (unsigned long)want, (unsigned long)limit.rlim_cur);
 }
 
 static int drop_rights(const struct config *config, char *error)
@@ -253,7 +249,7 @@ static int start_cores(struct server *s, char *error)
     pthread_barrier_init(&s->begin, NULL, s->n_cores);
     pthread_barrier_init(&s->end, NULL, s->n_cores);
     for (unsigned i = 0; i < s->n_cores; i++)
-        if (pthread_create(&s->cores[i]->thread, NULL, core_main, s->cores[i])) {
+        if (pthread_create(&s->cores[s->started++]->thread, NULL, core_main, s->cores[i])) {
             // Those that started wait at the barrier for good: there is no way on.
             fprintf(stderr, "pollux-dataplane: cannot start a thread: %s\n", strerror(errno));
             _exit(1);
@@ -272,9 +268,8 @@ static int start_cores(struct server *s, char *error)
 static void end_cores(struct server *s)
 {
     server_stop(s);
-    for (unsigned i = 0; i < s->n_cores; i++)
-        if (s->cores[i])
-            pthread_join(s->cores[i]->thread, NULL);
+    for (unsigned i = 0; i < s->started; i++)
+        pthread_join(s->cores[i]->thread, NULL);
 }
 
 void server_stop(struct server *s)
@@ -355,8 +350,7 @@ static void server_end(struct server *s)
         service_stop(s->service);
     if (s->attach)
         attach_close(s->attach);
-    if (s->n_cores > 1)
-        mailbox_close(s);
+    mailbox_close(s);
     for (unsigned i = 0; i < s->n_cores; i++)
         if (s->cores[i])
             core_destroy(s->cores[i]);
@@ -464,7 +458,13 @@ int server_run(struct config *config, const char *executable)
     signal(SIGHUP, SIG_IGN);
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     snprintf(s->executable, sizeof(s->executable), "%s", executable);
-    atomic_store(&s->config, config);
+    // The cores' snapshot comes and goes; this one is the main thread's.
+    struct config *snapshot = config_copy(config);
+    if (!snapshot) {
+        fprintf(stderr, "pollux-dataplane: out of memory\n");
+        return 1;
+    }
+    atomic_store(&s->config, snapshot);
     pthread_mutex_init(&s->config_lock, NULL);
     int status = 0;
     if (start_log(config, error) || server_start(s, config, error)) {

@@ -48,6 +48,23 @@ static int set_one_config(struct config *changed, const char *name, const char *
     return -1;
 }
 
+// Where the server listens is decided at its start; an answer of OK would promise what is not done.
+static int keeps_listening(const struct config *old, const struct config *changed, char *error,
+                           size_t size)
+{
+    static const char *const fixed[] = {"bind", "port", "unixsocket", "unixsocketperm"};
+    for (unsigned i = 0; i < sizeof(fixed) / sizeof(*fixed); i++) {
+        if (strcmp(config_get(old, fixed[i]), config_get(changed, fixed[i])) == 0)
+            continue;
+        snprintf(error, size,
+                 "CONFIG SET failed (possibly related to argument '%s') - Pollux listens where it "
+                 "was started: write it to the configuration file and start it again",
+                 fixed[i]);
+        return -1;
+    }
+    return 0;
+}
+
 static int set_config(struct core *c, unsigned n, const char *const *names,
                       const char *const *values, const size_t *lens, char *error, size_t size)
 {
@@ -60,6 +77,8 @@ static int set_config(struct core *c, unsigned n, const char *const *names,
         snprintf(error, size, "out of memory");
     for (unsigned i = 0; result == 0 && i < n; i++)
         result = set_one_config(changed, names[i], values[i], lens[i], error, size);
+    if (result == 0)
+        result = keeps_listening(old, changed, error, size);
     if (result == 0) {
         atomic_store_explicit(&server->config, changed, memory_order_release);
         free_retired(server, old);

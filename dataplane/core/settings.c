@@ -76,7 +76,11 @@ void settings_adopt(struct core *c)
     const struct config *config = atomic_load_explicit(&c->server->config, memory_order_acquire);
     if (__builtin_expect(config == c->config, 1))
         return;
+    // Nobody may retire the snapshot between the look at it and the word that it is read.
+    pthread_mutex_lock(&c->server->config_lock);
+    config = atomic_load_explicit(&c->server->config, memory_order_acquire);
+    atomic_store_explicit(&c->adopted, config, memory_order_release);
+    pthread_mutex_unlock(&c->server->config_lock);
     c->config = config;
     settings_read(c);
-    atomic_store_explicit(&c->adopted, config, memory_order_release);
 }

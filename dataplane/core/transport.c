@@ -1,19 +1,19 @@
 // Frames or kernel sockets behind one face: what the loop receives, which streams have news, what
 // leaves.
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "dataplane/core/core.h"
+#include "dataplane/core/message.h"
 
 #define IO_ENTRIES 1024
 
 static bool find_home(void *context, const struct frame *frame, uint32_t hash)
 {
-    (void)context;
-    (void)frame;
     (void)hash;
-    return false;
+    return pass_frame(context, frame);
 }
 
 static int start_frames(struct core *c, char *error, size_t size)
@@ -49,6 +49,24 @@ int transport_start(struct core *c, char *error, size_t size)
     return c->sockets ? 0 : -1;
 }
 
+// The numeric form of an address of `bind`: as it stands, or the first one that the name has.
+// Looking names up may wait; it happens before the core serves.
+static bool resolve(const char *name, char *text)
+{
+    struct in6_addr probe;
+    if (name[0] == '*' || strcmp(name, "::*") == 0 || inet_pton(AF_INET, name, &probe) == 1 ||
+        inet_pton(AF_INET6, name, &probe) == 1)
+        return snprintf(text, INET6_ADDRSTRLEN, "%s", name) < INET6_ADDRSTRLEN;
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found;
+    if (getaddrinfo(name, NULL, &hints, &found))
+        return false;
+    bool ok = getnameinfo(found->ai_addr, found->ai_addrlen, text, INET6_ADDRSTRLEN, NULL, 0,
+                          NI_NUMERICHOST) == 0;
+    freeaddrinfo(found);
+    return ok;
+}
+
 static int listen_sockets(struct core *c, const struct config *config, char *error, size_t size)
 {
     const char *const *addresses;
@@ -58,7 +76,14 @@ static int listen_sockets(struct core *c, const struct config *config, char *err
     unsigned open = 0;
     for (unsigned i = 0; port && i < n; i++) {
         bool optional = addresses[i][0] == '-';
-        const char *address = addresses[i] + optional;
+        char address[INET6_ADDRSTRLEN];
+        if (!resolve(addresses[i] + optional, address)) {
+            if (optional)
+                continue;
+            snprintf(error, size, "bind: '%s' is neither an address nor a host name that resolves",
+                     addresses[i]);
+            return -EADDRNOTAVAIL;
+        }
         int result = sockets_listen(c->sockets, address, port, backlog, error, size);
         if (result == 0)
             open++;
@@ -97,14 +122,16 @@ int transport_listen(struct core *c, char *error, size_t size)
 
 void transport_stop(struct core *c)
 {
-    if (c->net)
+    if (c->net) {
+        transport_send(c); // the last resets and FINs
         net_destroy(c->net);
+    }
     if (c->port)
         port_detach(c->port);
     if (c->sockets)
         sockets_destroy(c->sockets);
     if (c->io)
-        io_destroy(c->io);
+        io_stop(c->io); // others may still wake it: core_destroy frees it
     c->net = NULL;
     c->port = NULL;
     c->sockets = NULL;
@@ -114,8 +141,11 @@ bool transport_receive(struct core *c)
 {
     if (c->net) {
         c->n_frames = port_rx(c->port, c->frames, TURN_FRAMES);
-        if (c->n_frames)
+        if (c->n_frames) {
+            if (c->server->n_cores > 1)
+                pass_arp_replies(c, c->frames, c->n_frames);
             net_input(c->net, c->frames, c->n_frames, c->now_us);
+        }
         bool more = net_advance(c->net, c->now_us);
         // The ring of this core carries wakes and watched descriptors only; they matter while
         // asleep.
@@ -157,6 +187,7 @@ void transport_send(struct core *c)
     if (c->n_frames)
         port_release_rx(c->port, c->frames, c->n_frames);
     c->n_frames = 0;
+    passed_free(c);
 }
 
 void transport_bytes(const struct core *c, uint64_t *in, uint64_t *out)

@@ -105,6 +105,7 @@ struct net {
     uint64_t rx_turn;   // bytes accepted in this turn that may have to be copied
     uint64_t tx_memory; // heap bytes of output not yet in frames
     struct rx_chunk *free_pieces;
+    struct rx_chunk *rx_spent; // read to the end this turn: its reader may still look at the bytes
 
     struct net_key key_sequence, key_ports, key_stamps;
     uint64_t random[2];

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "dataplane/net/internal.h"
+#include "dataplane/net/tcp.h"
 
 enum {
     // Ten thousand clients (the server's default `maxclients`) with room for those that come and
@@ -268,6 +269,7 @@ uint64_t net_next_timer(const struct net *net)
 void net_turn_end(struct net *net)
 {
     tcp_turn_end(net);
+    tcp_rx_free_spent(net);
     net_frames_flush(net);
 }
 

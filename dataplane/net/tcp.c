@@ -483,6 +483,7 @@ void tcp_free_all(struct net *net)
         tcp_free(c);
     for (unsigned i = 0; i < net->n_listeners; i++)
         mi_free(net->listeners[i]);
+    tcp_rx_free_spent(net);
     for (struct rx_chunk *k = net->free_pieces, *next; k; k = next) {
         next = k->next;
         mi_free(k);

@@ -300,6 +300,7 @@ void tcp_rx_data(struct tcp *c, const struct tcp_segment *seg);
 void tcp_rx_refill(struct stream *s);
 void tcp_rx_turn_end(struct tcp *c);
 void tcp_rx_free(struct tcp *c);
+void tcp_rx_free_spent(struct net *net);
 
 // --- tcp_timers.c, tcp_congestion.c
 // ---------------------------------------------------------------

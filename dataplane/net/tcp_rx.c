@@ -56,6 +56,22 @@ static void chunk_free(struct net *net, struct rx_chunk *k)
     }
 }
 
+// Bytes that were shown stay readable until the end of the turn.
+static void chunk_spend(struct net *net, struct rx_chunk *k)
+{
+    k->next = net->rx_spent;
+    net->rx_spent = k;
+}
+
+void tcp_rx_free_spent(struct net *net)
+{
+    for (struct rx_chunk *k = net->rx_spent, *next; k; k = next) {
+        next = k->next;
+        chunk_free(net, k);
+    }
+    net->rx_spent = NULL;
+}
+
 static uint32_t chunk_room(const struct rx_chunk *k)
 {
     return k->cap ? (uint32_t)(k->bytes + k->cap - (k->data + k->len)) : 0;
@@ -124,7 +140,7 @@ void tcp_rx_refill(struct stream *s)
     struct tcp *c = (struct tcp *)s;
     c->flags &= ~(uint32_t)TCP_RX_FRAME;
     if (c->rx_shown) {
-        chunk_free(c->net, c->rx_shown);
+        chunk_spend(c->net, c->rx_shown);
         c->rx_shown = NULL;
     }
     if (c->rx_head)
@@ -428,7 +444,7 @@ void tcp_rx_free(struct tcp *c)
 {
     struct net *net = c->net;
     if (c->rx_shown)
-        chunk_free(net, c->rx_shown);
+        chunk_spend(net, c->rx_shown);
     for (struct rx_chunk *k = c->rx_head, *next; k; k = next) {
         next = k->next;
         chunk_free(net, k);

@@ -36,6 +36,7 @@ static void drop_args(struct parser *p)
 static void restart(struct parser *p)
 {
     p->argc = 0;
+    p->block_bytes = 0;
     p->scanned = 0;
     p->args_left = 0;
     p->bulk_len = -1;
@@ -64,10 +65,7 @@ size_t parser_memory(const struct parser *p)
     size_t n = p->buf_cap + (p->args != p->small ? (size_t)p->args_cap * sizeof(*p->args) : 0);
     if (p->filling)
         n += p->filling->len;
-    for (int i = 0; i < p->argc; i++)
-        if (p->args[i].block)
-            n += p->args[i].len;
-    return n;
+    return n + p->block_bytes;
 }
 
 static enum step fail(struct parser *p, const char *text)
@@ -90,6 +88,8 @@ static bool add_arg(struct parser *p, size_t offset, size_t len, struct block *b
         p->args_cap = cap;
     }
     p->args[p->argc++] = (struct parser_arg){offset, len, block};
+    if (block)
+        p->block_bytes += len;
     return true;
 }
 
@@ -369,7 +369,8 @@ static enum parser_status run_buffered(struct parser *p, const struct parser_lim
         at += n;
         *used = at;
         enum step step = step_run(p, limits, p->buf, p->buf_len);
-        if (step == STEP_COMMAND) { // a line that ended without '\n' may have taken too much
+        if (step == STEP_COMMAND ||
+            step == STEP_EMPTY) { // a line that ended without '\n' may have taken too much
             at -= p->buf_len - p->scanned;
             *used = at;
         }

@@ -48,6 +48,7 @@ struct parser {
     int64_t args_left; // arguments still to come
     int64_t bulk_len;  // length of the bulk string being read, -1 between bulk strings
     struct block *filling;
+    size_t block_bytes; // of the arguments that have a block
     int argc, args_cap;
     bool started;            // the header line was read
     bool buffered;           // the command's bytes are in `buf`, not with the caller
