@@ -52,7 +52,7 @@ bool pass_frame(struct core *c, const struct frame *frame)
 static bool is_arp_reply(const struct frame *f)
 {
     const uint8_t *p = f->data + 12;
-    if (f->len < 46)
+    if (f->len < 14 + 28) // Ethernet and ARP headers; a veth pads nothing
         return false;
     if (p[0] == 0x81 && p[1] == 0x00) // a VLAN tag
         p += 4;
