@@ -13,6 +13,8 @@ import pollux  # noqa: E402
 
 # redis: the same tests against Debian's Redis, to see that they ask for what Redis does.
 KINDS = os.environ.get("POLLUX_WIRES", "socket,tap,xdp").split(",")
+# Wires that only the tests run over that name them.
+EXTRA = ["xdp-queues"]
 CORES = [1, 2]
 
 _open = {}
@@ -31,7 +33,7 @@ def pytest_generate_tests(metafunc):
     if "wire_key" not in metafunc.fixturenames:
         return
     mark = metafunc.definition.get_closest_marker("wires")
-    kinds = [kind for kind in KINDS if mark is None or kind in mark.args
+    kinds = [kind for kind in KINDS + [k for k in EXTRA if mark and k not in KINDS] if mark is None or kind in mark.args
              or kind == "redis" and "socket" in mark.args or kind == "xdp-queues" and "xdp" in mark.args]
     keys = [(kind, cores) for kind in kinds for cores in CORES if kind != "redis" or cores == 1]
     metafunc.parametrize("wire_key", keys, ids=[f"{kind}-{cores}core" for kind, cores in keys], scope="session")
