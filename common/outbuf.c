@@ -108,6 +108,21 @@ void outbuf_finish(struct outbuf *b)
     outbuf_settle(b);
 }
 
+struct block *outbuf_block(struct outbuf *b)
+{
+    outbuf_settle(b);
+    if (!b->bytes)
+        return NULL;
+    if (!b->first->next && b->first->offset == 0 && b->first->len == b->first->block->len)
+        return block_retain(b->first->block);
+    struct block *all = block_new(b->bytes);
+    for (struct outbuf_piece *p = b->first; all && p; p = p->next) {
+        memcpy(all->data + all->len, p->block->data + p->offset, p->len);
+        all->len += p->len;
+    }
+    return all;
+}
+
 void outbuf_move(struct outbuf *b, struct out *to)
 {
     outbuf_settle(b);

@@ -26,6 +26,9 @@ void outbuf_clear(struct outbuf *b);
 size_t outbuf_size(struct outbuf *b);
 // Closes the open piece, so that the list from `first` holds all that was written.
 void outbuf_finish(struct outbuf *b);
+// All that was written in one piece: the only block there is, or a new one with a copy. The caller
+// gets a reference. NULL when nothing was written or memory is short.
+struct block *outbuf_block(struct outbuf *b);
 // Moves everything to `to`: small pieces are copied, pieces of at least BLOCK_VALUE_MIN bytes are
 // handed over by reference. `b` is empty afterwards.
 void outbuf_move(struct outbuf *b, struct out *to);

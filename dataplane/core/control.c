@@ -124,13 +124,7 @@ static void run_command(struct core *c, const struct plane_message *m, const uin
 
 void control_replied(struct core *c, struct client *client)
 {
-    struct outbuf *out = &client->internal_out;
-    outbuf_finish(out);
-    struct block *all = block_new(out->bytes);
-    for (struct outbuf_piece *p = out->first; all && p; p = p->next) {
-        memcpy(all->data + all->len, p->block->data + p->offset, p->len);
-        all->len += p->len;
-    }
+    struct block *all = outbuf_block(&client->internal_out);
     if (all)
         answer(c, PLANE_REPLY, client->internal_request, client->internal_generation, all->data,
                all->len);

@@ -26,33 +26,13 @@ static struct execution execution_of(const struct message *m, struct out *out, b
     };
 }
 
-// The bytes of an output in one piece: in place when they are, else in a new block.
-static struct gathered contiguous(struct outbuf *b, struct block **made)
-{
-    *made = NULL;
-    outbuf_finish(b);
-    if (!b->first)
-        return (struct gathered){NULL, 0};
-    if (!b->first->next)
-        return (struct gathered){b->first->block->data + b->first->offset, b->first->len};
-    struct block *all = block_new(b->bytes);
-    if (!all)
-        return (struct gathered){NULL, 0};
-    for (struct outbuf_piece *p = b->first; p; p = p->next) {
-        memcpy(all->data + all->len, p->block->data + p->offset, p->len);
-        all->len += p->len;
-    }
-    *made = all;
-    return (struct gathered){all->data, all->len};
-}
-
 static void gather_finish(struct core *c, struct gather *g)
 {
     struct message *m = g->command;
     struct gathered parts[PLANE_CORES_MAX];
     struct block *made[PLANE_CORES_MAX];
     for (unsigned i = 0; i < g->n; i++)
-        parts[i] = contiguous(&g->part[i]->out, &made[i]);
+        parts[i] = gathered(made[i] = outbuf_block(&g->part[i]->out));
     struct execution e = execution_of(m, &m->slot->out.out, true);
     e.parts = parts;
     e.n_parts = g->n;

@@ -4,6 +4,7 @@
 // thread.
 #pragma once
 
+#include "common/block.h"
 #include "common/outbuf.h"
 #include "dataplane/core/core.h"
 
@@ -96,6 +97,10 @@ void loan_granted(struct core *c, struct message *m);
 void loan_returned(struct core *c, struct message *m);
 
 // --- gather.c
+static inline struct gathered gathered(const struct block *part)
+{
+    return part ? (struct gathered){part->data, part->len} : (struct gathered){NULL, 0};
+}
 void gather_begin(struct core *c, struct message *m);
 void gather_part(struct core *c, struct message *m);
 void gather_part_done(struct core *c, struct message *m);

@@ -199,13 +199,8 @@ static void gather_alone(struct core *c, struct execution *e)
         return;
     e->out = &part.out;
     execute(c, e, EXECUTE_PART);
-    outbuf_finish(&part);
-    struct block *all = block_new(part.bytes);
-    for (struct outbuf_piece *p = part.first; all && p; p = p->next) {
-        memcpy(all->data + all->len, p->block->data + p->offset, p->len);
-        all->len += p->len;
-    }
-    struct gathered parts = {all ? all->data : NULL, all ? all->len : 0};
+    struct block *all = outbuf_block(&part);
+    struct gathered parts = gathered(all);
     e->out = out;
     e->parts = &parts;
     e->n_parts = 1;
