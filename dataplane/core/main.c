@@ -47,5 +47,7 @@ int main(int argc, char **argv)
     char executable[256];
     ssize_t n = readlink("/proc/self/exe", executable, sizeof(executable) - 1);
     executable[n > 0 ? n : 0] = 0;
-    return server_run(config, executable);
+    int status = server_run(config, executable);
+    config_free(config);
+    return status;
 }

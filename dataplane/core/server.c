@@ -358,6 +358,9 @@ static void server_end(struct server *s)
         keyspace_destroy(s->keyspace);
     if (s->nic)
         nic_close(s->nic);
+    for (unsigned i = 0; i < sizeof(s->retired) / sizeof(*s->retired); i++)
+        config_free(s->retired[i]);
+    config_free(atomic_load(&s->config));
     if (s->segment) {
         atomic_store(&s->segment->data_ready, 0);
         atomic_store(&s->segment->data_pid, 0);
