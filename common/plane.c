@@ -139,6 +139,28 @@ void plane_unlock(const char *run_directory, unsigned port, const char *side, in
     close(fd);
 }
 
+void plane_leave(const char *run_directory, unsigned port, const char *side, int fd)
+{
+    static const char *const sides[] = {"data", "control", "server"};
+    enum { SIDES = sizeof(sides) / sizeof(*sides) };
+    int held[SIDES];
+    bool alone = true;
+    char text[512];
+    for (unsigned i = 0; i < SIDES; i++) {
+        bool own = strcmp(sides[i], side) == 0;
+        held[i] = own ? -1 : plane_lock(run_directory, port, sides[i], text, sizeof(text));
+        alone &= own || held[i] >= 0;
+    }
+    if (alone) {
+        plane_path(run_directory, port, "segment", text, sizeof(text));
+        unlink(text);
+    }
+    for (unsigned i = 0; i < SIDES; i++)
+        if (held[i] >= 0)
+            plane_unlock(run_directory, port, sides[i], held[i]);
+    plane_unlock(run_directory, port, side, fd);
+}
+
 // --- the segment ---------------------------------------------------------------------------------
 
 static struct plane_segment *segment_map(int fd)

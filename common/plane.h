@@ -168,6 +168,9 @@ int plane_lock(const char *run_directory, unsigned port, const char *side, char 
                size_t error_size);
 // Removes the lock's file and gives the lock back (the end of the process gives it back too).
 void plane_unlock(const char *run_directory, unsigned port, const char *side, int fd);
+// plane_unlock for a plane that ends in order: when nobody else of this server is there, the
+// segment goes too.
+void plane_leave(const char *run_directory, unsigned port, const char *side, int fd);
 
 // --- channels (plane.c); one producer, one consumer per ring -----------------------------------
 

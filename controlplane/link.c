@@ -523,7 +523,7 @@ void link_close(struct link *l)
         plane_close(l->segment);
     }
     if (l->lock >= 0)
-        plane_unlock(l->run_directory, l->port, "control", l->lock);
+        plane_leave(l->run_directory, l->port, "control", l->lock);
     if (l->event >= 0)
         close(l->event);
     if (l->epoll >= 0)

@@ -365,7 +365,7 @@ static void server_end(struct server *s)
         atomic_store(&s->segment->data_ready, 0);
         atomic_store(&s->segment->data_pid, 0);
         plane_close(s->segment);
-        plane_unlock(s->run_directory, s->port, "data", s->lock);
+        plane_leave(s->run_directory, s->port, "data", s->lock);
     }
 }
 
