@@ -10,11 +10,6 @@
 // Commands with more arguments than this get an array of their own.
 #define ARGS_SHARED_MAX 64
 
-static const struct command *find(const struct arg *argv, int argc)
-{
-    return commands_find(argv, argc);
-}
-
 // Takes the parsed command into the batch. False: memory is short.
 static bool take(struct core *c, struct client *client, const uint8_t *data, bool *buffered)
 {
@@ -29,12 +24,8 @@ static bool take(struct core *c, struct client *client, const uint8_t *data, boo
     if (!w->own_argv)
         c->n_args += (unsigned)argc;
     *buffered = parser_take(&client->parser, data, w->argv);
-    w->command = find(w->argv, argc);
-    w->has_key = w->ours = false;
-    int at = w->command && w->command->n_keys ? commands_single_key(w->command, argc) : 0;
-    if (at > 0 && at < argc) {
-        w->key = keyspace_key(c->server->keyspace, w->argv[at].ptr, w->argv[at].len);
-        w->has_key = true;
+    work_find(c, w);
+    if (w->has_key) {
         // Only the owner may look at a slot, hints included.
         w->ours = keyspace_core(c->server->keyspace, w->key.slot) == c->index &&
                   !loan_holds(c, w->key.slot);

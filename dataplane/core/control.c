@@ -110,12 +110,7 @@ static void run_command(struct core *c, const struct plane_message *m, const uin
     }
     parser_take(&client->parser, data, argv);
     struct work w = {.client = client, .argv = argv, .argc = argc};
-    w.command = commands_find(argv, argc);
-    int at = w.command && w.command->n_keys ? commands_single_key(w.command, argc) : 0;
-    if (at > 0 && at < argc) {
-        w.key = keyspace_key(c->server->keyspace, argv[at].ptr, argv[at].len);
-        w.has_key = true;
-    }
+    work_find(c, &w);
     route_work(c, &w);
     for (int i = 0; i < argc; i++)
         block_release(argv[i].block);
@@ -254,6 +249,8 @@ static void tell_nic(struct core *c, const struct plane_message *m)
     for (unsigned i = 0; i < n && text < sizeof(a->text) - 80; i++)
         text += (size_t)snprintf(a->text + text, sizeof(a->text) - text, "%s=%lu\n", names[i],
                                  (unsigned long)values[i]);
+    text += (size_t)snprintf(a->text + text, sizeof(a->text) - text, "frames_passed=%lu\n",
+                             (unsigned long)c->counters.frames_passed);
     answer(c, PLANE_NIC, m->request, m->generation, a, sizeof(a->nic) + text);
     mi_free(a);
 }

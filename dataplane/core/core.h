@@ -165,11 +165,9 @@ struct core {
     double ops, in_kbps, out_kbps;
     struct client *cron_client; // where the round over clients goes on
     uint64_t random[4];
-    uint64_t idle_since_us;
     uint32_t idle_turns;
     struct answer *first_answer, *last_answer; // to the control plane, waiting for room
     size_t answers_bytes;
-    bool listening;
     bool stopping;
 
     // --- touched by others
@@ -274,6 +272,8 @@ void protocol_error(struct core *c, struct client *client);
 bool batch_run(struct core *c); // parses and executes one batch; true when there was one
 
 // --- route.c
+// Looks up the command that the arguments of `w` name, and its key where it has just one.
+void work_find(struct core *c, struct work *w);
 void route_work(struct core *c, struct work *w);
 void route_replied(struct core *c, struct message *m);     // a reply came home
 void route_pending(struct core *c, struct client *client); // what waited for replies or credit

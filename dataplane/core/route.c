@@ -27,6 +27,17 @@ struct routing {
     uint16_t *slots; // mimalloc; NULL: the key's own
 };
 
+void work_find(struct core *c, struct work *w)
+{
+    w->command = commands_find(w->argv, w->argc);
+    w->has_key = w->ours = false;
+    int at = w->command && w->command->n_keys ? commands_single_key(w->command, w->argc) : 0;
+    if (at > 0 && at < w->argc) {
+        w->key = keyspace_key(c->server->keyspace, w->argv[at].ptr, w->argv[at].len);
+        w->has_key = true;
+    }
+}
+
 void session_of(const struct client *client, struct session *s)
 {
     *s = (struct session){
@@ -368,25 +379,14 @@ void route_work(struct core *c, struct work *w)
         pend(c, client, w);
 }
 
-// Looks the only key up again for a command that was copied.
-static void work_of(struct core *c, struct client *client, struct message *m, struct work *w)
-{
-    *w = (struct work){.client = client, .command = m->command, .argv = m->argv, .argc = m->argc};
-    int at = m->command ? commands_single_key(m->command, m->argc) : 0;
-    if (at > 0 && at < m->argc) {
-        w->key = keyspace_key(c->server->keyspace, m->argv[at].ptr, m->argv[at].len);
-        w->has_key = true;
-    }
-}
-
 void route_pending(struct core *c, struct client *client)
 {
     while (client->first_pending) {
         if (client->flags & (CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSING | CLIENT_GONE))
             return;
         struct message *m = client->first_pending;
-        struct work w;
-        work_of(c, client, m, &w);
+        struct work w = {.client = client, .argv = m->argv, .argc = m->argc};
+        work_find(c, &w);
         // Taken off first: what it completes may come back here.
         client->first_pending = m->next;
         if (!client->first_pending)

@@ -23,15 +23,14 @@ enum client_flags {
     CLIENT_EOF = 1u << 5,
     CLIENT_UNIX = 1u << 6,
     CLIENT_LOOPBACK = 1u << 7,
-    CLIENT_IN_BATCH = 1u << 8,  // has commands in the batch being gathered
-    CLIENT_QUEUED = 1u << 9,    // is in the core's list of clients with something to parse
-    CLIENT_TO_PUSH = 1u << 10,  // is in the core's list of streams to push
-    CLIENT_BARRIER = 1u << 15,  // a command that nothing may overtake is under way
-    CLIENT_BROKEN = 1u << 16,   // a protocol error, to be told after what came before it
-    CLIENT_STARVED = 1u << 11,  // is in the core's list of clients that found no credit
-    CLIENT_OUT_FULL = 1u << 12, // above STREAM_OUT_HIGH: not parsed further
-    CLIENT_INTERNAL = 1u << 13, // the control plane's
-    CLIENT_GONE = 1u << 14,     // the stream is closed; waits for replies under way
+    CLIENT_QUEUED = 1u << 8,    // is in the core's list of clients with something to parse
+    CLIENT_TO_PUSH = 1u << 9,   // is in the core's list of streams to push
+    CLIENT_STARVED = 1u << 10,  // is in the core's list of clients that found no credit
+    CLIENT_OUT_FULL = 1u << 11, // above STREAM_OUT_HIGH: not parsed further
+    CLIENT_INTERNAL = 1u << 12, // the control plane's
+    CLIENT_GONE = 1u << 13,     // the stream is closed; waits for replies under way
+    CLIENT_BARRIER = 1u << 14,  // a command that nothing may overtake is under way
+    CLIENT_BROKEN = 1u << 15,   // a protocol error, to be told after what came before it
 };
 
 struct client {
