@@ -147,6 +147,9 @@ struct command {
     void (*part)(struct request *r);
     unsigned (*core_of)(
         struct request *r); // ROUTE_CURSOR: index of the core, parsed from arguments
+    // ROUTE_KEYS: true when these arguments make it touch keys that they do not name (SORT … GET),
+    // so that it needs all slots of all cores, as ROUTE_ALL. NULL: never.
+    bool (*needs_all)(const struct arg *argv, int argc);
     const struct command_doc *doc;
     const char *const *tips; // ends with NULL
     uint16_t id; // dense, 0 … commands_count()-1, subcommands included: index of statistics
@@ -161,6 +164,21 @@ struct session {
     uint8_t resp; // 2 or 3
     bool no_touch, no_evict, internal, authenticated;
 };
+
+// Thresholds between encodings: the directives of the same names.
+struct value_limits {
+    uint64_t hash_max_listpack_entries, hash_max_listpack_value;
+    uint64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value;
+    uint64_t zset_max_listpack_entries, zset_max_listpack_value;
+    uint64_t hll_sparse_max_bytes;
+    uint64_t stream_node_max_bytes, stream_node_max_entries;
+    uint64_t bulk_max;          // proto-max-bulk-len
+    int list_max_listpack_size; // elements, or -1 … -5: 4 … 64 KiB
+    unsigned list_compress_depth;
+    bool rdb_compression;
+};
+
+struct effects;
 
 struct request {
     struct session *session;
@@ -181,10 +199,51 @@ struct request {
         size_t len;
     } * parts;
     unsigned n_parts;
-    unsigned core_index;   // of the core that executes
+    unsigned core_index; // of the core that executes
+    const struct value_limits *limits;
+    struct effects *effects; // NULL: nobody reads what writes did (effects.h)
+    // Somebody wants to know of changes: a blocked client, a watcher, a subscriber
+    // (request_changed).
+    bool observed;
+    // Blocking commands (blocking.h).
+    bool may_block;        // else it answers as if its time were over
+    bool woken;            // runs again because `woken_key` changed
+    int woken_key;         // index of that argument; 0: look at all keys
+    bool blocked;          // request_block was called: there is no reply yet
     bool replied_error;    // set by the helpers below, for statistics
     char error_prefix[20]; // first word of that error
 };
+
+// Classes of events, bits as in notify-keyspace-events.
+enum event_class {
+    EVENT_GENERIC = 1u << 0, // g
+    EVENT_STRING = 1u << 1,  // $
+    EVENT_LIST = 1u << 2,    // l
+    EVENT_SET = 1u << 3,     // s
+    EVENT_HASH = 1u << 4,    // h
+    EVENT_ZSET = 1u << 5,    // z
+    EVENT_EXPIRED = 1u << 6, // x
+    EVENT_EVICTED = 1u << 7, // e
+    EVENT_STREAM = 1u << 8,  // t
+    EVENT_NEW = 1u << 9,     // n
+};
+
+// A handler calls this once for each key that it changed, after the change, with the name that
+// Redis gives the event ("lpush", "del" …). Blocked clients are served by it, watchers and
+// subscribers will be. Costs a look at a flag when nobody listens.
+static inline void request_changed(struct request *r, const struct key *key, enum event_class class,
+                                   const char *event)
+{
+    if (__builtin_expect(r->observed, 0))
+        r->services->key_changed(r, r->session->db, key, class, event);
+}
+// The same for a key of another database (MOVE, COPY … DB).
+static inline void request_changed_in(struct request *r, unsigned db, const struct key *key,
+                                      enum event_class class, const char *event)
+{
+    if (__builtin_expect(r->observed, 0))
+        r->services->key_changed(r, db, key, class, event);
+}
 
 // --- the table (table.c) -----------------------------------------------------------------------
 
@@ -220,6 +279,8 @@ bool request_is(const struct request *r, int i,
 // Parse an argument, or answer with Redis's error and return false.
 bool request_integer(struct request *r, int i,
                      int64_t *value); // ERR value is not an integer or out of range
+// The same with another error.
+bool request_float_or(struct request *r, int i, long double *value, const char *error);
 bool request_float(struct request *r, int i, long double *value); // ERR value is not a valid float
 #define ERR_SYNTAX "ERR syntax error"
 #define ERR_WRONGTYPE "WRONGTYPE Operation against a key holding the wrong kind of value"

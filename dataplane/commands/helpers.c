@@ -75,12 +75,17 @@ static bool parse_float(const struct arg *a, long double *value)
     return errno != ERANGE || (!isinf(*value) && fpclassify(*value) != FP_ZERO);
 }
 
-bool request_float(struct request *r, int i, long double *value)
+bool request_float_or(struct request *r, int i, long double *value, const char *error)
 {
     if (parse_float(&r->argv[i], value))
         return true;
-    request_error(r, "ERR value is not a valid float");
+    request_error(r, error);
     return false;
+}
+
+bool request_float(struct request *r, int i, long double *value)
+{
+    return request_float_or(r, i, value, "ERR value is not a valid float");
 }
 
 void text_add(struct out *o, const char *format, ...)

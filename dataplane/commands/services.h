@@ -10,6 +10,9 @@
 struct core;
 struct client;
 struct out;
+struct key;
+struct request;
+struct arg;
 
 // Figures of one core, summed over cores by INFO (each core writes one in the `part` of the
 // gather).
@@ -74,6 +77,15 @@ struct services {
     // Closes after the replies written so far; of the calling client itself, after this reply.
     void (*client_kill)(struct core *core, struct client *c);
     uint64_t (*client_memory)(struct core *core, const struct client *c);
+
+    // --- changes and waiting
+    // `class` is an enum event_class. Called through request_changed.
+    void (*key_changed)(struct request *r, unsigned db, const struct key *key, unsigned class,
+                        const char *event);
+    // Through request_block and request_claim (blocking.h).
+    void (*block)(struct request *r, int n_keys, const int *keys, uint64_t timeout_us,
+                  unsigned timeout_reply);
+    bool (*claim)(struct request *r);
 
     // --- figures
     void (*core_figures)(struct core *core, struct core_figures *figures); // of this core

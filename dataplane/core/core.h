@@ -60,6 +60,7 @@ struct settings {
     bool spin; // idle-policy
     uint64_t maxmemory;
     struct store_options store;
+    struct value_limits limits;
 };
 
 // A reply of a connection that waits for an earlier one, or is not there yet.

@@ -60,6 +60,7 @@ bool execute(struct core *c, const struct execution *e, enum execute_what what)
         .parts = e->parts,
         .n_parts = e->n_parts,
         .core_index = c->index,
+        .limits = &c->settings.limits,
     };
     if (e->key)
         r.key = *e->key;

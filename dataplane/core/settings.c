@@ -41,6 +41,11 @@ enum log_level settings_log_level(const struct config *config)
     return LOG_LEVEL_NOTICE;
 }
 
+static uint64_t limit(const struct config *config, const char *name)
+{
+    return (uint64_t)config_integer(config, name);
+}
+
 void settings_read(struct core *c)
 {
     const struct config *config = c->config;
@@ -69,6 +74,22 @@ void settings_read(struct core *c)
         .lfu_decay_time = (unsigned)config_integer(config, "lfu-decay-time"),
     };
     store_configure(c->store, &s->store);
+    s->limits = (struct value_limits){
+        .hash_max_listpack_entries = limit(config, "hash-max-listpack-entries"),
+        .hash_max_listpack_value = limit(config, "hash-max-listpack-value"),
+        .set_max_intset_entries = limit(config, "set-max-intset-entries"),
+        .set_max_listpack_entries = limit(config, "set-max-listpack-entries"),
+        .set_max_listpack_value = limit(config, "set-max-listpack-value"),
+        .zset_max_listpack_entries = limit(config, "zset-max-listpack-entries"),
+        .zset_max_listpack_value = limit(config, "zset-max-listpack-value"),
+        .hll_sparse_max_bytes = limit(config, "hll-sparse-max-bytes"),
+        .stream_node_max_bytes = limit(config, "stream-node-max-bytes"),
+        .stream_node_max_entries = limit(config, "stream-node-max-entries"),
+        .bulk_max = s->bulk_max,
+        .list_max_listpack_size = (int)config_integer(config, "list-max-listpack-size"),
+        .list_compress_depth = (unsigned)config_integer(config, "list-compress-depth"),
+        .rdb_compression = config_bool(config, "rdbcompression"),
+    };
 }
 
 void settings_adopt(struct core *c)

@@ -133,7 +133,7 @@ bool change_put(struct store *s, struct change *c, const struct key *key, struct
     if (at) {
         *table_word(slot, key->hash, at) = word_make(fresh, key->hash);
         slot->bytes -= entry_bytes(at);
-        entry_free(at);
+        entry_discard(s, at);
     } else if (!table_insert(&s->env, slot, key->hash, fresh)) {
         return false;
     }
@@ -155,5 +155,5 @@ void change_remove(struct store *s, struct change *c, uint64_t hash, uint64_t *w
     if (entry_has_expiry(e))
         slot->ext->volatile_keys--;
     slot->bytes -= entry_bytes(e);
-    entry_free(e);
+    entry_discard(s, e);
 }

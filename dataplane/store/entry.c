@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#include "dataplane/store/object.h"
+
 uint16_t entry_class[ENTRY_CLASSED_MAX / ENTRY_CLASS_STEP + 1];
 
 // Idempotent: several keyspaces may do it, with the same result.
@@ -14,15 +16,20 @@ void entry_classes_init(void)
 void entry_write(struct entry *e, const void *key, size_t key_len, const struct entry_value *value,
                  int64_t expiry_ms, uint32_t epoch, uint32_t access)
 {
-    size_t value_len = value->block ? sizeof(struct block *) : value->len;
+    const void *ptr = value->ptr;
+    size_t value_len = value->len;
+    if (value->block || value->object) {
+        ptr = value->block ? (const void *)&value->block : &value->object;
+        value_len = sizeof(void *);
+    }
     unsigned flags = (expiry_ms >= 0 ? ENTRY_EXPIRY : 0) |
                      (entry_needs_long(key_len, value_len) ? ENTRY_LONG : 0) |
-                     (value->block ? ENTRY_BLOCK : 0);
+                     (value->block ? ENTRY_BLOCK : 0) | (value->object ? ENTRY_OBJECT : 0);
     uint8_t *p = e->body + (flags & ENTRY_LONG ? 8 : 2);
     if (flags & ENTRY_EXPIRY)
         p += ENTRY_EXPIRY_BYTES;
     memmove(p, key, key_len);
-    memcpy(p + key_len, value->block ? (const void *)&value->block : value->ptr, value_len);
+    memcpy(p + key_len, ptr, value_len);
     if (flags & ENTRY_EXPIRY)
         expiry_save(p - ENTRY_EXPIRY_BYTES, expiry_ms);
     if (flags & ENTRY_LONG) {
@@ -40,8 +47,8 @@ struct entry *entry_new(const void *key, size_t key_len, const struct entry_valu
 {
     if (key_len > UINT32_MAX)
         return NULL;
-    size_t size =
-        entry_size(key_len, value->block ? sizeof(struct block *) : value->len, expiry_ms >= 0);
+    bool pointer = value->block || value->object;
+    size_t size = entry_size(key_len, pointer ? sizeof(void *) : value->len, expiry_ms >= 0);
     struct entry *e = mi_malloc(size);
     if (!e)
         return NULL;
@@ -68,7 +75,23 @@ void entry_free(struct entry *e)
         struct entry_parts parts = entry_parts(e);
         block_release(entry_block(&parts));
     }
+    if (entry_is_object(e))
+        object_free(entry_type(e), entry_encoding(e), entry_object(e));
     mi_free(e);
+}
+
+void *entry_object(const struct entry *e)
+{
+    assert(entry_is_object(e));
+    struct entry_parts parts = entry_parts(e);
+    void *object;
+    memcpy((void *)&object, parts.value, sizeof(object));
+    return object;
+}
+
+size_t entry_object_bytes(const struct entry *e)
+{
+    return object_memory(entry_type(e), entry_encoding(e), entry_object(e));
 }
 
 // --- what others may know of an entry -----------------------------------------------------------

@@ -4,7 +4,8 @@
 //   2 bytes   lengths of key and value, one each (ENTRY_LONG: 8 bytes, four each)
 //   6 bytes   expiry, Unix ms (only with ENTRY_EXPIRY)
 //             key bytes
-//             value: bytes, a 64-bit integer (ENC_INT), or a pointer to a block (ENTRY_BLOCK)
+//             value: bytes, a 64-bit integer (ENC_INT), or a pointer to a block (ENTRY_BLOCK) or an
+//             object
 //
 // A 16-byte key and a 64-byte value with an expiry take 96 bytes, which is a size class of the
 // allocator. `access` is a clock in seconds (LRU) or minutes and a counter (LFU).
@@ -20,6 +21,7 @@ enum entry_flags {
     ENTRY_EXPIRY = 1u << 0,
     ENTRY_LONG = 1u << 1,
     ENTRY_BLOCK = 1u << 2,
+    ENTRY_OBJECT = 1u << 3, // the value is a pointer to what object.h describes
 };
 
 struct entry {
@@ -65,6 +67,11 @@ static inline bool entry_has_expiry(const struct entry *e)
 static inline bool entry_is_block(const struct entry *e)
 {
     return head_flags(e->head) & ENTRY_BLOCK;
+}
+
+static inline bool entry_is_object(const struct entry *e)
+{
+    return head_flags(e->head) & ENTRY_OBJECT;
 }
 
 // Where things are in an entry.
@@ -189,10 +196,15 @@ static inline size_t entry_allocated(const struct entry *e)
     return size <= ENTRY_CLASSED_MAX ? entry_class_of(size) : mi_usable_size(e);
 }
 
-// The same and the value's block. A block that several entries share counts for each of them.
+size_t entry_object_bytes(const struct entry *e);
+
+// The same and the value's block or object. A block that several entries share counts for each of
+// them.
 static inline size_t entry_bytes(const struct entry *e)
 {
     size_t bytes = entry_allocated(e);
+    if (entry_is_object(e))
+        return bytes + entry_object_bytes(e);
     if (entry_is_block(e)) {
         struct entry_parts parts = entry_parts(e);
         bytes += block_memory(entry_block(&parts));
@@ -207,6 +219,7 @@ struct entry_value {
     const void *ptr; // `len` bytes, or
     size_t len;
     struct block *block; // a reference that the entry takes over
+    void *object;        // that the entry takes over
 };
 
 // A new entry; expiry_ms -1: none. NULL when memory is short (a block then stays the caller's).

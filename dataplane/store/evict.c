@@ -209,7 +209,7 @@ bool store_make_room(struct store *s)
             break;
         evicted++;
     }
-    if (!store_memory_over(s) || s->garbage)
+    if (!store_memory_over(s) || s->garbage || s->garbage_objects)
         return true;
     uint64_t over = memory_now(s) - s->options.maxmemory;
     return s->options.policy != EVICT_NONE && others_can(s) &&
@@ -218,7 +218,7 @@ bool store_make_room(struct store *s)
 
 bool evict_step(struct store *s, unsigned *budget)
 {
-    if (s->garbage) // it will be less soon
+    if (s->garbage || s->garbage_objects) // it will be less soon
         return false;
     while (store_memory_over(s)) {
         if (*budget <= s->options.samples)

@@ -86,7 +86,7 @@ static bool due_grow_chunks(struct slot *slot)
 }
 
 // Gives back room for elements that left: a chunk when another one is idle already, all when empty.
-static void due_shrink(struct slot *slot)
+void due_shrink(struct slot *slot)
 {
     struct slot_ext *ext = slot->ext;
     while (ext->due_room > 2 * DUE_CHUNK && ext->due_count + 2 * DUE_CHUNK <= ext->due_room) {
@@ -171,6 +171,11 @@ static struct due due_pop(struct slot_ext *ext)
         due_sift_down(ext, 0);
     }
     return first;
+}
+
+void due_first_done(struct slot *slot)
+{
+    due_pop(slot->ext);
 }
 
 // --- the queue of slots -------------------------------------------------------------------------

@@ -2,6 +2,10 @@
 #include <assert.h>
 
 #include "dataplane/store/internal.h"
+#include "dataplane/store/object.h"
+
+// Objects of up to so many elements are freed at once.
+#define SMALL_OBJECT 64
 
 struct garbage {
     struct garbage *next;
@@ -9,6 +13,58 @@ struct garbage {
     uint32_t bucket; // of slots[at]
     struct slot slots[];
 };
+
+struct garbage_object {
+    struct garbage_object *next;
+    enum object_type type;
+    enum object_encoding encoding;
+    void *object;
+};
+
+void entry_discard(struct store *s, struct entry *e)
+{
+    if (entry_is_object(e)) {
+        enum object_type type = entry_type(e);
+        enum object_encoding encoding = entry_encoding(e);
+        void *object = entry_object(e);
+        struct garbage_object *g;
+        if (object_length(type, encoding, object) > SMALL_OBJECT && (g = mi_malloc(sizeof(*g)))) {
+            *g = (struct garbage_object){s->garbage_objects, type, encoding, object};
+            s->garbage_objects = g;
+            // It counts for the process until it is gone.
+            counts_add(s, 0, 0, 0, (int64_t)object_memory(type, encoding, object));
+            mi_free(e);
+            return;
+        }
+    }
+    entry_free(e);
+}
+
+static void discard(void *store, struct entry *e)
+{
+    if (store)
+        entry_discard(store, e);
+    else
+        entry_free(e);
+}
+
+static bool garbage_objects_step(struct store *s, unsigned *budget)
+{
+    struct garbage_object *g;
+    while ((g = s->garbage_objects)) {
+        if (!*budget)
+            return true;
+        size_t before = object_memory(g->type, g->encoding, g->object);
+        bool done = object_free_step(g->type, g->encoding, g->object, budget);
+        size_t after = done ? 0 : object_memory(g->type, g->encoding, g->object);
+        counts_add(s, 0, 0, 0, (int64_t)(after - before));
+        if (!done)
+            return true;
+        s->garbage_objects = g->next;
+        mi_free(g);
+    }
+    return false;
+}
 
 // What a slot still holds when its table is gone.
 static void slot_finish(struct slot *slot)
@@ -18,18 +74,20 @@ static void slot_finish(struct slot *slot)
     *slot = (struct slot){0};
 }
 
-void slot_free_all(struct slot *slot)
+void slot_free_all(struct store *s, struct slot *slot)
 {
     uint32_t bucket = 0;
     unsigned steps = UINT32_MAX;
     if (slot->root)
-        while (!table_free_step(slot, &bucket, &steps))
+        while (!table_free_step(slot, &bucket, &steps, discard, s))
             steps = UINT32_MAX;
     slot_finish(slot);
 }
 
 bool garbage_step(struct store *s, unsigned *budget)
 {
+    if (garbage_objects_step(s, budget))
+        return true;
     struct garbage *g;
     while ((g = s->garbage)) {
         for (; g->at < g->count; g->at++, g->bucket = 0) {
@@ -37,7 +95,7 @@ bool garbage_step(struct store *s, unsigned *budget)
                 return true;
             struct slot *slot = &g->slots[g->at];
             uint64_t before = slot->bytes;
-            bool done = table_free_step(slot, &g->bucket, budget);
+            bool done = table_free_step(slot, &g->bucket, budget, discard, s);
             uint64_t after = slot->bytes;
             if (done) {
                 slot_finish(slot);
@@ -50,7 +108,7 @@ bool garbage_step(struct store *s, unsigned *budget)
         s->garbage = g->next;
         mi_free(g);
     }
-    return false;
+    return garbage_objects_step(s, budget); // what the tables held
 }
 
 void garbage_free_all(struct store *s)
@@ -91,7 +149,7 @@ static uint64_t flush_database(struct store *s, unsigned db)
             *slot = (struct slot){0};
         } else { // no memory for the list: at once, since it frees memory
             counts_add(s, db, 0, 0, -(int64_t)slot->bytes);
-            slot_free_all(slot);
+            slot_free_all(s, slot);
         }
     }
     counts_add(s, db, -(int64_t)keys, -(int64_t)volatile_keys, 0);

@@ -38,7 +38,8 @@ struct keyspace {
     _Atomic unsigned used_end;          // all of them are below
 };
 
-struct garbage; // tables that were flushed
+struct garbage;        // tables that were flushed
+struct garbage_object; // big objects that nobody refers to any more
 
 // A key that was sampled for eviction and not taken yet. It may be gone since.
 struct candidate {
@@ -81,6 +82,7 @@ struct store {
     size_t map_bytes;
 
     struct garbage *garbage;
+    struct garbage_object *garbage_objects;
     struct candidate pool[EVICTION_POOL]; // best last
     unsigned pool_len;
 };
@@ -185,6 +187,9 @@ void counts_add(struct store *s, unsigned db, int64_t keys, int64_t volatile_key
 // Room for one more element in the slot's heap. False: memory is short.
 bool due_reserve(struct store *s, struct slot *slot);
 void due_push(struct slot *slot, uint32_t time, uint32_t position);
+void due_first_done(struct slot *slot); // takes out the first element
+// Gives back room for elements that left.
+void due_shrink(struct slot *slot);
 // Puts the slot at its right place of the store's queue.
 void queue_update(struct store *s, uint32_t id, const struct slot *slot);
 // Deletes what is due; `budget` as store_maintain. True when more is due.
@@ -201,9 +206,12 @@ bool evict_step(struct store *s, unsigned *budget);
 
 // --- flush (flush.c) ----------------------------------------------------------------------------
 
+// Frees an entry that is out of its table, whose bytes are no longer its slot's. A big object is
+// put aside and taken apart in steps.
+void entry_discard(struct store *s, struct entry *e);
 bool garbage_step(struct store *s, unsigned *budget);
 void garbage_free_all(struct store *s);
-void slot_free_all(struct slot *slot);
+void slot_free_all(struct store *s, struct slot *slot); // s NULL: at once
 
 // --- walking (scan.c) ---------------------------------------------------------------------------
 

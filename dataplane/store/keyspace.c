@@ -70,7 +70,7 @@ void keyspace_destroy(struct keyspace *ks)
             if (!atomic_load(&ks->used[db]))
                 continue;
             for (uint32_t i = 0; i < ks->stride; i++)
-                slot_free_all(&ks->slots[(size_t)db * ks->stride + i]);
+                slot_free_all(NULL, &ks->slots[(size_t)db * ks->stride + i]);
         }
         memory_unmap(ks->slots, ks->directory_bytes);
     }

@@ -200,7 +200,7 @@ bool store_maintain(struct store *s, unsigned budget)
 
 uint64_t store_next_due(const struct store *s)
 {
-    if (s->work_len || s->garbage || s->evicting)
+    if (s->work_len || s->garbage || s->garbage_objects || s->evicting)
         return s->now_ms;
     if (!s->queue_len || !s->active_expire)
         return UINT64_MAX;

@@ -21,7 +21,7 @@ static struct entry *put(struct store *s, unsigned db, const struct key *key, st
                          const struct entry_value *value, int64_t expiry_ms)
 {
     uint32_t access = at ? head_access(at->head) : access_initial(s);
-    if (at && !entry_is_block(at) && !value->block) {
+    if (at && !entry_is_block(at) && !entry_is_object(at) && !value->block) {
         int64_t before = entry_expiry(at);
         // The index needs nothing when no expiry comes, goes, or moves nearer.
         if (before == expiry_ms || (before >= 0 && expiry_ms > before)) {

@@ -479,7 +479,8 @@ uint64_t *table_walk(const struct slot *slot, uint32_t position, uint64_t *start
     return table_bucket(slot->root, index);
 }
 
-bool table_free_step(struct slot *slot, uint32_t *at, unsigned *steps)
+bool table_free_step(struct slot *slot, uint32_t *at, unsigned *steps,
+                     void (*discard)(void *context, struct entry *e), void *context)
 {
     uint32_t n = slot->buckets;
     if (slot->root & ROOT_RESIZING && slot->ext->old_buckets > n)
@@ -494,7 +495,7 @@ bool table_free_step(struct slot *slot, uint32_t *at, unsigned *steps)
         for (unsigned i = 0; i < count; i++) {
             struct entry *e = word_entry(*bucket_word(bucket, i));
             slot->bytes -= entry_bytes(e);
-            entry_free(e);
+            discard(context, e);
         }
         if (bucket_node(bucket))
             slot_counted_free(slot, node_words(bucket_node(bucket)));

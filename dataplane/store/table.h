@@ -261,6 +261,7 @@ void slot_counted_free(struct slot *slot, void *p);
 
 // The bucket at a position and the first position beyond what it holds (up to 2^32).
 uint64_t *table_walk(const struct slot *slot, uint32_t position, uint64_t *start, uint64_t *end);
-// Frees up to `steps` entries of a table that nobody looks at any more, from bucket *at on; true
-// when all is gone.
-bool table_free_step(struct slot *slot, uint32_t *at, unsigned *steps);
+// Gives up to `steps` entries of a table that nobody looks at any more to `discard`, from bucket
+// *at on, and frees what held them; true when all is gone.
+bool table_free_step(struct slot *slot, uint32_t *at, unsigned *steps,
+                     void (*discard)(void *context, struct entry *e), void *context);

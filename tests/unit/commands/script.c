@@ -29,6 +29,7 @@ struct script {
     struct core core;
     struct services services;
     struct session session;
+    struct value_limits limits;
     uint8_t *reply;
     size_t reply_len;
     char *text; // the reply for comparing
@@ -73,6 +74,20 @@ struct script *script_open(unsigned cores)
     }
     s->services = (struct services){.config_get = get_config, .random = next_random};
     s->session = (struct session){.resp = 2, .authenticated = true};
+    s->limits = (struct value_limits){
+        .hash_max_listpack_entries = 512,
+        .hash_max_listpack_value = 64,
+        .set_max_intset_entries = 512,
+        .set_max_listpack_value = 64,
+        .zset_max_listpack_entries = 128,
+        .zset_max_listpack_value = 64,
+        .hll_sparse_max_bytes = 3000,
+        .stream_node_max_bytes = 4096,
+        .stream_node_max_entries = 100,
+        .bulk_max = 512 << 20,
+        .list_max_listpack_size = -2,
+        .rdb_compression = true,
+    };
     script_configure(s, "536870912", "noeviction");
     return s;
 }
@@ -92,6 +107,11 @@ void script_advance(struct script *s, uint64_t ms)
     s->now_ms += ms;
     for (unsigned i = 0; i < s->cores; i++)
         store_set_time(s->stores[i], s->now_ms);
+}
+
+struct value_limits *script_limits(struct script *s)
+{
+    return &s->limits;
 }
 
 void script_resp(struct script *s, int resp)
@@ -220,6 +240,7 @@ const char *script_run_with(struct script *s, const char *line, const void *data
         .services = &s->services,
         .core = &s->core,
         .now_ms = s->now_ms,
+        .limits = &s->limits,
     };
     assert_non_null(r.command);
     bool runs = commands_check_arity(r.out, r.command, argc);

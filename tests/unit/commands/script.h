@@ -15,6 +15,8 @@ struct script;
 struct script *script_open(unsigned cores);
 void script_close(struct script *s);
 void script_advance(struct script *s, uint64_t ms);
+// The thresholds of encodings, Redis's defaults; to be changed by the test.
+struct value_limits *script_limits(struct script *s);
 void script_resp(struct script *s, int resp);
 // Of the configuration: proto-max-bulk-len and maxmemory-policy.
 void script_configure(struct script *s, const char *bulk_max, const char *policy);

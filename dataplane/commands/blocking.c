@@ -1,0 +1,37 @@
+#include "dataplane/commands/blocking.h"
+
+#include <math.h>
+
+static bool timeout_fits(struct request *r, long double milliseconds, const char *out_of_range,
+                         uint64_t *timeout_us)
+{
+    if (milliseconds > (long double)INT64_MAX - (long double)r->now_ms) {
+        request_error(r, out_of_range);
+        return false;
+    }
+    if (milliseconds < 0) {
+        request_error(r, "ERR timeout is negative");
+        return false;
+    }
+    *timeout_us =
+        milliseconds > (long double)(INT64_MAX / 1000) ? INT64_MAX : (uint64_t)milliseconds * 1000;
+    return true;
+}
+
+bool request_timeout_seconds(struct request *r, int i, uint64_t *timeout_us)
+{
+    long double seconds;
+    if (!request_float_or(r, i, &seconds, "ERR timeout is not a float or out of range"))
+        return false;
+    return timeout_fits(r, ceill(seconds * 1000), "ERR timeout is out of range", timeout_us);
+}
+
+bool request_timeout_milliseconds(struct request *r, int i, uint64_t *timeout_us)
+{
+    int64_t milliseconds;
+    if (!parse_int64(r->argv[i].ptr, r->argv[i].len, &milliseconds)) {
+        request_error(r, "ERR timeout is not an integer or out of range");
+        return false;
+    }
+    return timeout_fits(r, milliseconds, "ERR timeout is out of range", timeout_us);
+}

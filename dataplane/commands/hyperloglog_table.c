@@ -1,0 +1,5 @@
+// The table of commands of this family. Figures are those of COMMAND INFO and COMMAND DOCS of
+// Redis 7.0.15.
+#include "dataplane/commands/families.h"
+
+const struct command hyperloglog_commands[] = {{.name = NULL}};

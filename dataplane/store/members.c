@@ -1,0 +1,316 @@
+#include "dataplane/store/members.h"
+
+#include <assert.h>
+
+#include "dataplane/store/internal.h"
+
+enum {
+    SCAN_BUCKETS_PER_MEMBER = 10, // buckets looked at for each member asked for, at most
+    RANDOM_PLACES = 128,          // places drawn; one in eight is taken where fewest are
+};
+
+// Tables of different objects grow at different loads, as those of slots do.
+static unsigned stagger(const struct members *m)
+{
+    return (unsigned)((uintptr_t)m >> 5);
+}
+
+static uint64_t hash_of(const struct store *s, const struct entry *e)
+{
+    struct entry_parts parts = entry_parts(e);
+    return hash_key(&s->ks->secret, parts.key, parts.key_len);
+}
+
+struct members *members_new(void)
+{
+    return mi_zalloc(sizeof(struct members));
+}
+
+void members_init(struct members *m)
+{
+    *m = (struct members){0};
+}
+
+size_t members_memory(const struct members *m)
+{
+    return mi_usable_size(m) + m->table.bytes;
+}
+
+struct entry *members_find(const struct store *s, const struct members *m, const void *name,
+                           size_t len)
+{
+    if (len > UINT32_MAX)
+        return NULL;
+    struct key key = {
+        .ptr = name, .len = (uint32_t)len, .hash = hash_key(&s->ks->secret, name, len)};
+    uint64_t *word = table_find(&m->table, &key);
+    return word ? word_entry(*word) : NULL;
+}
+
+struct entry *members_add(struct store *s, struct members *m, const void *name, size_t len,
+                          const void *value, size_t value_len)
+{
+    struct entry_value v = {
+        .type = OBJ_STRING, .encoding = ENC_RAW, .ptr = value ? value : "", .len = value_len};
+    struct entry *e = entry_new(name, len, &v, -1, 0, 0);
+    if (!e)
+        return NULL;
+    if (!table_insert(&s->env, &m->table, hash_key(&s->ks->secret, name, len), e)) {
+        entry_free(e);
+        return NULL;
+    }
+    m->table.bytes += entry_allocated(e);
+    table_step(&s->env, &m->table, stagger(m), TABLE_STEPS_PER_WRITE);
+    return e;
+}
+
+// Puts `fresh` where `e` is.
+static void replace(struct store *s, struct members *m, struct entry *e, struct entry *fresh)
+{
+    uint64_t hash = hash_of(s, fresh);
+    *table_word(&m->table, hash, e) = word_make(fresh, hash);
+    m->table.bytes += entry_allocated(fresh) - entry_allocated(e);
+    entry_free(e);
+}
+
+struct entry *members_set_value(struct store *s, struct members *m, struct entry *e,
+                                const void *value, size_t value_len)
+{
+    struct entry_parts parts = entry_parts(e);
+    struct entry_value v = {
+        .type = OBJ_STRING, .encoding = ENC_RAW, .ptr = value ? value : "", .len = value_len};
+    int64_t expiry = entry_expiry(e);
+    if (entry_fits(e, entry_size(parts.key_len, value_len, expiry >= 0))) {
+        size_t before = entry_allocated(e);
+        entry_write(e, parts.key, parts.key_len, &v, expiry, 0, 0);
+        m->table.bytes += entry_allocated(e) - before;
+        return e;
+    }
+    struct entry *fresh = entry_new(parts.key, parts.key_len, &v, expiry, 0, 0);
+    if (fresh)
+        replace(s, m, e, fresh);
+    return fresh;
+}
+
+void members_remove(struct store *s, struct members *m, struct entry *e)
+{
+    uint64_t hash = hash_of(s, e);
+    table_remove(&s->env, &m->table, hash, table_word(&m->table, hash, e));
+    if (entry_has_expiry(e))
+        m->table.ext->volatile_keys--;
+    m->table.bytes -= entry_allocated(e);
+    entry_free(e);
+    if (m->table.keys)
+        table_step(&s->env, &m->table, stagger(m), TABLE_STEPS_PER_WRITE);
+}
+
+// --- expiry -------------------------------------------------------------------------------------
+
+struct entry *members_set_expiry(struct store *s, struct members *m, struct entry *e,
+                                 int64_t expiry_ms)
+{
+    int64_t before = entry_expiry(e);
+    if (expiry_ms > ENTRY_EXPIRY_MAX)
+        expiry_ms = ENTRY_EXPIRY_MAX;
+    bool push = expiry_ms >= 0 && (before < 0 || expiry_ms < before);
+    if (push && !due_reserve(s, &m->table))
+        return NULL;
+    uint64_t hash = hash_of(s, e);
+    if (before >= 0 && expiry_ms >= 0) {
+        expiry_save(entry_parts(e).expiry, expiry_ms);
+    } else if (before >= 0 || expiry_ms >= 0) {
+        struct entry_parts parts = entry_parts(e);
+        struct entry_value v = {
+            .type = OBJ_STRING, .encoding = ENC_RAW, .ptr = parts.value, .len = parts.value_len};
+        struct entry *fresh = entry_new(parts.key, parts.key_len, &v, expiry_ms, 0, 0);
+        if (!fresh)
+            return NULL;
+        replace(s, m, e, fresh);
+        e = fresh;
+        if (expiry_ms >= 0)
+            m->table.ext->volatile_keys++;
+        else
+            m->table.ext->volatile_keys--;
+    }
+    if (push)
+        due_push(&m->table, coarse_time(s->ks, expiry_ms), hash_position(hash));
+    return e;
+}
+
+int64_t members_next_due(const struct store *s, const struct members *m)
+{
+    const struct slot_ext *ext = m->table.ext;
+    if (!ext || !ext->due_count)
+        return INT64_MAX;
+    return (int64_t)(s->ks->epoch_ms + (uint64_t)due_at(ext, 0)->time * COARSE_MS);
+}
+
+unsigned members_expire(struct store *s, struct members *m, unsigned max,
+                        void (*each)(void *context, struct entry *e), void *context)
+{
+    struct slot_ext *ext = m->table.ext;
+    unsigned removed = 0;
+    while (removed < max && m->table.keys && ext && ext->due_count &&
+           due_at(ext, 0)->time <= s->now_coarse) {
+        uint32_t position = due_at(ext, 0)->position;
+        uint64_t *bucket = table_locate(&m->table, position);
+        struct entry *over = NULL;
+        int64_t again = INT64_MAX;
+        unsigned live = 0;
+        for (unsigned i = 0; i < bucket_count(bucket); i++) {
+            struct entry *e = word_entry(*bucket_word(bucket, i));
+            if (!entry_has_expiry(e) || hash_position(hash_of(s, e)) != position)
+                continue;
+            int64_t expiry = entry_expiry(e);
+            if ((uint64_t)expiry <= s->now_ms) {
+                over = e;
+            } else {
+                live++;
+                if (expiry < again)
+                    again = expiry;
+            }
+        }
+        if (over) { // the element stays until nothing at its position is over
+            if (each)
+                each(context, over);
+            members_remove(s, m, over);
+            removed++;
+            continue;
+        }
+        due_first_done(&m->table);
+        if (live)
+            due_push(&m->table, coarse_time(s->ks, again), position);
+        due_shrink(&m->table);
+    }
+    return removed;
+}
+
+// --- walking ------------------------------------------------------------------------------------
+
+struct members_iterator members_begin(const struct members *m)
+{
+    return (struct members_iterator){.members = m};
+}
+
+struct entry *members_next(struct members_iterator *it)
+{
+    const struct slot *table = &it->members->table;
+    while (it->index == it->held) {
+        if (!table->root || it->next >> 32)
+            return NULL;
+        uint64_t start;
+        it->bucket = table_walk(table, (uint32_t)it->next, &start, &it->next);
+        it->held = bucket_count(it->bucket);
+        it->index = 0;
+        if (it->next >> 32 == 0)
+            __builtin_prefetch(table_locate(table, (uint32_t)it->next));
+        for (unsigned i = 0; i < it->held; i++)
+            __builtin_prefetch(word_entry(*bucket_word(it->bucket, i)));
+    }
+    return word_entry(*bucket_word(it->bucket, it->index++));
+}
+
+uint64_t members_scan(struct store *s, const struct members *m, uint64_t cursor,
+                      unsigned long count, void (*each)(void *context, struct entry *e),
+                      void *context)
+{
+    if (!m->table.root || cursor >> 32)
+        return 0;
+    if (!count)
+        count = 1;
+    uint64_t work =
+        count < UINT32_MAX ? count * SCAN_BUCKETS_PER_MEMBER + SCAN_BUCKETS_PER_MEMBER : UINT64_MAX;
+    unsigned long given = 0;
+    uint64_t at = cursor;
+    while (at >> 32 == 0) {
+        if (given >= count || !work--)
+            return at;
+        uint64_t start, end;
+        uint64_t *bucket = table_walk(&m->table, (uint32_t)at, &start, &end);
+        unsigned held = bucket_count(bucket);
+        for (unsigned i = 0; i < held; i++) {
+            struct entry *e = word_entry(*bucket_word(bucket, i));
+            if (at > start && hash_position(hash_of(s, e)) < at)
+                continue; // the bucket begins before the cursor
+            if (entry_is_expired(s, e))
+                continue;
+            each(context, e);
+            given++;
+        }
+        at = end;
+    }
+    return 0;
+}
+
+struct entry *members_random(struct store *s, const struct members *m)
+{
+    if (!m->table.keys)
+        return NULL;
+    for (unsigned try = 0; try < RANDOM_PLACES; try++) {
+        uint64_t *bucket = table_locate(&m->table, (uint32_t)store_random(s));
+        unsigned held = bucket_count(bucket);
+        unsigned places = held > BUCKET_WORDS ? held : BUCKET_WORDS;
+        unsigned place = (unsigned)store_random_below(s, places);
+        if (place < held)
+            return word_entry(*bucket_word(bucket, place));
+    }
+    // So unlucky: the first from a random place on.
+    uint64_t at = (uint32_t)store_random(s);
+    for (;;) {
+        uint64_t start, end;
+        uint64_t *bucket = table_walk(&m->table, (uint32_t)at, &start, &end);
+        if (bucket_count(bucket))
+            return word_entry(*bucket_word(bucket, 0));
+        at = end >> 32 ? 0 : end;
+    }
+}
+
+// --- all of them --------------------------------------------------------------------------------
+
+struct members *members_copy(struct store *s, const struct members *m)
+{
+    struct members *copy = members_new();
+    struct members_iterator it = members_begin(m);
+    for (struct entry *e; copy && (e = members_next(&it));) {
+        struct entry_parts parts = entry_parts(e);
+        struct entry *c =
+            members_add(s, copy, parts.key, parts.key_len, parts.value, parts.value_len);
+        if (c && parts.expiry)
+            c = members_set_expiry(s, copy, c, expiry_load(parts.expiry));
+        if (!c) {
+            members_free(copy);
+            copy = NULL;
+        }
+    }
+    return copy;
+}
+
+static void member_free(void *context, struct entry *e)
+{
+    (void)context;
+    entry_free(e);
+}
+
+bool members_free_step(struct members *m, unsigned *budget)
+{
+    if (m->table.root && !table_free_step(&m->table, &m->free_at, budget, member_free, NULL))
+        return false;
+    m->table.keys = 0;
+    slot_drop_ext(&m->table);
+    assert(!m->table.bytes);
+    return true;
+}
+
+void members_clear(struct members *m)
+{
+    unsigned budget = UINT32_MAX;
+    while (!members_free_step(m, &budget))
+        budget = UINT32_MAX;
+    members_init(m);
+}
+
+void members_free(struct members *m)
+{
+    members_clear(m);
+    mi_free(m);
+}

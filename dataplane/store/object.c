@@ -1,0 +1,183 @@
+// Objects: what an entry's type and encoding say is behind its pointer, and changing one.
+#include "dataplane/store/object.h"
+
+#include <assert.h>
+
+#include "dataplane/store/internal.h"
+#include "dataplane/store/members.h"
+#include "dataplane/store/values/intset.h"
+#include "dataplane/store/values/listpack.h"
+#include "dataplane/store/values/quicklist.h"
+#include "dataplane/store/values/stream.h"
+#include "dataplane/store/values/zset.h"
+
+size_t object_memory(enum object_type type, enum object_encoding encoding, const void *object)
+{
+    (void)type;
+    switch (encoding) {
+    case ENC_LISTPACK:
+        return lp_memory(object);
+    case ENC_INTSET:
+        return intset_memory(object);
+    case ENC_QUICKLIST:
+        return quicklist_memory(object);
+    case ENC_HASHTABLE:
+        return members_memory(object);
+    case ENC_SKIPLIST:
+        return zset_memory(object);
+    case ENC_STREAM:
+        return stream_memory(object);
+    case ENC_RAW:
+    case ENC_INT:
+    case ENC_EMBSTR:
+        break;
+    }
+    assert(!"an encoding of objects");
+    return 0;
+}
+
+uint64_t object_length(enum object_type type, enum object_encoding encoding, const void *object)
+{
+    switch (encoding) {
+    case ENC_LISTPACK:
+        return lp_count(object) / (type == OBJ_SET ? 1 : 2);
+    case ENC_INTSET:
+        return intset_count(object);
+    case ENC_QUICKLIST:
+        return quicklist_count(object);
+    case ENC_HASHTABLE:
+        return members_count(object);
+    case ENC_SKIPLIST:
+        return zset_count(object);
+    case ENC_STREAM:
+        return stream_count(object);
+    case ENC_RAW:
+    case ENC_INT:
+    case ENC_EMBSTR:
+        break;
+    }
+    assert(!"an encoding of objects");
+    return 0;
+}
+
+void *object_copy(struct store *s, enum object_type type, enum object_encoding encoding,
+                  const void *object)
+{
+    (void)type;
+    switch (encoding) {
+    case ENC_LISTPACK:
+        return lp_copy(object);
+    case ENC_INTSET:
+        return intset_copy(object);
+    case ENC_QUICKLIST:
+        return quicklist_copy(object);
+    case ENC_HASHTABLE:
+        return members_copy(s, object);
+    case ENC_SKIPLIST:
+        return zset_copy(s, object);
+    case ENC_STREAM:
+        return stream_copy(object);
+    case ENC_RAW:
+    case ENC_INT:
+    case ENC_EMBSTR:
+        break;
+    }
+    assert(!"an encoding of objects");
+    return NULL;
+}
+
+bool object_free_step(enum object_type type, enum object_encoding encoding, void *object,
+                      unsigned *budget)
+{
+    (void)type;
+    switch (encoding) {
+    case ENC_LISTPACK:
+        lp_free(object);
+        return true;
+    case ENC_INTSET:
+        intset_free(object);
+        return true;
+    case ENC_QUICKLIST:
+        return quicklist_free_step(object, budget);
+    case ENC_HASHTABLE:
+        if (!members_free_step(object, budget))
+            return false;
+        mi_free(object);
+        return true;
+    case ENC_SKIPLIST:
+        return zset_free_step(object, budget);
+    case ENC_STREAM:
+        return stream_free_step(object, budget);
+    case ENC_RAW:
+    case ENC_INT:
+    case ENC_EMBSTR:
+        break;
+    }
+    assert(!"an encoding of objects");
+    return true;
+}
+
+void object_free(enum object_type type, enum object_encoding encoding, void *object)
+{
+    unsigned budget = UINT32_MAX;
+    while (!object_free_step(type, encoding, object, &budget))
+        budget = UINT32_MAX;
+}
+
+struct entry *store_put_object(struct store *s, unsigned db, const struct key *key,
+                               struct entry *at, enum object_type type,
+                               enum object_encoding encoding, void *object, int64_t expiry_ms)
+{
+    struct entry_value value = {.type = type, .encoding = encoding, .object = object};
+    uint32_t access = at ? head_access(at->head) : access_initial(s);
+    if (expiry_ms > ENTRY_EXPIRY_MAX)
+        expiry_ms = ENTRY_EXPIRY_MAX;
+    struct entry *fresh = entry_new(key->ptr, key->len, &value, expiry_ms, s->epoch, access);
+    if (!fresh)
+        return NULL;
+    struct change c = change_begin(s, db, key->slot);
+    bool ok = change_put(s, &c, key, at, fresh);
+    change_end(s, &c);
+    if (!ok) {
+        mi_free(fresh); // without the object
+        return NULL;
+    }
+    s->stats.dirty++;
+    return fresh;
+}
+
+struct edit edit_begin(struct store *s, unsigned db, const struct key *key, struct entry *e)
+{
+    void *object = entry_object(e);
+    enum object_encoding encoding = entry_encoding(e);
+    return (struct edit){
+        .store = s,
+        .db = db,
+        .key = key,
+        .entry = e,
+        .object = object,
+        .encoding = encoding,
+        .before = object_memory(entry_type(e), encoding, object),
+    };
+}
+
+bool edit_end(struct edit *edit, uint64_t changes)
+{
+    struct store *s = edit->store;
+    struct entry *e = edit->entry;
+    enum object_type type = entry_type(e);
+    size_t after = object_memory(type, edit->encoding, edit->object);
+    e->head = head_make(type, edit->encoding, head_flags(e->head), s->epoch, head_access(e->head));
+    memcpy(entry_parts(e).value, (const void *)&edit->object, sizeof(edit->object));
+    s->stats.dirty += changes;
+    // A stream without entries is still there.
+    bool empty = type != OBJ_STREAM && !object_length(type, edit->encoding, edit->object);
+    if (after != edit->before || empty) {
+        struct change c = change_begin(s, edit->db, edit->key->slot);
+        c.slot->bytes += after - edit->before;
+        if (empty)
+            change_remove(s, &c, edit->key->hash, table_word(c.slot, edit->key->hash, e));
+        change_end(s, &c);
+    }
+    return !empty;
+}

@@ -1,0 +1,1 @@
+#include "dataplane/store/values/btree.h"
