@@ -296,7 +296,8 @@ bool members_free_step(struct members *m, unsigned *budget)
     if (m->table.root && !table_free_step(&m->table, &m->free_at, budget, member_free, NULL))
         return false;
     m->table.keys = 0;
-    slot_drop_ext(&m->table);
+    if (!slot_drop_ext_step(&m->table, budget))
+        return false;
     assert(!m->table.bytes);
     return true;
 }
