@@ -82,7 +82,9 @@ void slot_counted_free(struct slot *slot, void *p)
 
 static unsigned node_room_for(unsigned count)
 {
-    unsigned room = (unsigned)(entry_class_of(count * sizeof(uint64_t)) / sizeof(uint64_t));
+    size_t bytes = count * sizeof(uint64_t);
+    bytes = bytes <= ENTRY_CLASSED_MAX ? entry_class_of(bytes) : mi_good_size(bytes);
+    unsigned room = (unsigned)(bytes / sizeof(uint64_t));
     return room < NODE_WORDS_MAX ? room : NODE_WORDS_MAX;
 }
 
