@@ -85,7 +85,7 @@ struct store_options { // may change at run time: store_configure
 };
 
 struct store_stats {
-    uint64_t hits, misses, expired, evicted, expired_lazily;
+    uint64_t hits, misses, expired, evicted, expired_lazily, expired_fields;
     uint64_t resize_steps, overflow_nodes;
     uint64_t dirty; // changes since start
 };
