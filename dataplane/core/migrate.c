@@ -239,6 +239,12 @@ bool migrate_event(struct core *c, struct stream *s)
     return true;
 }
 
+static uint64_t due_us(const struct migration *g)
+{
+    uint64_t timeout_us = g->job->timeout_us;
+    return timeout_us > UINT64_MAX - g->moved_us ? UINT64_MAX : g->moved_us + timeout_us;
+}
+
 bool migrate_turn(struct core *c)
 {
     for (struct migration *g = c->migrations; g; g = g->next) {
@@ -246,7 +252,7 @@ bool migrate_turn(struct core *c)
         if (unsent != g->unsent) {
             g->unsent = unsent;
             g->moved_us = c->now_us;
-        } else if (c->now_us - g->moved_us >= g->job->timeout_us) {
+        } else if (c->now_us >= due_us(g)) {
             fail(c, g); // the list has changed: the next turn goes on
             return true;
         }
@@ -257,13 +263,9 @@ bool migrate_turn(struct core *c)
 uint64_t migrate_due_us(const struct core *c)
 {
     uint64_t due = UINT64_MAX;
-    for (const struct migration *g = c->migrations; g; g = g->next) {
-        uint64_t at = g->job->timeout_us > UINT64_MAX - g->moved_us
-                          ? UINT64_MAX
-                          : g->moved_us + g->job->timeout_us;
-        if (at < due)
-            due = at;
-    }
+    for (const struct migration *g = c->migrations; g; g = g->next)
+        if (due_us(g) < due)
+            due = due_us(g);
     return due;
 }
 
