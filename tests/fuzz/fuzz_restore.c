@@ -1,6 +1,6 @@
 // Values that nobody sane sends. The input is a payload, or names a real one and the places where
-// it is damaged. Nothing may crash, hang or leave memory; what is taken must be a whole value, which
-// can be written again, read again and deleted.
+// it is damaged. Nothing may crash, hang or leave memory; what is taken must be a whole value,
+// which can be written again, read again and deleted.
 //
 // Built with -Dfuzz=true it is a libFuzzer target; otherwise `fuzz_restore ROUNDS [SEED]` makes its
 // own inputs.
