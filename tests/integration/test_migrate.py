@@ -311,3 +311,23 @@ def test_many_at_once(wire):
             for key in keys:
                 found = [c.call("GET", key) for c in (a, b)]
                 assert key.encode() in found, f"{key} is lost"
+
+
+@pytest.mark.wires("socket", "tap", "xdp")
+def test_over_each_wire(wire):
+    """Connections that the server makes itself, over kernel sockets and over its own TCP."""
+    address = getattr(wire, "client_address", "127.0.0.1")
+    redis = pollux.Redis({"bind": "0.0.0.0", "protected-mode": "no"})
+    with contextlib.closing(redis), pollux.Client(wire.connect()) as ours:
+        redis.wait_ready()
+        big = bytes(range(256)) * 16384
+        want = {f"key{i}".encode(): b"v%d" % i for i in range(300)} | {b"big": big}
+        ours.call("MSET", *(word for pair in want.items() for word in pair))
+        assert ours.call("MIGRATE", address, redis.port, "", 0, 20000, "KEYS", *want) == b"+OK"
+        assert ours.call("DBSIZE") == 0
+        with connect(redis) as theirs:
+            assert theirs.call("MGET", *want) == list(want.values())
+            assert theirs.call("MIGRATE", wire.host, wire.port, "", 0, 20000, "KEYS", *want) == b"+OK"
+        assert ours.call("MGET", *want) == list(want.values())
+        answer = ours.call("MIGRATE", address, redis.port + 1, "big", 0, 500)
+        assert answer.startswith(b"-IOERR error or timeout"), answer
