@@ -1,5 +1,5 @@
-// Values as DUMP gives them, without version and CRC: those of redis-server 7.0.15, and of the forms
-// that other versions write. The type is the first byte.
+// Values as DUMP gives them, without version and CRC: those of redis-server 7.0.15, and of the
+// forms that other versions write. The type is the first byte.
 #pragma once
 
 #include <stddef.h>
