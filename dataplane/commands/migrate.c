@@ -52,10 +52,10 @@ static bool is_word(const struct arg *a, const char *word)
 int migrate_keys(const struct arg *argv, int argc, int *positions, int max)
 {
     int first = 3, n = 1;
-    for (int i = OPTIONS_FROM; i < argc; i++) {
+    for (int i = OPTIONS_FROM; i < argc - 1; i++) {
         if (is_word(&argv[i], "keys")) {
             first = i + 1;
-            n = argv[3].len ? 0 : argc - first;
+            n = argv[3].len ? -1 : argc - first;
             break;
         }
         i += is_word(&argv[i], "auth") ? 1 : is_word(&argv[i], "auth2") ? 2 : 0;
