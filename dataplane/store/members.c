@@ -159,6 +159,12 @@ int64_t members_next_due(const struct store *s, const struct members *m)
     return (int64_t)(s->ks->epoch_ms + (uint64_t)due_at(ext, 0)->time * COARSE_MS);
 }
 
+bool members_any_over(const struct store *s, const struct members *m)
+{
+    // Elements of the heap are rounded up.
+    return members_volatile(m) && members_next_due(s, m) < (int64_t)s->now_ms + COARSE_MS;
+}
+
 unsigned members_expire(struct store *s, struct members *m, unsigned max,
                         void (*each)(void *context, struct entry *e), void *context)
 {

@@ -63,6 +63,8 @@ static inline uint32_t members_volatile(const struct members *m)
 }
 // Unix ms before which no member is due (within COARSE_MS); INT64_MAX: none has an expiry.
 int64_t members_next_due(const struct store *s, const struct members *m);
+// Whether the time of some member may be over.
+bool members_any_over(const struct store *s, const struct members *m);
 // Removes up to `max` members whose time is over, giving each to `each` (may be NULL) first.
 // Returns their number.
 unsigned members_expire(struct store *s, struct members *m, unsigned max,
