@@ -155,6 +155,7 @@ static bool core_turn(struct core *c)
         clients_push(c);
         transport_flush(c);
     }
+    any |= steps_run(c);
     core_stage(c, STAGE_EXECUTE);
     any |= c->push_first != NULL;
     clients_push(c);
@@ -262,6 +263,7 @@ void *core_main(void *context)
     }
     core_drain(c, failed);
     pthread_barrier_wait(&c->server->end);
+    steps_end(c);
     clients_end(c);
     transport_stop(c);
     control_end(c);

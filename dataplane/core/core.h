@@ -27,6 +27,7 @@
 struct core;
 struct message;
 struct server;
+struct stepped;
 struct rte_ring;
 
 // Frames taken from the port, and streams looked at, in one turn.
@@ -156,6 +157,8 @@ struct core {
     unsigned loans;
     struct message *waiting_first, *waiting_last;
     bool waiting_runs, waiting_again;
+
+    struct stepped *steps_first, *steps_last; // replies that are written over several turns
 
     // --- figures
     struct command_figures *command_figures; // by command id
@@ -291,11 +294,21 @@ struct execution {
     struct out *out;
     const struct gathered *parts;
     unsigned n_parts;
+    bool may_step;           // the reply may be written in steps,
+    struct stepped *stepped; // and is, by this
 };
 enum execute_what { EXECUTE_HANDLER, EXECUTE_START, EXECUTE_PART };
-bool execute(struct core *c, const struct execution *e, enum execute_what what);
+bool execute(struct core *c, struct execution *e, enum execute_what what);
 void count_error(struct core *c, const char *text, size_t len);
 void session_of(const struct client *client, struct session *session);
+
+// --- steps.c: replies written over several turns (commands/steps.h)
+void *steps_begin(struct request *r, const struct key *key,
+                  bool (*step)(struct request *r, void *state), size_t state_size);
+// Gives the walk the command that it belongs to, whose slot is held from now on.
+void steps_take(struct core *c, struct stepped *walk, struct message *m);
+bool steps_run(struct core *c); // once a turn; true when there is something to do
+void steps_end(struct core *c);
 
 // --- settings.c
 void settings_read(struct core *c);

@@ -40,7 +40,7 @@ static void count_call(struct core *c, const struct request *r)
     }
 }
 
-bool execute(struct core *c, const struct execution *e, enum execute_what what)
+bool execute(struct core *c, struct execution *e, enum execute_what what)
 {
     const struct command *command = e->command;
     struct command_figures *figures = &c->command_figures[command->id];
@@ -61,6 +61,7 @@ bool execute(struct core *c, const struct execution *e, enum execute_what what)
         .n_parts = e->n_parts,
         .core_index = c->index,
         .limits = &c->settings.limits,
+        .may_step = e->may_step,
     };
     if (e->key)
         r.key = *e->key;
@@ -83,6 +84,7 @@ bool execute(struct core *c, const struct execution *e, enum execute_what what)
         return true;
     }
     command->handler(&r);
+    e->stepped = r.stepped;
     // One reading a command: its time runs from the end of the one before it in the stage.
     uint64_t end = __rdtsc();
     figures->usec += end - c->command_mark; // in cycles here; services.c gives microseconds

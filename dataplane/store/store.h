@@ -85,7 +85,7 @@ struct store_options { // may change at run time: store_configure
 };
 
 struct store_stats {
-    uint64_t hits, misses, expired, evicted, expired_lazily;
+    uint64_t hits, misses, expired, evicted, expired_lazily, expired_fields;
     uint64_t resize_steps, overflow_nodes;
     uint64_t dirty; // changes since start
 };
@@ -110,6 +110,8 @@ void store_active_expire(struct store *s, bool on);
 void store_prefetch_slot(const struct store *s, unsigned db, const struct key *key);
 void store_prefetch_bucket(const struct store *s, unsigned db, const struct key *key);
 void store_prefetch_entry(const struct store *s, unsigned db, const struct key *key);
+// One more, for commands of other types than strings: what the entry points to.
+void store_prefetch_object(const struct store *s, unsigned db, const struct key *key);
 
 enum lookup_flags {
     LOOKUP_NO_TOUCH =
