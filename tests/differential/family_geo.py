@@ -33,6 +33,15 @@ def point(d):
     return [d.float(), d.float()]
 
 
+def source(d):
+    """Some keys that are full, and all others."""
+    return d.pick((b"a", b"x{b}y", b"long" + b"k" * 300)) if d.chance(0.85) else d.key()
+
+
+def target(d):
+    return d.pick((b"b", b"c", b"{}", b"")) if d.chance(0.85) else d.key()
+
+
 def name(d):
     return d.pick(NAMES) if d.chance(0.97) else d.value()
 
@@ -53,11 +62,11 @@ def distance(d):
 
 
 def geoadd(d):
-    words = [d.key()]
+    words = [source(d)]
     for _ in range(d.random.choice((0, 0, 0, 0, 1, 1, 2))):
         words.append(d.case(d.pick(("NX", "XX", "CH", "CH"))))
     style = d.random.random()
-    many = d.random.randint(1, 5) if style < 0.9 else d.random.randint(20, 60) if style < 0.98 else 150
+    many = d.random.randint(1, 5) if style < 0.75 else d.random.randint(20, 60) if style < 0.98 else 150
     for i in range(many):
         words += point(d) + [name(d) if many < 100 else b"many%d" % i]
     if d.chance(0.02):
@@ -80,7 +89,7 @@ def stores(d):
     """At most one STORE or STOREDIST mostly."""
     if d.chance(0.6):
         return []
-    words = [d.case(d.pick(("STORE", "STOREDIST"))), d.key()]
+    words = [d.case(d.pick(("STORE", "STOREDIST"))), target(d)]
     return words * 2 if d.chance(0.02) else words
 
 
@@ -92,21 +101,21 @@ def plain_or(d, words):
 
 
 def georadius(d):
-    return [d.key()] + point(d) + [distance(d), unit(d)] + plain_or(d, stores(d))
+    return [source(d)] + point(d) + [distance(d), unit(d)] + plain_or(d, stores(d))
 
 
 def georadius_ro(d):
     words = options(d) + (stores(d) if d.chance(0.03) else [])
-    return [d.key()] + point(d) + [distance(d), unit(d)] + words
+    return [source(d)] + point(d) + [distance(d), unit(d)] + words
 
 
 def bymember(d):
-    return [d.key(), name(d), distance(d), unit(d)] + plain_or(d, stores(d))
+    return [source(d), name(d), distance(d), unit(d)] + plain_or(d, stores(d))
 
 
 def bymember_ro(d):
     words = options(d) + (stores(d) if d.chance(0.03) else [])
-    return [d.key(), name(d), distance(d), unit(d)] + words
+    return [source(d), name(d), distance(d), unit(d)] + words
 
 
 def area(d):
@@ -127,25 +136,25 @@ def area(d):
 
 def geosearch(d):
     words = options(d)
-    return [d.key()] + d.pick((words + area(d), area(d) + words))
+    return [source(d)] + d.pick((words + area(d), area(d) + words))
 
 
 def geosearchstore(d):
     words = d.soup([("ASC",), ("DESC",), ("COUNT", lambda: count(d)), ("STOREDIST",), ("STOREDIST",)], 3)
     if d.chance(0.1):
         words = options(d)
-    return [d.key(), d.key()] + d.pick((words + area(d), area(d) + words))
+    return [target(d), source(d)] + d.pick((words + area(d), area(d) + words))
 
 
 def geodist(d):
-    words = [d.key(), name(d), name(d)]
+    words = [source(d), name(d), name(d)]
     if d.chance(0.6):
         words.append(unit(d))
     return words
 
 
 def names(d):
-    return [d.key()] + [name(d) for _ in range(d.random.randint(0, 6))]
+    return [source(d)] + [name(d) for _ in range(d.random.randint(0, 6))]
 
 
 COMMANDS = {
