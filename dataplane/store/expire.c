@@ -135,7 +135,7 @@ void slot_drop_ext(struct slot *slot)
 }
 
 // Makes the heap anew from the entries. There is room: it held more elements than there are keys.
-static void due_rebuild(struct store *s, struct slot *slot)
+static void due_rebuild(struct store *s, const struct hash_secret *secret, struct slot *slot)
 {
     struct slot_ext *ext = slot->ext;
     ext->due_count = 0;
@@ -152,7 +152,7 @@ static void due_rebuild(struct store *s, struct slot *slot)
             assert(ext->due_count < ext->due_room);
             *due_at(ext, ext->due_count++) = (struct due){
                 .time = coarse_time(s->ks, first),
-                .position = hash_position(hash_key(&s->ks->secret, parts.key, parts.key_len)),
+                .position = hash_position(hash_key(secret, parts.key, parts.key_len)),
             };
         }
     }
@@ -160,13 +160,13 @@ static void due_rebuild(struct store *s, struct slot *slot)
         due_sift_down(ext, i);
 }
 
-bool due_reserve(struct store *s, struct slot *slot)
+bool due_reserve(struct store *s, const struct hash_secret *secret, struct slot *slot)
 {
     if (!slot_need_ext(slot))
         return false;
     struct slot_ext *ext = slot->ext;
     if (ext->due_count > 2 * ((uint64_t)ext->volatile_keys + ext->field_keys) + DUE_STALE_ALLOWED)
-        due_rebuild(s, slot);
+        due_rebuild(s, secret, slot);
     if (ext->due_count < ext->due_room)
         return true;
     if (ext->due_room > UINT32_MAX - DUE_CHUNK)

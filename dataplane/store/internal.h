@@ -204,8 +204,9 @@ static inline int64_t entry_first_due(const struct store *s, const struct entry 
     int64_t expiry = entry_expiry(e);
     return expiry >= 0 && expiry < field ? expiry : field;
 }
-// Room for one more element in the slot's heap. False: memory is short.
-bool due_reserve(struct store *s, struct slot *slot);
+// Room for one more element in the slot's heap; `secret` is that of the table's hash. False: memory
+// is short.
+bool due_reserve(struct store *s, const struct hash_secret *secret, struct slot *slot);
 void due_push(struct slot *slot, uint32_t time, uint32_t position);
 void due_first_done(struct slot *slot); // takes out the first element
 // Gives back room for elements that left.

@@ -173,9 +173,10 @@ struct edit edit_begin(struct store *s, unsigned db, const struct key *key, stru
 
 bool edit_reserve_due(struct edit *edit)
 {
-    struct change c = change_begin(edit->store, edit->db, edit->key->slot);
-    bool ok = due_reserve(edit->store, c.slot);
-    change_end(edit->store, &c);
+    struct store *s = edit->store;
+    struct change c = change_begin(s, edit->db, edit->key->slot);
+    bool ok = due_reserve(s, &s->ks->secret, c.slot);
+    change_end(s, &c);
     return ok;
 }
 
