@@ -192,6 +192,9 @@ static void set_value(unsigned i, struct entry *e)
 
 static void set_expiry(unsigned i, struct entry *e)
 {
+    // One that was over for a scan and comes back is not one that stayed.
+    if (model[i].expiry >= 0 && (uint64_t)model[i].expiry <= now_ms)
+        model[i].stayed = false;
     model[i].expiry = rng_below(&rng, 4) ? (int64_t)(now_ms + 1 + rng_below(&rng, 20000)) : -1;
     compare(i, members_set_expiry(s, m, e, model[i].expiry));
 }
@@ -369,7 +372,7 @@ static void test_free_in_steps(void **state)
                   (unsigned long long)largest, (unsigned long long)all);
     assert_int_equal(before, 0);
     assert_true(steps > MANY / BUDGET / 2);
-    assert_true(largest < 100000);
+    assert_true(largest < 200000);
     mi_free(m);
     world_close(&w);
 }
