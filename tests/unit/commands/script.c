@@ -7,11 +7,13 @@
 #include <cmocka.h>
 #include <mimalloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/block.h"
 #include "common/outbuf.h"
 #include "dataplane/commands/command.h"
+#include "dataplane/commands/effects.h"
 
 #define WORDS_MAX 64
 #define DATABASES 4
@@ -33,6 +35,7 @@ struct script {
     uint8_t *reply;
     size_t reply_len;
     char *text; // the reply for comparing
+    char *effects;
 };
 
 static void get_config(struct core *core, const char *pattern, size_t len, config_each_fn *each,
@@ -99,6 +102,7 @@ void script_close(struct script *s)
     keyspace_destroy(s->keyspace);
     mi_free(s->reply);
     mi_free(s->text);
+    mi_free(s->effects);
     mi_free(s);
 }
 
@@ -208,6 +212,35 @@ static void show(struct script *s)
         to[-1] = '\0';
 }
 
+// Bulk strings of arrays as words.
+static void show_effects(struct script *s, struct effects *effects)
+{
+    uint8_t *bytes;
+    size_t len;
+    collect(&effects->out, &bytes, &len);
+    mi_free(s->effects);
+    s->effects = mi_zalloc(len + 1);
+    assert_non_null(s->effects);
+    char *to = s->effects;
+    for (const uint8_t *p = bytes; p < bytes + len;) {
+        size_t n = strtoul((const char *)p + 1, NULL, 10);
+        const uint8_t *line_end = (const uint8_t *)strstr((const char *)p, "\r\n") + 2;
+        if (*p == '*') {
+            if (to > s->effects)
+                *to++ = ';';
+            p = line_end;
+            continue;
+        }
+        if (to > s->effects)
+            *to++ = ' ';
+        memcpy(to, line_end, n);
+        to += n;
+        p = line_end + n + 2;
+    }
+    *to = '\0';
+    mi_free(bytes);
+}
+
 const char *script_run_with(struct script *s, const char *line, const void *data, size_t len)
 {
     struct arg argv[WORDS_MAX];
@@ -253,10 +286,18 @@ const char *script_run_with(struct script *s, const char *line, const void *data
             r.core_index = r.command->core_of(&r);
         }
         r.store = s->stores[r.core_index];
+        struct effects effects = {0};
+        outbuf_init(&effects.out);
+        r.effects = r.command->flags & CMD_WRITE ? &effects : NULL;
+        if (r.effects)
+            effects_start(&r);
         if (r.command->route == ROUTE_GATHER)
             run_gather(s, &r);
         else
             r.command->handler(&r);
+        if (r.effects)
+            effects_end(&r);
+        show_effects(s, &effects);
     }
     block_release(block);
     mi_free(s->reply);
@@ -286,6 +327,23 @@ size_t script_reply_len(const struct script *s)
 uint64_t script_keys(const struct script *s)
 {
     return keyspace_keys(s->keyspace, 0);
+}
+
+uint64_t script_memory(const struct script *s)
+{
+    return keyspace_memory(s->keyspace);
+}
+
+const char *script_effects(const struct script *s)
+{
+    return s->effects;
+}
+
+void script_maintain(struct script *s)
+{
+    for (unsigned i = 0; i < s->cores; i++)
+        while (store_maintain(s->stores[i], 100))
+            ;
 }
 
 void script_play(struct script *s, const struct step *steps)

@@ -29,6 +29,11 @@ size_t script_reply_len(const struct script *s);
 // The last reply as it was written.
 const uint8_t *script_reply(const struct script *s);
 uint64_t script_keys(const struct script *s); // of database 0
+uint64_t script_memory(const struct script *s);
+// The effects of the last command (effects.h): their words, each command behind "; " but the first.
+const char *script_effects(const struct script *s);
+// The background work of all cores until nothing is due.
+void script_maintain(struct script *s);
 
 struct step {
     const char *line, *reply;
