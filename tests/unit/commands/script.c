@@ -32,6 +32,7 @@ struct script {
     struct services services;
     struct session session;
     struct value_limits limits;
+    bool limited;
     uint8_t *reply;
     size_t reply_len;
     char *text; // the reply for comparing
@@ -291,6 +292,8 @@ const char *script_run_with(struct script *s, const char *line, const void *data
         r.effects = r.command->flags & CMD_WRITE ? &effects : NULL;
         if (r.effects)
             effects_start(&r);
+        if (s->limited && r.command->flags & CMD_DENYOOM)
+            assert_true(store_make_room(r.store));
         if (r.command->route == ROUTE_GATHER)
             run_gather(s, &r);
         else
@@ -339,11 +342,36 @@ const char *script_effects(const struct script *s)
     return s->effects;
 }
 
+bool script_maintain_turn(struct script *s, unsigned budget)
+{
+    bool more = false;
+    for (unsigned i = 0; i < s->cores; i++)
+        more |= store_maintain(s->stores[i], budget);
+    return more;
+}
+
 void script_maintain(struct script *s)
 {
+    while (script_maintain_turn(s, 100))
+        ;
+}
+
+void script_limit_memory(struct script *s, uint64_t maxmemory)
+{
+    struct store_options options = {
+        .policy = maxmemory ? EVICT_ALLKEYS_LRU : EVICT_NONE, .maxmemory = maxmemory, .samples = 5};
     for (unsigned i = 0; i < s->cores; i++)
-        while (store_maintain(s->stores[i], 100))
-            ;
+        store_configure(s->stores[i], &options);
+    s->limited = maxmemory;
+}
+
+void script_forget(struct script *s)
+{
+    mi_free(s->reply);
+    mi_free(s->text);
+    mi_free(s->effects);
+    s->reply = NULL;
+    s->text = s->effects = NULL;
 }
 
 void script_play(struct script *s, const struct step *steps)
