@@ -241,6 +241,46 @@ void queue_update(struct store *s, uint32_t id, const struct slot *slot)
 
 // --- what is due --------------------------------------------------------------------------------
 
+void store_on_gone(struct store *s, store_gone_fn *gone, void *context)
+{
+    s->gone = gone;
+    s->gone_context = context;
+}
+
+void gone_tell(struct store *s, enum store_gone why, const struct change *c, uint64_t hash,
+               const struct entry *e, const struct entry *field)
+{
+    if (!s->gone)
+        return;
+    struct entry_parts parts = entry_parts(e);
+    struct key key = {
+        .ptr = parts.key, .len = parts.key_len, .slot = (uint16_t)c->number, .hash = hash};
+    size_t len = 0;
+    const uint8_t *name = field ? member_name(field, &len) : NULL;
+    s->gone(s->gone_context, why, c->db, &key, name, len);
+}
+
+struct field_context {
+    struct store *store;
+    const struct change *change;
+    uint64_t hash;
+    const struct entry *entry;
+};
+
+static void field_gone(void *context, struct entry *field)
+{
+    struct field_context *f = context;
+    gone_tell(f->store, GONE_FIELD, f->change, f->hash, f->entry, field);
+}
+
+unsigned fields_expire(struct store *s, const struct change *c, uint64_t hash, struct entry *e)
+{
+    struct field_context context = {s, c, hash, e};
+    unsigned n = members_expire(s, entry_object(e), FIELDS_AT_ONCE, field_gone, &context);
+    s->stats.expired_fields += n;
+    return n;
+}
+
 // Takes out what is over in the hash of `word`. False: the entry went with the last field.
 static bool expire_fields(struct store *s, struct change *c, uint64_t hash, uint64_t *word,
                           unsigned *removed)
@@ -248,10 +288,9 @@ static bool expire_fields(struct store *s, struct change *c, uint64_t hash, uint
     struct entry *e = word_entry(*word);
     struct members *fields = entry_object(e);
     size_t before = members_memory(fields);
-    unsigned n = members_expire(s, fields, FIELDS_AT_ONCE, NULL, NULL);
+    unsigned n = fields_expire(s, c, hash, e);
     c->slot->bytes += members_memory(fields) - before;
     *removed += n;
-    s->stats.expired_fields += n;
     s->stats.dirty += n;
     if (entry_next_field(s, e) == INT64_MAX)
         c->slot->ext->field_keys--;
@@ -287,11 +326,11 @@ unsigned expire_first(struct store *s, uint32_t id, bool evict)
             continue;
         int64_t expiry = parts.expiry ? expiry_load(parts.expiry) : INT64_MAX;
         if (may_go(s, expiry, evict && !removed, due.time)) {
-            if ((uint64_t)expiry <= s->now_ms)
-                s->stats.expired++;
-            else
-                s->stats.evicted++;
+            bool over = (uint64_t)expiry <= s->now_ms;
+            s->stats.expired += over;
+            s->stats.evicted += !over;
             s->stats.dirty++;
+            gone_tell(s, over ? GONE_EXPIRED : GONE_EVICTED, &c, hash, e, NULL);
             change_remove(s, &c, hash, word);
             removed++;
             continue;

@@ -53,6 +53,7 @@ void store_prefetch_object(const struct store *s, unsigned db, const struct key 
 static void remove_expired(struct store *s, unsigned db, const struct key *key, uint64_t *word)
 {
     struct change c = change_begin(s, db, key->slot);
+    gone_tell(s, GONE_EXPIRED, &c, key->hash, word_entry(*word), NULL);
     change_remove(s, &c, key->hash, word);
     change_end(s, &c);
     s->stats.expired++;

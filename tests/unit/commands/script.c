@@ -33,6 +33,9 @@ struct script {
     struct session session;
     struct value_limits limits;
     bool limited;
+    bool gone_listens; // script_gone was called
+    struct effects gone;
+    char *gone_text;
     uint8_t *reply;
     size_t reply_len;
     char *text; // the reply for comparing
@@ -56,6 +59,19 @@ static uint64_t next_random(struct core *core)
     return core->random >> 33;
 }
 
+static void on_gone(void *context, enum store_gone why, unsigned db, const struct key *key,
+                    const uint8_t *field, size_t field_len)
+{
+    struct script *s = context;
+    (void)db;
+    if (!s->gone_listens)
+        return;
+    if (why == GONE_FIELD)
+        effects_field_gone(&s->gone, key->ptr, key->len, field, field_len);
+    else
+        effects_key_gone(&s->gone, key->ptr, key->len);
+}
+
 struct script *script_open(unsigned cores)
 {
     commands_init();
@@ -75,7 +91,9 @@ struct script *script_open(unsigned cores)
         s->stores[i] = store_create(s->keyspace, i, i + 1);
         assert_non_null(s->stores[i]);
         store_set_time(s->stores[i], s->now_ms);
+        store_on_gone(s->stores[i], on_gone, s);
     }
+    outbuf_init(&s->gone.out);
     s->services = (struct services){.config_get = get_config, .random = next_random};
     s->session = (struct session){.resp = 2, .authenticated = true};
     s->limits = (struct value_limits){
@@ -104,6 +122,8 @@ void script_close(struct script *s)
     mi_free(s->reply);
     mi_free(s->text);
     mi_free(s->effects);
+    outbuf_clear(&s->gone.out);
+    mi_free(s->gone_text);
     mi_free(s);
 }
 
@@ -214,25 +234,25 @@ static void show(struct script *s)
 }
 
 // Bulk strings of arrays as words.
-static void show_effects(struct script *s, struct effects *effects)
+static void show_effects(struct effects *effects, char **text)
 {
     uint8_t *bytes;
     size_t len;
     collect(&effects->out, &bytes, &len);
-    mi_free(s->effects);
-    s->effects = mi_zalloc(len + 1);
-    assert_non_null(s->effects);
-    char *to = s->effects;
+    mi_free(*text);
+    *text = mi_zalloc(len + 1);
+    assert_non_null(*text);
+    char *to = *text;
     for (const uint8_t *p = bytes; p < bytes + len;) {
         size_t n = strtoul((const char *)p + 1, NULL, 10);
         const uint8_t *line_end = (const uint8_t *)strstr((const char *)p, "\r\n") + 2;
         if (*p == '*') {
-            if (to > s->effects)
+            if (to > *text)
                 *to++ = ';';
             p = line_end;
             continue;
         }
-        if (to > s->effects)
+        if (to > *text)
             *to++ = ' ';
         memcpy(to, line_end, n);
         to += n;
@@ -300,7 +320,7 @@ const char *script_run_with(struct script *s, const char *line, const void *data
             r.command->handler(&r);
         if (r.effects)
             effects_end(&r);
-        show_effects(s, &effects);
+        show_effects(&effects, &s->effects);
     }
     block_release(block);
     mi_free(s->reply);
@@ -335,6 +355,13 @@ uint64_t script_keys(const struct script *s)
 uint64_t script_memory(const struct script *s)
 {
     return keyspace_memory(s->keyspace);
+}
+
+const char *script_gone(struct script *s)
+{
+    s->gone_listens = true;
+    show_effects(&s->gone, &s->gone_text);
+    return s->gone_text;
 }
 
 const char *script_effects(const struct script *s)

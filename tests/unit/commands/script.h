@@ -32,6 +32,9 @@ uint64_t script_keys(const struct script *s); // of database 0
 uint64_t script_memory(const struct script *s);
 // The effects of the last command (effects.h): their words, each command behind "; " but the first.
 const char *script_effects(const struct script *s);
+// DEL and HDEL of what the stores have taken away on their own since the last call.
+// The first call begins to listen.
+const char *script_gone(struct script *s);
 // The background work of all cores until nothing is due; one turn of it, true: more is due.
 void script_maintain(struct script *s);
 bool script_maintain_turn(struct script *s, unsigned budget);

@@ -216,6 +216,34 @@ static void test_gone_when_looked_at(void **state)
     }
 }
 
+// What goes without a command is told.
+static void test_told(void **state)
+{
+    (void)state;
+    script_gone(s);
+    expect("hset h a 1 b 2 c 3", ":3");
+    expect("hpexpire h 100 fields 1 a", "*1 :1");
+    expect("hpexpire h 200 fields 1 b", "*1 :1");
+    expect("set k v px 100", "+OK");
+    script_advance(s, 150);
+    expect("hlen h", ":2");
+    assert_string_equal(script_gone(s), "HDEL h a");
+    expect("get k", "$-1");
+    assert_string_equal(script_gone(s), "DEL k");
+    script_advance(s, 150);
+    expect("set k v px 100", "+OK");
+    script_maintain(s);
+    assert_string_equal(script_gone(s), "HDEL h b");
+    script_advance(s, 150);
+    script_maintain(s);
+    assert_string_equal(script_gone(s), "DEL k");
+    expect("hpexpire h 200 fields 1 c", "*1 :1");
+    script_advance(s, 250);
+    expect("hget h c", "$-1");
+    assert_string_equal(script_gone(s), "HDEL h c");
+    expect("exists h", ":0");
+}
+
 static void test_double_commands(void **state)
 {
     (void)state;
@@ -319,6 +347,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_invisible, begin, end),
         cmocka_unit_test_setup_teardown(test_active, begin, end),
         cmocka_unit_test_setup_teardown(test_gone_when_looked_at, begin, end),
+        cmocka_unit_test_setup_teardown(test_told, begin, end),
         cmocka_unit_test_setup_teardown(test_double_commands, begin, end),
         cmocka_unit_test_setup_teardown(test_effects, begin, end),
         cmocka_unit_test_setup_teardown(test_random_fields, begin, end),
