@@ -339,6 +339,171 @@ static void test_random_fields(void **state)
     script_resp(s, 2);
 }
 
+// --- against a model ----------------------------------------------------------------------------
+
+enum { MODEL_KEYS = 4, MODEL_FIELDS = 25, MODEL_STEPS = 120000 };
+
+static struct model_hash {
+    int64_t value[MODEL_FIELDS]; // -1: not there
+    int64_t expiry[MODEL_FIELDS];
+} model[MODEL_KEYS];
+static int64_t model_now;
+static uint64_t model_random;
+
+static unsigned draw(unsigned n)
+{
+    model_random = model_random * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)((model_random >> 33) % n);
+}
+
+static void model_lapse(void)
+{
+    for (unsigned k = 0; k < MODEL_KEYS; k++)
+        for (unsigned f = 0; f < MODEL_FIELDS; f++)
+            if (model[k].expiry[f] >= 0 && model[k].expiry[f] <= model_now)
+                model[k].value[f] = model[k].expiry[f] = -1;
+}
+
+static int64_t run_number(const char *format, ...)
+{
+    char line[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    const char *reply = script_run(s, line), *colon = strchr(reply, ':');
+    if (*reply == '-' || !colon)
+        fail_msg("%s: %s", line, reply);
+    return strtoll(colon + 1, NULL, 10);
+}
+
+static void model_check(unsigned k, unsigned f)
+{
+    const struct model_hash *m = &model[k];
+    bool there = m->value[f] >= 0;
+    int64_t left = !there ? -2 : m->expiry[f] < 0 ? -1 : m->expiry[f] - model_now;
+    assert_int_equal(run_number("hpttl %u fields 1 f%u", k, f), left);
+    assert_int_equal(run_number("hexists %u f%u", k, f), there);
+    unsigned live = 0;
+    for (unsigned i = 0; i < MODEL_FIELDS; i++)
+        live += m->value[i] >= 0;
+    char line[32], want[32];
+    snprintf(line, sizeof(line), "hkeys %u", k);
+    int len = snprintf(want, sizeof(want), "*%u", live);
+    assert_int_equal(strncmp(script_run(s, line), want, (size_t)len), 0);
+    snprintf(line, sizeof(line), "hscan %u 0 count 1000 novalues", k);
+    len = snprintf(want, sizeof(want), "*2 $1 0 *%u", live);
+    assert_int_equal(strncmp(script_run(s, line), want, (size_t)len), 0);
+    assert_true(run_number("hlen %u", k) >= live);
+    if (!there)
+        return;
+    snprintf(line, sizeof(line), "hget %u f%u", k, f);
+    assert_int_equal(strtoll(strchr(script_run(s, line), ' '), NULL, 10), m->value[f]);
+}
+
+static void model_step(void)
+{
+    unsigned k = draw(MODEL_KEYS), f = draw(MODEL_FIELDS), other = draw(MODEL_KEYS);
+    int64_t *value = &model[k].value[f], *expiry = &model[k].expiry[f], v = draw(1000);
+    bool there = *value >= 0, any = false;
+    for (unsigned i = 0; i < MODEL_FIELDS; i++)
+        any |= model[k].value[i] >= 0;
+    switch (draw(13)) {
+    case 0:
+    case 1:
+        assert_int_equal(run_number("hset %u f%u %d", k, f, (int)v), !there);
+        *value = v;
+        *expiry = -1;
+        break;
+    case 2:
+    case 3: {
+        int64_t ms = draw(3) ? 1 + draw(400) : 1 + draw(20);
+        assert_int_equal(run_number("hpexpire %u %d fields 1 f%u", k, (int)ms, f), there ? 1 : -2);
+        if (there)
+            *expiry = model_now + ms;
+        break;
+    }
+    case 4:
+        assert_int_equal(run_number("hpersist %u fields 1 f%u", k, f), !there        ? -2
+                                                                       : *expiry < 0 ? -1
+                                                                                     : 1);
+        *expiry = -1;
+        break;
+    case 5:
+        assert_int_equal(run_number("hdel %u f%u", k, f), there);
+        *value = *expiry = -1;
+        break;
+    case 6:
+        *value = (there ? *value : 0) + 1;
+        assert_int_equal(run_number("hincrby %u f%u 1", k, f), *value);
+        break;
+    case 7:
+        assert_int_equal(run_number("hsetex %u fxx keepttl fields 1 f%u %d", k, f, (int)v), there);
+        if (there)
+            *value = v;
+        break;
+    case 8:
+        assert_int_equal(run_number("hsetex %u fnx px 100 fields 1 f%u %d", k, f, (int)v), !there);
+        if (!there) {
+            *value = v;
+            *expiry = model_now + 100;
+        }
+        break;
+    case 9:
+        if (k == other || !any || draw(8))
+            break;
+        assert_int_equal(run_number("copy %u %u replace", k, other), 1);
+        model[other] = model[k];
+        break;
+    case 10:
+        if (k == other || !any || draw(8))
+            break;
+        assert_int_equal(run_number("del %u", other) <= 1, 1);
+        assert_int_equal(run_number("renamenx %u %u", k, other), 1);
+        model[other] = model[k];
+        memset(&model[k], -1, sizeof(model[k]));
+        break;
+    case 11:
+        assert_int_equal(run_number("pexpire %u 100000000", k) >= any, 1);
+        break;
+    default: {
+        unsigned ms = draw(4) ? draw(3) : draw(60);
+        model_now += ms;
+        script_advance(s, ms);
+        if (draw(2))
+            script_maintain_turn(s, draw(5));
+    }
+    }
+}
+
+static void test_model(void **state)
+{
+    (void)state;
+    const char *seed = getenv("SEED");
+    model_random = seed ? strtoull(seed, NULL, 0) : 1;
+    model_now = SCRIPT_START_MS;
+    memset(model, -1, sizeof(model));
+    for (unsigned i = 0; i < MODEL_STEPS; i++) {
+        script_limits(s)->hash_max_listpack_entries = i / 10000 % 2 ? 512 : 4;
+        model_lapse();
+        model_step();
+        model_lapse();
+        if (i % 4 == 0)
+            model_check(draw(MODEL_KEYS), draw(MODEL_FIELDS));
+    }
+    model_now += 2000;
+    script_advance(s, 2000);
+    script_maintain(s);
+    model_lapse();
+    for (unsigned k = 0; k < MODEL_KEYS; k++) {
+        unsigned live = 0;
+        for (unsigned i = 0; i < MODEL_FIELDS; i++)
+            live += model[k].value[i] >= 0;
+        assert_int_equal(run_number("hlen %u", k), live);
+        assert_int_equal(run_number("exists %u", k), live > 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +516,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_double_commands, begin, end),
         cmocka_unit_test_setup_teardown(test_effects, begin, end),
         cmocka_unit_test_setup_teardown(test_random_fields, begin, end),
+        cmocka_unit_test_setup_teardown(test_model, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
