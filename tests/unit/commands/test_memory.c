@@ -237,20 +237,26 @@ static void test_limit(void **state)
 
 // --- big ones -----------------------------------------------------------------------------------
 
-// By command, with %u for the number of the element. The limits of encodings are passed.
+// By command, # for the number of the element. The limits of encodings are passed.
 static const char *const adding[] = {
-    "hset big field%u value%u", "sadd big member%u",    "sadd big %u",
-    "rpush big element%u",      "zadd big %u member%u", "xadd big %u-1 field value%u",
+    "hset big field# value#", "sadd big member#",   "sadd big #",
+    "rpush big element#",     "zadd big # member#", "xadd big #-1 field value#",
 };
 static const char *const removing[] = {
     "del big", "unlink big", "set big v", "flushall", "pexpire big 1", "rename small big",
 };
 
-static void fill(const char *format)
+static void fill(const char *template)
 {
-    char line[128];
     for (unsigned i = 1; i <= BIG; i++) {
-        snprintf(line, sizeof(line), format, i, i);
+        char line[128], *to = line;
+        for (const char *p = template; *p; p++) {
+            if (*p == '#')
+                to += sprintf(to, "%u", i);
+            else
+                *to++ = *p;
+        }
+        *to = '\0';
         const char *reply = script_run(s, line);
         if (*reply == '-')
             fail_msg("%s: %s", line, reply);
@@ -258,10 +264,10 @@ static void fill(const char *format)
 }
 
 // The removing itself gives nearly nothing back; each turn a little.
-static void expect_steps(const char *format, const char *command)
+static void expect_steps(const char *template, const char *command)
 {
     script_run(s, "set small v");
-    fill(format);
+    fill(template);
     script_maintain(s);
     uint64_t all = script_memory(s), largest = 0;
     script_run(s, command);
@@ -269,7 +275,7 @@ static void expect_steps(const char *format, const char *command)
         script_advance(s, 100);
     uint64_t now = script_memory(s);
     if (now < all - all / 100)
-        fail_msg("%s of %s gave back %llu of %llu", command, format,
+        fail_msg("%s of %s gave back %llu of %llu", command, template,
                  (unsigned long long)(all - now), (unsigned long long)all);
     unsigned turns = 0;
     bool more = true;
@@ -281,7 +287,7 @@ static void expect_steps(const char *format, const char *command)
         now = after;
         assert_true(++turns < 100 * BIG / BUDGET);
     }
-    print_message("%s, %s: %u turns, at most %llu of %llu bytes\n", format, command, turns,
+    print_message("%s, %s: %u turns, at most %llu of %llu bytes\n", template, command, turns,
                   (unsigned long long)largest, (unsigned long long)all);
     assert_true(largest < all / 5);
     assert_true(now < all / 50);
