@@ -1,5 +1,6 @@
 #include "dataplane/store/values/listpack.h"
 
+#include <assert.h>
 #include <mimalloc.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@ enum {
     INT24 = 0xf2,
     INT32 = 0xf3,
     INT64 = 0xf4,
-    END = 0xff,
+    END = LP_END,
     HEADER = 6,
     COUNT_UNKNOWN = 65535,
     HEAD_MAX = 9, // bytes before a string, or all of an integer
@@ -136,6 +137,12 @@ struct lp_item lp_get(const uint8_t *p)
     }
 }
 
+const uint8_t *lp_step_long(const uint8_t *p, struct lp_item *item)
+{
+    *item = lp_get(p);
+    return skip(p);
+}
+
 const uint8_t *lp_text(const uint8_t *p, char scratch[24], size_t *len)
 {
     struct lp_item item = lp_get(p);
@@ -164,17 +171,9 @@ bool lp_equal(const uint8_t *p, const void *data, size_t len)
     return len <= INTEGER_TEXT_MAX && integer_parse(data, len, &value) && value == item.value;
 }
 
-// An element as it will be written: its first bytes (for an integer, all of it), the string behind
-// them.
-struct encoded {
-    uint8_t head[HEAD_MAX];
-    uint32_t head_len;
-    const void *data;
-    uint32_t len;
-    uint32_t body;
-};
+static_assert((int)HEAD_MAX <= (int)sizeof((struct lp_encoded){0}.head), "an integer fits");
 
-static void encode_integer(struct encoded *e, int64_t v)
+static void encode_integer(struct lp_encoded *e, int64_t v)
 {
     uint8_t *h = e->head;
     e->data = NULL;
@@ -198,7 +197,7 @@ static void encode_integer(struct encoded *e, int64_t v)
     e->body = e->head_len;
 }
 
-static void encode(struct encoded *e, const void *data, size_t len)
+static void encode(struct lp_encoded *e, const void *data, size_t len)
 {
     int64_t v;
     if (len && len <= INTEGER_TEXT_MAX && integer_parse(data, len, &v)) {
@@ -224,14 +223,20 @@ static void encode(struct encoded *e, const void *data, size_t len)
 
 size_t lp_element_bytes(const void *data, size_t len)
 {
-    struct encoded e;
+    struct lp_encoded e;
     if (len > LP_BYTES_MAX)
         return len;
     encode(&e, data, len);
     return e.body + back_bytes(e.body);
 }
 
-static void put(uint8_t *to, const struct encoded *e)
+size_t lp_encode(struct lp_encoded *e, const void *data, size_t len)
+{
+    encode(e, data, len);
+    return e->body + back_bytes(e->body);
+}
+
+void lp_write(uint8_t *to, const struct lp_encoded *e)
 {
     memcpy(to, e->head, e->head_len);
     if (e->len)
@@ -410,7 +415,7 @@ static uint8_t *resize(uint8_t *lp, size_t present, size_t bytes)
 }
 
 // Replaces `old` bytes at offset `at` by an element; `added` more elements then.
-static uint8_t *splice(uint8_t *lp, size_t at, size_t old, const struct encoded *e, int added,
+static uint8_t *splice(uint8_t *lp, size_t at, size_t old, const struct lp_encoded *e, int added,
                        uint8_t **where)
 {
     size_t bytes = lp_bytes(lp);
@@ -427,7 +432,7 @@ static uint8_t *splice(uint8_t *lp, size_t at, size_t old, const struct encoded 
         lp = resized;
     if (total > bytes)
         memmove(lp + at + size, lp + at + old, bytes - at - old);
-    put(lp + at, e);
+    lp_write(lp + at, e);
     set_bytes(lp, total);
     uint32_t count = count_of(lp);
     if (count != COUNT_UNKNOWN)
@@ -437,7 +442,7 @@ static uint8_t *splice(uint8_t *lp, size_t at, size_t old, const struct encoded 
     return lp;
 }
 
-static uint8_t *insert(uint8_t *lp, uint8_t *p, enum lp_where where, const struct encoded *e,
+static uint8_t *insert(uint8_t *lp, uint8_t *p, enum lp_where where, const struct lp_encoded *e,
                        uint8_t **at)
 {
     size_t old = 0;
@@ -451,7 +456,7 @@ static uint8_t *insert(uint8_t *lp, uint8_t *p, enum lp_where where, const struc
 uint8_t *lp_insert(uint8_t *lp, uint8_t *p, enum lp_where where, const void *data, size_t len,
                    uint8_t **at)
 {
-    struct encoded e;
+    struct lp_encoded e;
     if (len > LP_BYTES_MAX)
         return NULL;
     encode(&e, data, len);
@@ -461,14 +466,14 @@ uint8_t *lp_insert(uint8_t *lp, uint8_t *p, enum lp_where where, const void *dat
 uint8_t *lp_insert_integer(uint8_t *lp, uint8_t *p, enum lp_where where, int64_t value,
                            uint8_t **at)
 {
-    struct encoded e;
+    struct lp_encoded e;
     encode_integer(&e, value);
     return insert(lp, p, where, &e, at);
 }
 
 uint8_t *lp_append(uint8_t *lp, const void *data, size_t len)
 {
-    struct encoded e;
+    struct lp_encoded e;
     if (len > LP_BYTES_MAX)
         return NULL;
     encode(&e, data, len);
@@ -477,14 +482,14 @@ uint8_t *lp_append(uint8_t *lp, const void *data, size_t len)
 
 uint8_t *lp_append_integer(uint8_t *lp, int64_t value)
 {
-    struct encoded e;
+    struct lp_encoded e;
     encode_integer(&e, value);
     return splice(lp, lp_bytes(lp) - 1, 0, &e, 1, NULL);
 }
 
 uint8_t *lp_prepend(uint8_t *lp, const void *data, size_t len)
 {
-    struct encoded e;
+    struct lp_encoded e;
     if (len > LP_BYTES_MAX)
         return NULL;
     encode(&e, data, len);
