@@ -4,7 +4,8 @@ and so must be the keys in the end. What may differ is in known.py, and in SAME 
 
 A round is a run of commands from one seed, over connections of both protocols, pipelined, and the
 comparison of all keys afterwards. It counts as one test. A family is a file family_NAME.py with
-COMMANDS, SAME and METADATA, and CONTENT where it makes values of a type.
+COMMANDS, SAME and METADATA, CONTENT where it makes values of a type, and LIMITS: directives that a round
+sets, with what they may be set to.
 
 usage: test_commands.py [--seed N] [--rounds N] [--commands N] [--cores 0 --cores 0,1] [--families a,b]
                         [--peer redis] [--no-shrink]
@@ -52,20 +53,23 @@ def shown_reply(reply, most=300):
 
 class Families:
     def __init__(self, names):
-        self.commands, self.same, self.metadata, self.content = {}, {}, [], dict(CONTENT)
+        self.commands, self.same, self.metadata, self.content, self.limits = {}, {}, [], dict(CONTENT), {}
         for name in names:
             family = importlib.import_module(f"family_{name}")
             self.commands.update(family.COMMANDS)
             self.same.update(family.SAME)
             self.metadata += family.METADATA
             self.content.update(getattr(family, "CONTENT", {}))
+            self.limits.update(getattr(family, "LIMITS", {}))
 
     def draw(self, d, n):
         """`n` commands: the number of the connection, the words."""
         names = list(self.commands)
         weights = [self.commands[name][0] for name in names]
-        drawn = []
+        drawn = [(0, self.limit(d, name)) for name in self.limits]
         while len(drawn) < n:
+            if self.limits and d.chance(0.005):
+                drawn.append((0, self.limit(d, d.pick(list(self.limits)))))
             connection = d.random.randrange(len(Servers.PROTOCOLS))
             for name in d.random.choices(names, weights, k=d.random.randint(1, PIPELINE_MAX)):
                 words = d.spoil([d.case(name)] + self.commands[name][1](d))
@@ -73,6 +77,9 @@ class Families:
                     drawn.append((connection, [b"EXISTS"] + ALL_KEYS))
                 drawn.append((connection, words))
         return drawn
+
+    def limit(self, d, name):
+        return [b"CONFIG", b"SET", name.encode(), b"%d" % d.pick(self.limits[name])]
 
     def check(self, words, redis, other):
         """Raises Difference unless both replies to a command count as the same."""
