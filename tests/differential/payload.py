@@ -301,7 +301,7 @@ def raw_id(i):
 
 def stream(d, kind):
     r, out, ids, last = d.random, b"", [], (0, 0)
-    n_nodes = r.randint(0, 3)
+    n_nodes = r.randint(1 if kind == STREAM else 0, 3)  # without an entry Redis makes up a first id
     for _ in range(n_nodes):
         first = (last[0] + r.randint(1, 100), r.randint(0, 9))
         lp, here, last = node(d, first, r.randint(1, 20))

@@ -56,8 +56,8 @@ def shown_reply(reply, most=300):
 
 class Families:
     def __init__(self, names):
-        self.commands, self.same, self.metadata, self.limits = {}, {"DUMP": payload.same}, [], {}
-        self.content = dict(CONTENT)
+        self.commands, self.same, self.metadata = {}, {"DUMP": payload.same}, []
+        self.content, self.limits = dict(CONTENT), {}
         for name in names:
             family = importlib.import_module(f"family_{name}")
             self.commands.update(family.COMMANDS)
