@@ -445,6 +445,21 @@ def unlistpack(data):
     return items
 
 
+def unstream(r):
+    """A stream without times and without the first entry's id, which its entries tell."""
+    nodes = [(r.string(), r.string()) for _ in range(r.length())]
+    ids = [r.length() for _ in range(8)]  # length, last, first, largest deleted, added
+    groups = []
+    for _ in range(r.length()):
+        group = [r.string(), r.length(), r.length(), r.length()]
+        pending = []
+        for _ in range(r.length()):
+            pending.append((r.take(16), r.take(8) and r.length()))
+        consumers = [(r.string(), r.take(8) and [r.take(16) for _ in range(r.length())]) for _ in range(r.length())]
+        groups.append((group, pending, consumers))
+    return nodes, ids[:3] + ids[5:], groups
+
+
 def meaning(data):
     """What a payload of Redis 7.0 says, without the freedom of its form: for comparing two of them."""
     kind, r = data[0], Reader(data[1:-10])
@@ -462,7 +477,9 @@ def meaning(data):
         return kind, sorted(zip(items[::2], items[1::2]))
     if kind == ZSET_2:
         return kind, [(r.string(), r.take(8)) for _ in range(r.length())]
-    return kind, data[1:]
+    if kind == STREAM_2:
+        return kind, unstream(r)
+    return kind, data[1:-10]
 
 
 def unordered(data):
@@ -475,7 +492,7 @@ def unordered(data):
 
 
 def same(a, b, of=unordered):
-    """Whether two DUMP replies mean the same; streams are compared in other ways."""
-    if a is None or b is None or a[0] == b[0] == STREAM_2:
-        return type(a) is type(b)
+    """Whether two DUMP replies mean the same."""
+    if a is None or b is None:
+        return a is b
     return of(a) == of(b)

@@ -194,8 +194,6 @@ static uint64_t length_of(const struct entry *e)
 static void round_trip(struct fixture *f, const struct rdb_limits *limits, unsigned seed)
 {
     struct entry *e = load(f, limits, restore_seeds[seed].bytes, restore_seeds[seed].len);
-    if (!e && strchr("\x01\x0a\x0e\x12\x0f\x13\x15", restore_seeds[seed].bytes[0]))
-        return;
     if (!e)
         fail_msg("seed %u is not taken", seed);
     enum object_type type = entry_type(e);
