@@ -23,6 +23,7 @@ struct effects {
     unsigned commands; // how many
     bool replaced;     // this command told its own
     uint64_t dirty;    // of the store when it began
+    unsigned db;       // that the last one was about; a change is told as SELECT
 };
 
 // Around a handler: the caller (execute) sets r->effects first. `effects_end` adds the command
@@ -41,7 +42,7 @@ void effect_integer(struct request *r, int64_t value);
 void effect_arg(struct request *r, int i);
 // Names the key of an argument, DEL and the like of a key the server itself took away (expired,
 // evicted).
-void effects_key_gone(struct effects *effects, const void *key, size_t len);
+void effects_key_gone(struct effects *effects, unsigned db, const void *key, size_t len);
 // This command changed nothing that must be told (it told what it did in another way, or not at
 // all).
 void effect_nothing(struct request *r);

@@ -10,7 +10,8 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#include "dataplane/core/message.h"
+#include "dataplane/commands/effects.h"
+#include "dataplane/core/blocked.h"
 #include "dataplane/core/service.h"
 
 // Background work of the store in a turn, in entries touched: about 20 µs at most.
@@ -74,6 +75,20 @@ void core_destroy(struct core *c)
     mi_free(c);
 }
 
+// The store takes a key away on its own. Its removal is told by itself, and not by the command that
+// met it.
+static void key_gone(void *core, unsigned db, const struct key *key, enum gone_reason reason)
+{
+    struct core *c = core;
+    (void)reason;
+    if (c->effects) {
+        effects_key_gone(c->effects, db, key->ptr, key->len);
+        c->effects->dirty++;
+    }
+    if (c->observed)
+        parked_changed(c, db, key);
+}
+
 static int core_start(struct core *c, char *error, size_t size)
 {
     if (c->cpu >= 0) {
@@ -100,6 +115,11 @@ static int core_start(struct core *c, char *error, size_t size)
         snprintf(error, size, "out of memory");
         return -1;
     }
+    if (!blocked_start(c)) {
+        snprintf(error, size, "out of memory");
+        return -1;
+    }
+    store_observe(c->store, key_gone, c);
     services_init(c);
     core_clock_start(&c->clock);
     core_time(c);
@@ -139,8 +159,10 @@ static bool core_turn(struct core *c)
         any |= mailbox_receive(c);
         if (c->passed) // frames that other cores passed on
             streams_look(c);
-        route_starved(c);
     }
+    any |= blocked_turn(c);
+    if (c->starved)
+        route_starved(c);
     any |= control_receive(c);
     if (c->server->service)
         any |= service_complete(c->server->service, c->index) > 0;
@@ -174,7 +196,7 @@ static bool core_turn(struct core *c)
         c->counters.busy_cycles += cycles;
     else
         c->counters.idle_cycles += cycles;
-    return any || c->queue_first;
+    return any || c->queue_first || c->starved_later || c->backlog;
 }
 
 // Nothing happened: pause, or sleep until something does.
@@ -193,6 +215,12 @@ static void core_relax(struct core *c)
     uint64_t due = store_next_due(c->store);
     if (due != UINT64_MAX) {
         uint64_t until_us = due > c->now_ms ? (due - c->now_ms) * 1000 : 0;
+        if (until_us < timeout_us)
+            timeout_us = until_us;
+    }
+    uint64_t deadline_us = blocked_next_us(c);
+    if (deadline_us != UINT64_MAX) {
+        uint64_t until_us = deadline_us > c->now_us ? deadline_us - c->now_us : 0;
         if (until_us < timeout_us)
             timeout_us = until_us;
     }
@@ -266,6 +294,7 @@ void *core_main(void *context)
     transport_stop(c);
     control_end(c);
     settings_clear(c);
+    blocked_stop(c);
     if (c->store)
         store_destroy(c->store);
     atomic_store(&c->state, CORE_ENDED);

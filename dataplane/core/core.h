@@ -24,7 +24,9 @@
 #include "drivers/nic.h"
 #include "drivers/sockets.h"
 
+struct blocked;
 struct core;
+struct effects;
 struct message;
 struct server;
 struct rte_ring;
@@ -148,7 +150,9 @@ struct core {
     unsigned credits[PLANE_CORES_MAX];
     unsigned together; // loans and gathers of this core under way, at most MAILBOX_CREDITS
     bool posted[PLANE_CORES_MAX]; // something was sent this turn: look whether it sleeps
-    struct client *starved;       // clients whose next command found no credit (next_starved)
+    // Clients whose next command found no credit, or is not to run within another's (next_starved).
+    struct client *starved;
+    bool starved_later; // one of the latter kind: no sleep before its turn
 
     // --- loans: slots of this core that another executes on, and what waits for them
     uint64_t held[SLOTS / 64]; // lent, or something waits for it
@@ -156,6 +160,15 @@ struct core {
     unsigned loans;
     struct message *waiting_first, *waiting_last;
     bool waiting_runs, waiting_again;
+
+    // --- commands that wait for a key, and who hears of changes
+    struct blocked *blocked;
+    bool observed;           // somebody waits for a key of this core
+    unsigned executing;      // handlers under way, one within the other
+    struct effects *effects; // where writes tell what they did; NULL: nowhere
+    // Messages about waiters that found a full ring, by core.
+    struct message *backlog_first[PLANE_CORES_MAX], *backlog_last[PLANE_CORES_MAX];
+    unsigned backlog;
 
     // --- figures
     struct command_figures *command_figures; // by command id
@@ -267,6 +280,9 @@ struct reply_slot *client_expect(struct core *c, struct client *client);
 // Its reply is complete: sends what is in order.
 void client_complete(struct core *c, struct reply_slot *slot);
 
+// The same within a command: what the client sent next runs later in the turn or in the next one.
+void client_complete_later(struct core *c, struct reply_slot *slot);
+
 // --- batch.c
 // Answers the parser's error, after the replies that are due before it, and closes.
 void protocol_error(struct core *c, struct client *client);
@@ -279,6 +295,7 @@ void route_work(struct core *c, struct work *w);
 void route_replied(struct core *c, struct message *m);     // a reply came home
 void route_pending(struct core *c, struct client *client); // what waited for replies or credit
 void route_starved(struct core *c);
+void route_later(struct core *c, struct client *client); // its pending commands, and what it sent
 
 // --- execute: runs a handler here
 struct execution {
@@ -291,6 +308,9 @@ struct execution {
     struct out *out;
     const struct gathered *parts;
     unsigned n_parts;
+    bool may_block; // blocked_take gives the waiter that the command has become
+    bool woken;     // blocked_run
+    int woken_key;
 };
 enum execute_what { EXECUTE_HANDLER, EXECUTE_START, EXECUTE_PART };
 bool execute(struct core *c, const struct execution *e, enum execute_what what);

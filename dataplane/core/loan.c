@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataplane/core/message.h"
+#include "dataplane/core/blocked.h"
 
 // One command that borrows: the command, and one message for each core that lends.
 struct loan {
@@ -106,8 +106,13 @@ static void loan_fail(struct core *c, struct loan *loan, struct message *m)
     for (unsigned i = 0; loan && i < loan->n; i++)
         message_free(loan->lender[i]);
     mi_free(loan);
-    reply_error(&m->slot->out.out, "ERR out of memory");
-    client_complete(c, m->slot);
+    if (m->waiter) {
+        blocked_retry_failed(c, m->waiter);
+        waiter_release(m->waiter);
+    } else {
+        reply_error(&m->slot->out.out, "ERR out of memory");
+        client_complete(c, m->slot);
+    }
     message_free(m);
 }
 
@@ -219,6 +224,30 @@ void loan_lend(struct core *c, struct message *b)
         mailbox_send(c, b->from, b);
 }
 
+// Runs the command here. The waiter that it has become, or NULL.
+static struct waiter *loan_execute(struct core *c, const struct message *m)
+{
+    struct execution e = {
+        .session = m->session,
+        .command = m->command,
+        .argv = m->argv,
+        .argc = m->argc,
+        .out = &m->slot->out.out,
+        .may_block = !m->session.internal,
+    };
+    execute(c, &e, EXECUTE_HANDLER);
+    return blocked_take(c);
+}
+
+// The command waits: the lenders hear of it when their slots come home, before anything else runs
+// there.
+static void loan_waits(struct core *c, struct waiter *w, struct reply_slot *slot)
+{
+    w->home = c->index;
+    waiter_retain(w); // until the loan is over: it may be served by the first lender already
+    blocked_begin(c, w, slot);
+}
+
 void loan_granted(struct core *c, struct message *b)
 {
     struct loan *loan = b->loan;
@@ -227,18 +256,24 @@ void loan_granted(struct core *c, struct message *b)
         loan_next(c, loan);
         return;
     }
+    uint64_t dirty = store_statistics(c->store)->dirty;
+    struct waiter *retried = loan->command->waiter;
+    struct waiter *waiter = retried ? NULL : loan_execute(c, loan->command);
+    struct outbuf out;
+    outbuf_init(&out);
+    bool served = retried && blocked_run(c, retried, NULL, &out);
+    bool changed = store_statistics(c->store)->dirty != dirty;
     struct message *m = loan->command;
-    struct execution e = {
-        .session = m->session,
-        .command = m->command,
-        .argv = m->argv,
-        .argc = m->argc,
-        .out = &m->slot->out.out,
-    };
-    execute(c, &e, EXECUTE_HANDLER);
+    if (waiter)
+        loan_waits(c, waiter, m->slot);
     for (unsigned i = 0; i < loan->n; i++) {
         struct message *back = loan->lender[i];
         back->kind = MESSAGE_RETURN;
+        back->changed = changed;
+        back->retried = retried;
+        back->waiter = retried ? retried : waiter;
+        if (back->waiter)
+            waiter_retain(back->waiter);
         if (loan->core[i] == c->index)
             loan_returned(c, back);
         else
@@ -246,7 +281,17 @@ void loan_granted(struct core *c, struct message *b)
     }
     mi_free(loan);
     c->together--;
-    client_complete(c, m->slot);
+    if (served)
+        blocked_retried(c, retried, &out);
+    outbuf_clear(&out);
+    if (retried) {
+        waiter_release(retried);
+    } else if (waiter) {
+        blocked_check(c, waiter);
+        waiter_release(waiter);
+    } else {
+        client_complete(c, m->slot);
+    }
     message_free(m);
 }
 
@@ -258,6 +303,7 @@ void loan_returned(struct core *c, struct message *b)
     else
         mark(c->lent, b, false);
     c->loans--;
+    parked_returned(c, b);
     message_free(b);
     run_waiting(c);
 }

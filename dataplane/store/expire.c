@@ -242,11 +242,14 @@ unsigned expire_first(struct store *s, uint32_t id, bool evict)
         int64_t expiry = expiry_load(parts.expiry);
         if ((uint64_t)expiry <= s->now_ms ||
             (evict && !removed && coarse_time(s->ks, expiry) <= due.time)) {
-            if ((uint64_t)expiry <= s->now_ms)
+            bool expired = (uint64_t)expiry <= s->now_ms;
+            if (expired)
                 s->stats.expired++;
             else
                 s->stats.evicted++;
             s->stats.dirty++;
+            tell_gone(s, id / s->ks->per_core, slot_number(s, id), e, hash,
+                      expired ? GONE_EXPIRED : GONE_EVICTED);
             change_remove(s, &c, hash, word);
             removed++;
         } else if (expiry < again) {

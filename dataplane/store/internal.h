@@ -77,6 +77,8 @@ struct store {
     uint64_t lent[SLOTS / 64]; // [index] bits
     uint32_t lent_slots;
     unsigned databases_seen; // databases beyond never had a key here
+    store_gone_fn *gone;
+    void *gone_context;
     bool evicting;           // the last turn left the store over maxmemory with keys to evict
     void *map;
     size_t map_bytes;
@@ -137,6 +139,16 @@ static inline uint32_t slot_volatile(const struct slot *slot)
 static inline bool entry_is_expired(const struct store *s, const struct entry *e)
 {
     return entry_has_expiry(e) && (uint64_t)entry_expiry(e) <= s->now_ms;
+}
+
+// Tells the observer of a key that is about to go.
+void store_tell_gone(struct store *s, unsigned db, uint32_t slot, const struct entry *e,
+                     uint64_t hash, enum gone_reason reason);
+static inline void tell_gone(struct store *s, unsigned db, uint32_t slot, const struct entry *e,
+                             uint64_t hash, enum gone_reason reason)
+{
+    if (s->gone)
+        store_tell_gone(s, db, slot, e, hash, reason);
 }
 
 uint64_t store_random(struct store *s);

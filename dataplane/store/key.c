@@ -34,6 +34,7 @@ void store_prefetch_entry(const struct store *s, unsigned db, const struct key *
 // A key whose time is over is deleted by whoever meets it.
 static void remove_expired(struct store *s, unsigned db, const struct key *key, uint64_t *word)
 {
+    tell_gone(s, db, key->slot, word_entry(*word), key->hash, GONE_EXPIRED);
     struct change c = change_begin(s, db, key->slot);
     change_remove(s, &c, key->hash, word);
     change_end(s, &c);

@@ -102,6 +102,25 @@ void store_set_time(struct store *s, uint64_t now_ms)
     s->bytes_elsewhere = (uint64_t)elsewhere;
 }
 
+void store_observe(struct store *s, store_gone_fn *gone, void *context)
+{
+    s->gone = gone;
+    s->gone_context = context;
+}
+
+void store_tell_gone(struct store *s, unsigned db, uint32_t slot, const struct entry *e,
+                     uint64_t hash, enum gone_reason reason)
+{
+    struct entry_parts parts = entry_parts(e);
+    struct key key = {
+        .ptr = parts.key,
+        .len = parts.key_len,
+        .slot = (uint16_t)slot,
+        .hash = hash,
+    };
+    s->gone(s->gone_context, db, &key, reason);
+}
+
 uint64_t store_time(const struct store *s)
 {
     return s->now_ms;

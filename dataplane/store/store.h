@@ -100,6 +100,12 @@ uint64_t store_time(const struct store *s);
 const struct store_stats *store_statistics(const struct store *s);
 void store_reset_statistics(struct store *s);
 struct keyspace *store_keyspace(const struct store *s);
+// Tells of each key that the store takes away on its own, just before it is gone. The callback may not
+// touch the store, and `key` lasts as long as the call.
+enum gone_reason { GONE_EXPIRED, GONE_EVICTED };
+typedef void store_gone_fn(void *context, unsigned db, const struct key *key,
+                           enum gone_reason reason);
+void store_observe(struct store *s, store_gone_fn *gone, void *context); // NULL: nobody
 // While off, nothing expires actively (DEBUG SET-ACTIVE-EXPIRE 0).
 void store_active_expire(struct store *s, bool on);
 
