@@ -28,6 +28,7 @@ struct client {
     const struct options *options;
     struct protocol protocol;
     struct workload workload;
+    struct template template; // of a --command
     struct connection *connections;
     const bool volatile *stop;
     struct measurement *m; // of the running test
@@ -244,6 +245,7 @@ void client_close(struct client *c)
         turn(c, false);
     }
     protocol_free(&c->protocol);
+    template_free(&c->template);
     free(c->connections);
     free(c);
 }
@@ -266,6 +268,11 @@ bool client_run(struct client *c, enum bench_test test, struct measurement *m, c
     error[0] = 0;
     c->error = error;
     c->error_size = error_size;
+    template_free(&c->template);
+    c->protocol.command = &c->template;
+    if (test >= BENCH_COMMAND && !template_parse(&c->template, o->commands[test - BENCH_COMMAND],
+                                                 o->data_size, o->keys, o->seed, error, error_size))
+        return false;
     c->m = m;
     c->pipeline = fill ? FILL_PIPELINE : o->pipeline;
     c->to_send = total ? total : UINT64_MAX;

@@ -34,7 +34,7 @@ static bool pin(int cpu)
 static void report(const struct options *o, const struct measurement *m)
 {
     if (o->json)
-        report_json_test(m);
+        report_json_test(o, m);
     else if (m->test != BENCH_FILL || !o->quiet)
         report_text(o, m);
     fflush(stdout);

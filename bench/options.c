@@ -15,6 +15,9 @@ const char options_help[] =
     "  -h, --host ADDRESS     server (127.0.0.1)        -p, --port N       (6379)\n"
     "      --connections N    at once (50)                  --pipeline N   requests per batch (1)\n"
     "      --test LIST        of set,get,mixed,ping (set,get)\n"
+    "      --command LINE     any command: {key} {random} {sequence} {data} stand for what "
+    "changes;\n"
+    "                         may be given several times, replaces --test\n"
     "      --duration S       seconds per test (5)          --requests N   instead of a duration\n"
     "      --data-size BYTES  of a value (64)               --keys N       16 bytes each "
     "(1000000)\n"
@@ -31,15 +34,16 @@ const char options_help[] =
     "\n"
     "Examples:\n"
     "  pollux-bench --fill --pipeline 16\n"
+    "  pollux-bench --keys 1000 --command 'LPUSH list:{key} {data}' --command 'RPOP list:{key}'\n"
     "  pollux-bench --test get --requests 10000000 --cpu 1 --json\n"
     "  pollux-bench --transport dpdk --nic-address 10.9.0.2/24 -h 10.9.0.1 --cpu 1 --fill \\\n"
     "      --nic-device net_memif0,role=client,id=0,socket=/run/plx.sock,socket-abstract=no\n";
 
 static const char *const test_names[] = {"set", "get", "mixed", "ping", "fill"};
 
-const char *options_test_name(enum bench_test test)
+const char *options_test_name(const struct options *o, enum bench_test test)
 {
-    return test_names[test];
+    return test >= BENCH_COMMAND ? o->commands[test - BENCH_COMMAND] : test_names[test];
 }
 
 bool options_parse_address(const char *text, uint8_t addr[4], uint8_t *prefix)
@@ -120,6 +124,7 @@ enum {
     OPT_DURATION,
     OPT_STALL,
     OPT_TEST,
+    OPT_COMMAND,
     OPT_SET_PERCENT,
     OPT_DATA_SIZE,
     OPT_KEYS,
@@ -146,6 +151,7 @@ static const struct option long_options[] = {
     {"duration", required_argument, NULL, OPT_DURATION},
     {"stall", required_argument, NULL, OPT_STALL},
     {"test", required_argument, NULL, OPT_TEST},
+    {"command", required_argument, NULL, OPT_COMMAND},
     {"set-percent", required_argument, NULL, OPT_SET_PERCENT},
     {"data-size", required_argument, NULL, OPT_DATA_SIZE},
     {"keys", required_argument, NULL, OPT_KEYS},
@@ -198,6 +204,14 @@ static bool take(struct options *o, int option, const char *value)
         break;
     case OPT_TEST:
         good = parse_tests(o, value);
+        break;
+    case OPT_COMMAND:
+        good = o->n_commands < OPTIONS_TESTS_MAX;
+        if (good) {
+            o->tests[o->n_commands] = BENCH_COMMAND + o->n_commands;
+            o->commands[o->n_commands++] = value;
+            o->n_tests = o->n_commands;
+        }
         break;
     case OPT_SET_PERCENT:
         good = parse_number(value, 0, 100, &n);

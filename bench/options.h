@@ -14,7 +14,8 @@
 #define OPTIONS_KEYS_MAX UINT64_C(1000000000000) // twelve digits in a key
 
 enum bench_transport { BENCH_SOCKET, BENCH_DPDK };
-enum bench_test { BENCH_SET, BENCH_GET, BENCH_MIXED, BENCH_PING, BENCH_FILL };
+// BENCH_COMMAND + i is the i-th --command.
+enum bench_test { BENCH_SET, BENCH_GET, BENCH_MIXED, BENCH_PING, BENCH_FILL, BENCH_COMMAND };
 
 struct options {
     enum bench_transport transport;
@@ -27,6 +28,8 @@ struct options {
     double stall_s;    // give up when no reply came for this long
     enum bench_test tests[OPTIONS_TESTS_MAX];
     unsigned n_tests;
+    const char *commands[OPTIONS_TESTS_MAX]; // of --command
+    unsigned n_commands;
     unsigned set_percent; // of `mixed`
     uint32_t data_size;
     uint64_t keys;
@@ -44,6 +47,6 @@ enum options_result { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_BAD };
 enum options_result options_parse(struct options *o, int argc, char **argv, char *error,
                                   size_t error_size);
 extern const char options_help[];
-const char *options_test_name(enum bench_test test);
+const char *options_test_name(const struct options *o, enum bench_test test);
 // "10.9.0.1/24" → address and prefix length. False when it is not that.
 bool options_parse_address(const char *text, uint8_t addr[4], uint8_t *prefix);

@@ -18,18 +18,8 @@ static uint8_t value_byte(size_t i)
 
 void protocol_write_key(uint8_t *to, uint64_t n)
 {
-    static const char pairs[] =
-        "00010203040506070809101112131415161718192021222324252627282930313233"
-        "34353637383940414243444546474849505152535455565758596061626364656667"
-        "6869707172737475767778798081828384858687888990919293949596979899";
-    uint32_t low = (uint32_t)(n % 1000000), high = (uint32_t)(n / 1000000);
     memcpy(to, "key:", 4);
-    memcpy(to + 4, pairs + (size_t)(high / 10000) * 2, 2);
-    memcpy(to + 6, pairs + (size_t)(high / 100 % 100) * 2, 2);
-    memcpy(to + 8, pairs + (size_t)(high % 100) * 2, 2);
-    memcpy(to + 10, pairs + (size_t)(low / 10000) * 2, 2);
-    memcpy(to + 12, pairs + (size_t)(low / 100 % 100) * 2, 2);
-    memcpy(to + 14, pairs + (size_t)(low % 100) * 2, 2);
+    template_digits(to + 4, n);
 }
 
 bool protocol_init(struct protocol *p, uint32_t data_size, bool verify)
@@ -99,6 +89,9 @@ void protocol_write(struct protocol *p, struct out *out, struct request r)
     case WORKLOAD_PING:
         out_write(out, ping, sizeof(ping) - 1);
         break;
+    case WORKLOAD_COMMAND:
+        template_write(p->command, out, r.key);
+        break;
     }
 }
 
@@ -119,6 +112,43 @@ static bool value_matches(const struct protocol *p, uint64_t key, uint64_t at, c
     return memcmp(data, p->set + p->set_value + at, len) == 0;
 }
 
+// Of the reply to any command: one more of its elements is whole.
+static enum reply_kind element_done(struct scanner *s)
+{
+    return --s->elements ? REPLY_MORE : REPLY_OK;
+}
+
+// A line of the reply to any command. RESP2, since nobody said HELLO.
+static enum reply_kind judge_any(struct scanner *s)
+{
+    const char *line = s->line;
+    bool outermost = !s->elements;
+    if (outermost)
+        s->elements = 1;
+    if (line[0] == '+' || line[0] == ':')
+        return element_done(s);
+    if (line[0] == '-') {
+        enum reply_kind kind = element_done(s);
+        return outermost ? REPLY_ERROR : kind;
+    }
+    char *end;
+    long long n = strtoll(line + 1, &end, 10);
+    if ((line[0] != '$' && line[0] != '*') || *end || end == line + 1 || n < -1)
+        return REPLY_BROKEN;
+    if (n < 0) {
+        enum reply_kind kind = element_done(s);
+        return outermost ? REPLY_MISS : kind;
+    }
+    if (line[0] == '*') {
+        s->elements += (uint64_t)n;
+        return element_done(s);
+    }
+    s->in_bulk = true;
+    s->at = 0;
+    s->left = (uint64_t)n + 2;
+    return REPLY_MORE;
+}
+
 // Takes what there is of the bulk string that is under way.
 static enum reply_kind scan_bulk(const struct protocol *p, struct scanner *s, struct request r,
                                  const uint8_t *data, size_t len, size_t *used)
@@ -134,6 +164,8 @@ static enum reply_kind scan_bulk(const struct protocol *p, struct scanner *s, st
     if (s->left > 0)
         return REPLY_MORE;
     s->in_bulk = false;
+    if (r.op == WORKLOAD_COMMAND)
+        return element_done(s);
     return s->mismatch ? REPLY_WRONG : REPLY_OK;
 }
 
@@ -169,8 +201,12 @@ static enum reply_kind scan_slowly(const struct protocol *p, struct scanner *s, 
                                    const uint8_t *data, size_t len, size_t *used)
 {
     while (*used < len) {
-        if (s->in_bulk)
-            return scan_bulk(p, s, r, data + *used, len - *used, used);
+        if (s->in_bulk) {
+            enum reply_kind kind = scan_bulk(p, s, r, data + *used, len - *used, used);
+            if (kind != REPLY_MORE || s->in_bulk)
+                return kind;
+            continue; // of an array
+        }
         uint8_t byte = data[(*used)++];
         if (byte != '\n') {
             // The end of an overlong line is cut: only its beginning is shown to people.
@@ -182,7 +218,7 @@ static enum reply_kind scan_slowly(const struct protocol *p, struct scanner *s, 
             return REPLY_BROKEN;
         s->line[s->n_line - 1] = 0;
         s->n_line = 0;
-        enum reply_kind kind = judge_line(p, s, r);
+        enum reply_kind kind = r.op == WORKLOAD_COMMAND ? judge_any(s) : judge_line(p, s, r);
         if (kind != REPLY_MORE)
             return kind;
     }
@@ -193,6 +229,14 @@ enum reply_kind protocol_scan(const struct protocol *p, struct scanner *s, struc
                               const uint8_t *data, size_t len, size_t *used)
 {
     *used = 0;
+    if (r.op == WORKLOAD_COMMAND && s->n_line == 0 && !s->elements && len >= 4 &&
+        (data[0] == ':' || data[0] == '+')) {
+        const uint8_t *end = memchr(data, '\n', len);
+        if (end) {
+            *used = (size_t)(end - data) + 1;
+            return REPLY_OK;
+        }
+    }
     if (s->n_line == 0 && !s->in_bulk) {
         // Nearly all replies are one of these two, whole.
         size_t whole = p->hit_size + (size_t)p->data_size + 2;

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bench/template.h"
 #include "bench/workload.h"
 #include "common/out.h"
 
@@ -22,6 +23,7 @@ struct protocol {
     uint8_t hit[32]; // the header of a GET's reply, as "$64\r\n"
     uint32_t hit_size;
     bool verify;
+    struct template *command; // of WORKLOAD_COMMAND; the caller's
 };
 
 // False when memory is short.
@@ -45,8 +47,9 @@ enum reply_kind {
 
 // How far the present reply of one connection has come.
 struct scanner {
-    uint64_t left; // bytes of the bulk still to come, CRLF included
-    uint64_t at;   // bytes of the bulk seen
+    uint64_t left;     // bytes of the bulk still to come, CRLF included
+    uint64_t at;       // bytes of the bulk seen
+    uint64_t elements; // of the reply to any command: elements that are missing, 0: none begun
     bool in_bulk, mismatch;
     uint16_t n_line;              // bytes of an unfinished line
     char line[PROTOCOL_LINE_MAX]; // also the text of the last error reply

@@ -25,9 +25,12 @@ static double ticks_per_request(const struct measurement *m)
 
 void report_text(const struct options *o, const struct measurement *m)
 {
-    const char *name = options_test_name(m->test);
-    for (const char *c = name; *c; c++)
-        putchar(toupper((unsigned char)*c));
+    const char *name = options_test_name(o, m->test);
+    if (m->test >= BENCH_COMMAND)
+        fputs(name, stdout);
+    else
+        for (const char *c = name; *c; c++)
+            putchar(toupper((unsigned char)*c));
     printf(": %.0f requests/s  (%llu in %.2f s, %u connections, pipeline %u, %u-byte values, %llu "
            "keys)\n",
            per_second(m), (unsigned long long)m->requests, m->seconds, o->connections, o->pipeline,
@@ -65,14 +68,16 @@ void report_json_begin(const struct options *o)
            o->data_size, (unsigned long long)o->keys);
 }
 
-void report_json_test(const struct measurement *m)
+void report_json_test(const struct options *o, const struct measurement *m)
 {
-    printf("%s\n  {\"test\": \"%s\", \"requests\": %llu, \"seconds\": %.6f, "
+    printf("%s\n  {\"test\": \"", json_first ? "" : ",");
+    for (const char *c = options_test_name(o, m->test); *c; c++)
+        printf(*c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
+    printf("\", \"requests\": %llu, \"seconds\": %.6f, "
            "\"requests_per_second\": %.1f, \"client_cycles_per_request\": %.1f,\n"
            "   \"misses\": %llu, \"errors\": %llu, \"wrong\": %llu, \"disconnects\": %llu,\n"
            "   \"latency_us\": {\"mean\": %.3f, \"min\": %.3f, \"max\": %.3f",
-           json_first ? "" : ",", options_test_name(m->test), (unsigned long long)m->requests,
-           m->seconds, per_second(m), ticks_per_request(m),
+           (unsigned long long)m->requests, m->seconds, per_second(m), ticks_per_request(m),
            (unsigned long long)m->kinds[REPLY_MISS], (unsigned long long)m->kinds[REPLY_ERROR],
            (unsigned long long)m->kinds[REPLY_WRONG], (unsigned long long)m->disconnects,
            us(histogram_mean(&m->latency)), us(m->latency.total ? (double)m->latency.min : 0),

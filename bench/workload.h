@@ -6,7 +6,7 @@
 
 #include "bench/options.h"
 
-enum workload_op { WORKLOAD_SET, WORKLOAD_GET, WORKLOAD_PING };
+enum workload_op { WORKLOAD_SET, WORKLOAD_GET, WORKLOAD_PING, WORKLOAD_COMMAND };
 
 struct request {
     uint64_t key : 48; // number of the key
@@ -40,7 +40,9 @@ static inline struct request workload_next(struct workload *w)
     // A product's high half is uniform over the keys; a bias of keys / 2^64 does not show.
     uint64_t key = (uint64_t)(((unsigned __int128)r * w->keys) >> 64);
     enum workload_op op = WORKLOAD_SET;
-    if (w->test == BENCH_GET)
+    if (w->test >= BENCH_COMMAND)
+        op = WORKLOAD_COMMAND;
+    else if (w->test == BENCH_GET)
         op = WORKLOAD_GET;
     else if (w->test == BENCH_PING)
         op = WORKLOAD_PING;

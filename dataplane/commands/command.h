@@ -205,6 +205,8 @@ struct request {
     // Somebody wants to know of changes: a blocked client, a watcher, a subscriber
     // (request_changed).
     bool observed;
+    bool may_step; // a long reply may be written over several turns (steps.h)
+    void *stepped; // it is: of the core
     // Blocking commands (blocking.h).
     bool may_block;        // else it answers as if its time were over
     bool woken;            // runs again because `woken_key` changed

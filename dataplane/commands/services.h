@@ -82,6 +82,10 @@ struct services {
     bool (*client_unblock)(struct core *core, struct client *c, bool error);
     uint64_t (*client_memory)(struct core *core, const struct client *c);
 
+    // Through request_steps (steps.h).
+    void *(*steps)(struct request *r, const struct key *key,
+                   bool (*step)(struct request *r, void *state), size_t state_size);
+
     // --- changes and waiting
     // `class` is an enum event_class. Called through request_changed.
     void (*key_changed)(struct request *r, unsigned db, const struct key *key, unsigned class,

@@ -10,6 +10,9 @@
 // Commands with more arguments than this get an array of their own.
 #define ARGS_SHARED_MAX 64
 
+// Of commands on values that the entry only points to.
+#define OBJECT_CATEGORIES (CAT_SET | CAT_SORTEDSET | CAT_LIST | CAT_HASH | CAT_STREAM | CAT_GEO)
+
 // Takes the parsed command into the batch. False: memory is short.
 static bool take(struct core *c, struct client *client, const uint8_t *data, bool *buffered)
 {
@@ -173,7 +176,7 @@ bool batch_run(struct core *c)
             store_prefetch_bucket(c->store, c->work[i].client->db, &c->work[i].key);
     core_stage(c, STAGE_PARSE);
     // The entries of a few commands ahead are on their way while one executes.
-    enum { AHEAD = 8 };
+    enum { AHEAD = 8, OBJECT_AHEAD = 4 };
     for (unsigned i = 0; i < c->n_work && i < AHEAD; i++)
         if (c->work[i].ours)
             store_prefetch_entry(c->store, c->work[i].client->db, &c->work[i].key);
@@ -181,6 +184,10 @@ bool batch_run(struct core *c)
         unsigned ahead = i + AHEAD;
         if (ahead < c->n_work && c->work[ahead].ours)
             store_prefetch_entry(c->store, c->work[ahead].client->db, &c->work[ahead].key);
+        ahead = i + OBJECT_AHEAD;
+        if (ahead < c->n_work && c->work[ahead].ours &&
+            c->work[ahead].command->categories & OBJECT_CATEGORIES)
+            store_prefetch_object(c->store, c->work[ahead].client->db, &c->work[ahead].key);
         route_work(c, &c->work[i]);
         drop_args(&c->work[i]);
     }

@@ -466,6 +466,5 @@ bool blocked_turn(struct core *c)
     }
     while (retry_next(c))
         any = true;
-    parked_serve(c); // keys that expired
     return any;
 }

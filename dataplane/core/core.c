@@ -177,6 +177,7 @@ static bool core_turn(struct core *c)
         clients_push(c);
         transport_flush(c);
     }
+    any |= steps_run(c);
     core_stage(c, STAGE_EXECUTE);
     any |= c->push_first != NULL;
     clients_push(c);
@@ -187,6 +188,7 @@ static bool core_turn(struct core *c)
     clients_bury(c);
     core_stage(c, STAGE_TRANSMIT);
     any |= store_maintain(c->store, MAINTAIN_BUDGET);
+    parked_serve(c); // before a slot of an expired key can be lent
     if (c->now_us >= c->next_cron_us)
         cron(c);
     core_stage(c, STAGE_TIMERS);
@@ -290,6 +292,7 @@ void *core_main(void *context)
     }
     core_drain(c, failed);
     pthread_barrier_wait(&c->server->end);
+    steps_end(c);
     clients_end(c);
     transport_stop(c);
     control_end(c);

@@ -29,6 +29,7 @@ struct core;
 struct effects;
 struct message;
 struct server;
+struct stepped;
 struct rte_ring;
 
 // Frames taken from the port, and streams looked at, in one turn.
@@ -169,6 +170,7 @@ struct core {
     // Messages about waiters that found a full ring, by core.
     struct message *backlog_first[PLANE_CORES_MAX], *backlog_last[PLANE_CORES_MAX];
     unsigned backlog;
+    struct stepped *steps_first, *steps_last; // replies that are written over several turns
 
     // --- figures
     struct command_figures *command_figures; // by command id
@@ -311,11 +313,21 @@ struct execution {
     bool may_block; // blocked_take gives the waiter that the command has become
     bool woken;     // blocked_run
     int woken_key;
+    bool may_step;           // the reply may be written in steps,
+    struct stepped *stepped; // and is, by this
 };
 enum execute_what { EXECUTE_HANDLER, EXECUTE_START, EXECUTE_PART };
-bool execute(struct core *c, const struct execution *e, enum execute_what what);
+bool execute(struct core *c, struct execution *e, enum execute_what what);
 void count_error(struct core *c, const char *text, size_t len);
 void session_of(const struct client *client, struct session *session);
+
+// --- steps.c: replies written over several turns (commands/steps.h)
+void *steps_begin(struct request *r, const struct key *key,
+                  bool (*step)(struct request *r, void *state), size_t state_size);
+// Gives the walk the command that it belongs to, whose slot is held from now on.
+void steps_take(struct core *c, struct stepped *walk, struct message *m);
+bool steps_run(struct core *c); // once a turn; true when there is something to do
+void steps_end(struct core *c);
 
 // --- settings.c
 void settings_read(struct core *c);

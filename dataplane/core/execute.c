@@ -43,7 +43,7 @@ static void count_call(struct core *c, const struct request *r)
     }
 }
 
-bool execute(struct core *c, const struct execution *e, enum execute_what what)
+bool execute(struct core *c, struct execution *e, enum execute_what what)
 {
     const struct command *command = e->command;
     struct command_figures *figures = &c->command_figures[command->id];
@@ -69,6 +69,7 @@ bool execute(struct core *c, const struct execution *e, enum execute_what what)
         .may_block = e->may_block,
         .woken = e->woken,
         .woken_key = e->woken_key,
+        .may_step = e->may_step,
     };
     if (e->key)
         r.key = *e->key;
@@ -81,6 +82,7 @@ bool execute(struct core *c, const struct execution *e, enum execute_what what)
     if (what == EXECUTE_PART) {
         command->part(&r);
         c->command_mark = __rdtsc();
+        parked_serve(c);
         return true;
     }
     if (__builtin_expect(command->flags & CMD_DENYOOM && c->settings.maxmemory, 0) &&
@@ -88,6 +90,7 @@ bool execute(struct core *c, const struct execution *e, enum execute_what what)
         reply_error(e->out, ERR_OOM);
         figures->rejected++;
         count_error(c, "OOM", 0);
+        parked_serve(c); // what was evicted
         return true;
     }
     uint64_t dirty = store_statistics(c->store)->dirty;
@@ -98,6 +101,7 @@ bool execute(struct core *c, const struct execution *e, enum execute_what what)
     if (__builtin_expect(!!r.effects, 0))
         effects_end(&r);
     c->executing--;
+    e->stepped = r.stepped;
     // One reading a command: its time runs from the end of the one before it in the stage.
     uint64_t end = __rdtsc();
     figures->usec += end - c->command_mark; // in cycles here; services.c gives microseconds

@@ -295,6 +295,23 @@ void loan_granted(struct core *c, struct message *b)
     message_free(m);
 }
 
+void loan_hold(struct core *c, uint16_t slot)
+{
+    assert(!loan_holds(c, slot));
+    c->lent[slot / 64] |= 1ull << (slot % 64);
+    c->held[slot / 64] |= 1ull << (slot % 64);
+    c->loans++;
+    store_slot_lent(c->store, slot);
+}
+
+void loan_release(struct core *c, uint16_t slot)
+{
+    c->lent[slot / 64] &= ~(1ull << (slot % 64));
+    store_slot_returned(c->store, slot);
+    c->loans--;
+    run_waiting(c);
+}
+
 void loan_returned(struct core *c, struct message *b)
 {
     tell_store(c, b, store_slot_returned);

@@ -104,6 +104,9 @@ void loan_wait(struct core *c, struct message *m); // puts it behind what waits 
 void loan_begin(struct core *c, struct message *m);
 void loan_lend(struct core *c, struct message *m);
 void loan_granted(struct core *c, struct message *m);
+// A slot of this core is kept from everyone for a while, as if it were lent.
+void loan_hold(struct core *c, uint16_t slot);
+void loan_release(struct core *c, uint16_t slot);
 void loan_returned(struct core *c, struct message *m);
 
 // --- gather.c
@@ -118,3 +121,5 @@ void gather_part_done(struct core *c, struct message *m);
 // --- route.c
 // Executes a command that is on the core it belongs to, and sends the reply home.
 void route_execute(struct core *c, struct message *m);
+// Its reply is in m->out: it goes home.
+void route_answer(struct core *c, struct message *m);

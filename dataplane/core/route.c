@@ -93,7 +93,7 @@ static struct routing route_of(struct core *c, const struct work *w, struct clie
     struct routing r = {.place = PLACE_HERE, .core = c->index, .barrier = true};
     if (w->command->route == ROUTE_SERVICE)
         r.place = PLACE_SERVICE;
-    if (c->server->n_cores == 1)
+    if (c->server->n_cores == 1 && !c->loans)
         return r;
     switch (w->command->route) {
     case ROUTE_SERVICE:
@@ -246,6 +246,30 @@ static void wait_here(struct core *c, struct client *client, struct waiter *w)
     client_abort(c, client, "out of memory");
 }
 
+// The command goes on for some turns: as a message from here to here.
+static void run_in_steps(struct core *c, struct client *client, const struct work *w,
+                         struct reply_slot *slot, struct execution *e)
+{
+    struct message *m = message_command(&e->session, w->command, w->argc, w->argv);
+    if (m && !slot)
+        slot = client_expect(c, client);
+    if (!slot) {
+        if (m)
+            message_free(m);
+        m = NULL;
+    }
+    if (!m) {
+        steps_take(c, e->stepped, NULL);
+        client_abort(c, client, "out of memory");
+        return;
+    }
+    client_reply_mode_next(client);
+    client->flags |= CLIENT_BARRIER;
+    m->from = c->index;
+    m->slot = slot;
+    steps_take(c, e->stepped, m);
+}
+
 static void run_here(struct core *c, struct client *client, const struct work *w)
 {
     struct reply_slot *slot;
@@ -259,6 +283,7 @@ static void run_here(struct core *c, struct client *client, const struct work *w
         .may_block = !(client->flags & CLIENT_INTERNAL),
     };
     session_of(client, &e.session);
+    e.may_step = !(client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP));
     if (__builtin_expect(w->command->route == ROUTE_GATHER, 0))
         gather_alone(c, &e);
     else
@@ -266,6 +291,8 @@ static void run_here(struct core *c, struct client *client, const struct work *w
     struct waiter *waiter = blocked_take(c);
     if (__builtin_expect(waiter != NULL, 0))
         wait_here(c, client, waiter);
+    else if (__builtin_expect(!!e.stepped, 0))
+        run_in_steps(c, client, w, slot, &e);
     else
         client_replied(c, client, slot);
 }
@@ -371,7 +398,7 @@ static bool route_one(struct core *c, struct client *client, const struct work *
     if (refused(c, client, w))
         return true;
     client->last_command = w->command;
-    if (c->server->n_cores == 1 && w->command->route != ROUTE_SERVICE) {
+    if (c->server->n_cores == 1 && !c->loans && w->command->route != ROUTE_SERVICE) {
         if (__builtin_expect(client->replies_waiting, 0))
             return false;
         run_here(c, client, w);
@@ -483,13 +510,20 @@ void route_execute(struct core *c, struct message *m)
         .out = &m->out.out,
         .may_block = !m->session.internal,
     };
+    e.may_step = !m->whole;
     execute(c, &e, EXECUTE_HANDLER);
     struct waiter *waiter = blocked_take(c);
-    if (__builtin_expect(waiter != NULL, 0)) {
+    if (__builtin_expect(waiter != NULL, 0))
         wait_for_home(c, m, waiter);
-        return;
-    }
-    if (home) {
+    else if (__builtin_expect(!!e.stepped, 0))
+        steps_take(c, e.stepped, m);
+    else
+        route_answer(c, m);
+}
+
+void route_answer(struct core *c, struct message *m)
+{
+    if (m->from == c->index) {
         route_replied(c, m);
         return;
     }

@@ -2,6 +2,7 @@
 #include <assert.h>
 
 #include "dataplane/store/internal.h"
+#include "dataplane/store/object.h"
 
 void store_prefetch_slot(const struct store *s, unsigned db, const struct key *key)
 {
@@ -29,6 +30,23 @@ void store_prefetch_entry(const struct store *s, unsigned db, const struct key *
     }
     if (bucket_node(bucket))
         __builtin_prefetch(node_words(bucket_node(bucket)));
+}
+
+void store_prefetch_object(const struct store *s, unsigned db, const struct key *key)
+{
+    const struct slot *slot = slot_of(s->ks, db, key->slot);
+    if (!slot->root)
+        return;
+    const uint64_t *bucket = table_locate(slot, hash_position(key->hash));
+    unsigned match = bucket_match(bucket, hash_tag(key->hash));
+    if (!match || word_is_node(bucket[__builtin_ctz(match)]))
+        return;
+    const struct entry *e = word_entry(bucket[__builtin_ctz(match)]);
+    if (!entry_is_object(e))
+        return;
+    const char *object = entry_object(e);
+    __builtin_prefetch(object);
+    __builtin_prefetch(object + CACHE_LINE);
 }
 
 // A key whose time is over is deleted by whoever meets it.

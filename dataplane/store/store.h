@@ -116,6 +116,8 @@ void store_active_expire(struct store *s, bool on);
 void store_prefetch_slot(const struct store *s, unsigned db, const struct key *key);
 void store_prefetch_bucket(const struct store *s, unsigned db, const struct key *key);
 void store_prefetch_entry(const struct store *s, unsigned db, const struct key *key);
+// One more, for commands of other types than strings: what the entry points to.
+void store_prefetch_object(const struct store *s, unsigned db, const struct key *key);
 
 enum lookup_flags {
     LOOKUP_NO_TOUCH =

@@ -1,0 +1,135 @@
+"""Replies that the server writes over several turns: whole, in order, and nobody else waits for them."""
+
+import contextlib
+import socket
+import threading
+
+import pytest
+
+import pollux
+
+pytestmark = pytest.mark.wires("socket", "tap")
+
+MANY = 100000
+# By type: what adds the elements i … i + n, and the commands that give them all.
+KINDS = {
+    "list": (lambda i, n: ["RPUSH", "big", *(f"e{j:07d}" for j in range(i, i + n))], [["LRANGE", "big", 0, -1]]),
+    "set": (lambda i, n: ["SADD", "big", *(f"e{j:07d}" for j in range(i, i + n))], [["SMEMBERS", "big"]]),
+    "hash": (
+        lambda i, n: ["HSET", "big", *(w for j in range(i, i + n) for w in (f"e{j:07d}", f"v{j:07d}"))],
+        [["HKEYS", "big"], ["HVALS", "big"], ["HGETALL", "big"]],
+    ),
+    "zset": (
+        lambda i, n: ["ZADD", "big", *(w for j in range(i, i + n) for w in (j, f"e{j:07d}"))],
+        [["ZRANGE", "big", 0, -1], ["ZRANGE", "big", "-inf", "+inf", "BYSCORE"], ["ZRANGE", "big", 0, -1, "REV"]],
+    ),
+}
+
+
+def fill(client, kind):
+    add, _ = KINDS[kind]
+    for i in range(0, MANY, 1000):
+        client.send(*add(i, 1000))
+    for _ in range(0, MANY, 1000):
+        client.reply()
+
+
+def expected(command):
+    names = [b"e%07d" % i for i in range(MANY)]
+    values = [b"v%07d" % i for i in range(MANY)]
+    if command[0] == "HVALS":
+        return values
+    if command[0] == "HGETALL":
+        return sorted(names + values)
+    return names
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whole_and_in_order(client, kind):
+    fill(client, kind)
+    for command in KINDS[kind][1]:
+        reply = client.call(*command)
+        wanted = expected(command)
+        if "REV" in command:
+            wanted = wanted[::-1]
+        assert reply == wanted if kind in ("list", "zset") else sorted(reply) == wanted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pipelines_keep_their_order(client, kind):
+    """What stands behind the long reply is answered behind it, on its key and on others."""
+    fill(client, kind)
+    command = KINDS[kind][1][0]
+    client.send("SET", "other", "1")
+    client.send(*command)
+    client.send("GET", "other")
+    client.send("DEL", "big")
+    client.send(*command)
+    client.send("INCR", "other")
+    assert client.reply() == b"+OK"
+    assert len(client.reply()) == MANY
+    assert client.reply() == b"1"
+    assert client.reply() == 1
+    assert client.reply() == []
+    assert client.reply() == 2
+
+
+def test_a_reply_is_of_one_moment(wire, client):
+    """Others change the value all the time; each reply shows it as it was at one moment."""
+    fill(client, "list")
+    stop = threading.Event()
+    failures = []
+
+    def churn():
+        # Takes an element away in front and adds it behind: the length and the set of elements never change.
+        with pollux.Client(wire.connect()) as other:
+            while not stop.is_set():
+                if other.call("LMOVE", "big", "big", "LEFT", "RIGHT") is None:
+                    failures.append("nothing to move")
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(20):
+            reply = client.call("LRANGE", "big", 0, -1)
+            assert len(reply) == MANY
+            first = reply.index(b"e0000000")
+            assert reply[first:] + reply[:first] == [b"e%07d" % i for i in range(MANY)]
+    finally:
+        stop.set()
+        thread.join()
+    assert not failures
+
+
+def test_what_needs_all_slots_waits(wire, client):
+    fill(client, "set")
+    with pollux.Client(wire.connect()) as other:
+        for _ in range(5):
+            client.send("SMEMBERS", "big")
+            other.call("DBSIZE")
+            other.call("SWAPDB", 0, 1)
+            assert len(client.reply()) in (0, MANY)
+            other.call("SWAPDB", 0, 1)
+        client.send("SMEMBERS", "big")
+        other.call("FLUSHALL")
+        assert len(client.reply()) in (0, MANY)
+
+
+def test_a_reader_that_goes_away(wire, client):
+    fill(client, "hash")
+    for _ in range(20):
+        leaver = wire.connect()
+        leaver.sendall(pollux.encode("HGETALL", "big") * 3)
+        leaver.recv(100)
+        with contextlib.suppress(OSError):
+            leaver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        leaver.close()
+    assert client.call("HLEN", "big") == MANY
+    assert client.call("HDEL", "big", "e0000000") == 1
+
+
+def test_replies_that_nobody_wants(client):
+    fill(client, "set")
+    client.send("CLIENT", "REPLY", "SKIP")
+    client.send("SMEMBERS", "big")
+    assert client.call("PING") == b"+PONG"
