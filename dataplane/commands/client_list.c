@@ -365,7 +365,7 @@ bool client_unblock_start(struct request *r)
 {
     int64_t id;
     if (r->argc > 4) {
-        request_errorf(r, "ERR Unknown subcommand or wrong number of arguments for '%.*s'. Try %s",
+        request_errorf(r, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try %s",
                        (int)r->argv[1].len, (const char *)r->argv[1].ptr, "CLIENT HELP.");
         return false;
     }

@@ -114,6 +114,7 @@ static void block(struct request *r, int n_keys, const int *keys, uint64_t timeo
                   unsigned reply)
 {
     struct blocked *b = r->core->blocked;
+    (void)reply; // of one that may not wait
     r->blocked = true;
     if (r->woken)
         return; // it is parked already
@@ -123,7 +124,6 @@ static void block(struct request *r, int n_keys, const int *keys, uint64_t timeo
         request_error(r, ERR_OOM);
         return;
     }
-    w->reply = reply;
     if (timeout_us && timeout_us < UINT64_MAX - r->now_us)
         w->deadline_us = r->now_us + timeout_us;
     b->made = w;
@@ -281,6 +281,7 @@ static void finish(struct core *c, struct waiter *w)
     w->slot = NULL;
     client_complete_later(c, slot);
     waiter_release(w);
+    parked_serve(c); // who stood behind it
 }
 
 void blocked_begin(struct core *c, struct waiter *w, struct reply_slot *slot)
@@ -335,8 +336,6 @@ bool blocked_unblock(struct core *c, struct waiter *w, bool error)
     if (error) {
         reply_error(out, text);
         count_error(c, text, 0);
-    } else if (w->reply == BLOCK_NULL) {
-        reply_null(out, w->command->session.resp);
     } else {
         reply_null_array(out, w->command->session.resp);
     }

@@ -39,7 +39,6 @@ struct waiter {
     unsigned home;
     unsigned served_by;      // the core that moved it to SERVED, valid once its message came
     struct message *command; // a copy, with the session; read only
-    enum block_reply reply;
     uint64_t deadline_us; // 0: never
     uint64_t owners;      // bits of the cores that own its keys
     // Slots of keys that the command touches without waiting for them (BLMOVE's destination).
@@ -80,6 +79,7 @@ struct blocked {
     unsigned n_buckets, n_watched; // n_buckets is a power of two
     struct watched_list *by_slot;
     struct watched *first_ready, *last_ready;
+    unsigned n_missed; // keys that were ready while their slots were lent
     bool serving;
 };
 
@@ -126,6 +126,7 @@ void parked_changed(struct core *c, unsigned db, const struct key *key);
 void parked_look_all(struct core *c); // whole databases changed
 // A loan came home: a new waiter may come with it, keys may have changed, a retry was made.
 void parked_returned(struct core *c, const struct message *b);
+void parked_slot_returned(struct core *c, uint16_t slot); // that was held here, and only read
 // Runs what waits for keys that changed, until none is left.
 void parked_serve_ready(struct core *c);
 static inline void parked_serve(struct core *c)

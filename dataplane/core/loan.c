@@ -266,6 +266,7 @@ void loan_granted(struct core *c, struct message *b)
     struct message *m = loan->command;
     if (waiter)
         loan_waits(c, waiter, m->slot);
+    struct message *own = NULL;
     for (unsigned i = 0; i < loan->n; i++) {
         struct message *back = loan->lender[i];
         back->kind = MESSAGE_RETURN;
@@ -275,10 +276,14 @@ void loan_granted(struct core *c, struct message *b)
         if (back->waiter)
             waiter_retain(back->waiter);
         if (loan->core[i] == c->index)
-            loan_returned(c, back);
+            own = back;
         else
             mailbox_send(c, loan->core[i], back);
     }
+    // The own slots last: what waits for them may serve a new waiter, and the others must have heard of
+    // it before they hear that it is over.
+    if (own)
+        loan_returned(c, own);
     mi_free(loan);
     c->together--;
     if (served)
@@ -309,6 +314,7 @@ void loan_release(struct core *c, uint16_t slot)
     c->lent[slot / 64] &= ~(1ull << (slot % 64));
     store_slot_returned(c->store, slot);
     c->loans--;
+    parked_slot_returned(c, slot);
     run_waiting(c);
 }
 

@@ -23,6 +23,7 @@ struct watched {
     unsigned db;
     bool ready; // in the list of ready keys
     bool busy;  // being served
+    bool missed; // was ready while its slot was lent
     struct key key;
     uint8_t bytes[];
 };
@@ -95,11 +96,18 @@ static struct watched *watched_new(struct core *c, unsigned db, const struct key
     return k;
 }
 
+static void set_missed(struct core *c, struct watched *k, bool missed)
+{
+    c->blocked->n_missed += (unsigned)missed - (unsigned)k->missed;
+    k->missed = missed;
+}
+
 static void watched_free(struct core *c, struct watched *k)
 {
     struct blocked *b = c->blocked;
     if (k->first || k->ready || k->busy)
         return;
+    set_missed(c, k, false);
     struct watched **at = bucket_of(b, k->db, &k->key);
     while (*at != k)
         at = &(*at)->next;
@@ -233,27 +241,41 @@ void parked_changed(struct core *c, unsigned db, const struct key *key)
         mark_ready(c, k, true);
 }
 
-static void look_slot(struct core *c, uint16_t slot)
+static void look_slot(struct core *c, uint16_t slot, bool changed)
 {
     for (struct watched *k = c->blocked->by_slot[slot].first; k; k = k->slot_next)
-        mark_ready(c, k, true);
+        if (changed || k->missed)
+            mark_ready(c, k, changed);
+}
+
+static void look_all(struct core *c, bool changed)
+{
+    for (unsigned slot = 0; slot < SLOTS; slot++)
+        look_slot(c, (uint16_t)slot, changed);
 }
 
 void parked_look_all(struct core *c)
 {
-    for (unsigned slot = 0; c->blocked->n_watched && slot < SLOTS; slot++)
-        look_slot(c, (uint16_t)slot);
+    if (c->blocked->n_watched)
+        look_all(c, true);
+}
+
+void parked_slot_returned(struct core *c, uint16_t slot)
+{
+    if (c->blocked->n_missed)
+        look_slot(c, slot, false);
+    parked_serve(c);
 }
 
 void parked_returned(struct core *c, const struct message *b)
 {
     if (b->waiter && !b->retried)
         parked_add(c, b->waiter);
-    if (b->changed && c->blocked->n_watched) {
+    if (c->blocked->n_missed || (b->changed && c->blocked->n_watched)) {
         for (unsigned i = 0; !b->whole && i < b->n_slots; i++)
-            look_slot(c, b->slots ? b->slots[i] : b->key.slot);
+            look_slot(c, b->slots ? b->slots[i] : b->key.slot, b->changed);
         if (b->whole)
-            parked_look_all(c);
+            look_all(c, b->changed);
     }
     if (b->waiter && b->retried) {
         for (unsigned i = 0; i < b->waiter->n_keys; i++) {
@@ -293,6 +315,8 @@ static void serve_key(struct core *c, struct watched *k)
         if ((!there && !p->existed) || p->tried == k->round)
             continue;
         struct waiter *w = p->waiter;
+        if (atomic_load_explicit(&w->state, memory_order_relaxed) != WAITER_WAITING)
+            continue; // it is over, and will be taken out
         if (w->n_others && !others_are_here(c, w)) {
             p->tried = k->round;
             p->retrying = true;
@@ -324,7 +348,8 @@ void parked_serve_ready(struct core *c)
             b->last_ready = NULL;
         k->ready = false;
         k->busy = true;
-        if (!is_lent(c, k->key.slot))
+        set_missed(c, k, is_lent(c, k->key.slot));
+        if (!k->missed)
             serve_key(c, k);
         k->busy = false;
         watched_free(c, k);
