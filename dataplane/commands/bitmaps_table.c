@@ -1,5 +1,187 @@
-// The table of commands of this family. Figures are those of COMMAND INFO and COMMAND DOCS of
-// Redis 7.0.15.
-#include "dataplane/commands/families.h"
+// The table of bitmap commands. Figures are those of COMMAND INFO and COMMAND DOCS of Redis 7.0.15.
+#include "dataplane/commands/bitmaps_commands.h"
+#include "dataplane/commands/tables.h"
 
-const struct command bitmaps_commands[] = {{.name = NULL}};
+const struct command bitmaps_commands[] = {
+    {
+        .name = "bitcount",
+        .arity = -2,
+        .flags = CMD_READONLY,
+        .categories = CAT_READ | CAT_BITMAP | CAT_SLOW,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RO | KS_ACCESS}},
+        .n_keys = 1,
+        .handler = bitcount_command,
+        .doc = DOC(.summary = "Counts the bits of a string that are set.", .since = "2.6.0",
+                   .group = "bitmap", .complexity = "O(N)",
+                   .history = TEXTS("7.0.0", "`BYTE` and `BIT` tell what the range counts"),
+                   .args = DOC_ARGS(
+                       ARG_KEY,
+                       {.name = "index",
+                        .type = DOC_BLOCK,
+                        .flags = DOC_OPTIONAL,
+                        .args = DOC_ARGS(
+                            {.name = "start", .type = DOC_INTEGER},
+                            {.name = "end", .type = DOC_INTEGER},
+                            {.name = "index_unit",
+                             .type = DOC_ONEOF,
+                             .flags = DOC_OPTIONAL,
+                             .since = "7.0.0",
+                             .args = DOC_ARGS(
+                                 {.name = "byte", .type = DOC_PURE_TOKEN, .token = "BYTE"},
+                                 {.name = "bit", .type = DOC_PURE_TOKEN, .token = "BIT"})})})),
+    },
+    {
+        .name = "bitfield",
+        .arity = -2,
+        .flags = CMD_WRITE | CMD_DENYOOM,
+        .categories = CAT_WRITE | CAT_BITMAP | CAT_SLOW,
+        .route = ROUTE_KEYS,
+        .keys =
+            (const struct keyspec[]){
+                {.notes = "Reads, and changes what an operation other than GET names",
+                 KEYS_FROM(1, 0, 1),
+                 .flags = KS_RW | KS_ACCESS | KS_UPDATE | KS_VARIABLE_FLAGS}},
+        .n_keys = 1,
+        .handler = bitfield_command,
+        .doc = DOC(.summary = "Reads and changes integers of any width inside a string.",
+                   .since = "3.2.0", .group = "bitmap", .complexity = "O(1) for each operation",
+                   .args = DOC_ARGS(
+                       ARG_KEY,
+                       {.name = "operation",
+                        .type = DOC_ONEOF,
+                        .flags = DOC_OPTIONAL | DOC_MULTIPLE,
+                        .args = DOC_ARGS(
+                            {.name = "encoding_offset",
+                             .type = DOC_BLOCK,
+                             .token = "GET",
+                             .args = DOC_ARGS({.name = "encoding", .type = DOC_STRING},
+                                              {.name = "offset", .type = DOC_INTEGER})},
+                            {.name = "write",
+                             .type = DOC_BLOCK,
+                             .args = DOC_ARGS(
+                                 {.name = "wrap_sat_fail",
+                                  .type = DOC_ONEOF,
+                                  .flags = DOC_OPTIONAL,
+                                  .token = "OVERFLOW",
+                                  .args = DOC_ARGS(
+                                      {.name = "wrap", .type = DOC_PURE_TOKEN, .token = "WRAP"},
+                                      {.name = "sat", .type = DOC_PURE_TOKEN, .token = "SAT"},
+                                      {.name = "fail", .type = DOC_PURE_TOKEN, .token = "FAIL"})},
+                                 {.name = "write_operation",
+                                  .type = DOC_ONEOF,
+                                  .args = DOC_ARGS(
+                                      {.name = "encoding_offset_value",
+                                       .type = DOC_BLOCK,
+                                       .token = "SET",
+                                       .args = DOC_ARGS({.name = "encoding", .type = DOC_STRING},
+                                                        {.name = "offset", .type = DOC_INTEGER},
+                                                        {.name = "value", .type = DOC_INTEGER})},
+                                      {.name = "encoding_offset_increment",
+                                       .type = DOC_BLOCK,
+                                       .token = "INCRBY",
+                                       .args = DOC_ARGS(
+                                           {.name = "encoding", .type = DOC_STRING},
+                                           {.name = "offset", .type = DOC_INTEGER},
+                                           {.name = "increment", .type = DOC_INTEGER})})})})})),
+    },
+    {
+        .name = "bitfield_ro",
+        .arity = -2,
+        .flags = CMD_READONLY | CMD_FAST,
+        .categories = CAT_READ | CAT_BITMAP | CAT_FAST,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RO | KS_ACCESS}},
+        .n_keys = 1,
+        .handler = bitfield_ro_command,
+        .doc = DOC(.summary = "Reads integers of any width inside a string.", .since = "6.0.0",
+                   .group = "bitmap", .complexity = "O(1) for each operation",
+                   .args = DOC_ARGS(ARG_KEY,
+                                    {.name = "encoding_offset",
+                                     .type = DOC_BLOCK,
+                                     .flags = DOC_OPTIONAL | DOC_MULTIPLE | DOC_MULTIPLE_TOKEN,
+                                     .token = "GET",
+                                     .args = DOC_ARGS({.name = "encoding", .type = DOC_STRING},
+                                                      {.name = "offset", .type = DOC_INTEGER})})),
+    },
+    {
+        .name = "bitop",
+        .arity = -4,
+        .flags = CMD_WRITE | CMD_DENYOOM,
+        .categories = CAT_WRITE | CAT_BITMAP | CAT_SLOW,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(2, 0, 1), .flags = KS_OW | KS_UPDATE},
+                                         {KEYS_FROM(3, -1, 1), .flags = KS_RO | KS_ACCESS}},
+        .n_keys = 2,
+        .handler = bitop_command,
+        .doc =
+            DOC(.summary = "Combines strings bit by bit and keeps the result.", .since = "2.6.0",
+                .group = "bitmap", .complexity = "O(N)",
+                .args = DOC_ARGS(
+                    {.name = "operation", .type = DOC_STRING}, {.name = "destkey", .type = DOC_KEY},
+                    {.name = "key", .type = DOC_KEY, .flags = DOC_MULTIPLE, .key_spec = 1})),
+    },
+    {
+        .name = "bitpos",
+        .arity = -3,
+        .flags = CMD_READONLY,
+        .categories = CAT_READ | CAT_BITMAP | CAT_SLOW,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RO | KS_ACCESS}},
+        .n_keys = 1,
+        .handler = bitpos_command,
+        .doc =
+            DOC(.summary = "Finds the first bit of a string that is set, or clear.",
+                .since = "2.8.7", .group = "bitmap", .complexity = "O(N)",
+                .history = TEXTS("7.0.0", "`BYTE` and `BIT` tell what the range counts"),
+                .args = DOC_ARGS(
+                    ARG_KEY, {.name = "bit", .type = DOC_INTEGER},
+                    {.name = "index",
+                     .type = DOC_BLOCK,
+                     .flags = DOC_OPTIONAL,
+                     .args = DOC_ARGS(
+                         {.name = "start", .type = DOC_INTEGER},
+                         {.name = "end_index",
+                          .type = DOC_BLOCK,
+                          .flags = DOC_OPTIONAL,
+                          .args = DOC_ARGS(
+                              {.name = "end", .type = DOC_INTEGER},
+                              {.name = "index_unit",
+                               .type = DOC_ONEOF,
+                               .flags = DOC_OPTIONAL,
+                               .since = "7.0.0",
+                               .args = DOC_ARGS(
+                                   {.name = "byte", .type = DOC_PURE_TOKEN, .token = "BYTE"},
+                                   {.name = "bit", .type = DOC_PURE_TOKEN, .token = "BIT"})})})})),
+    },
+    {
+        .name = "getbit",
+        .arity = 3,
+        .flags = CMD_READONLY | CMD_FAST,
+        .categories = CAT_READ | CAT_BITMAP | CAT_FAST,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RO | KS_ACCESS}},
+        .n_keys = 1,
+        .handler = getbit_command,
+        .doc = DOC(.summary = "Gives one bit of a string.", .since = "2.2.0", .group = "bitmap",
+                   .complexity = "O(1)",
+                   .args = DOC_ARGS(ARG_KEY, {.name = "offset", .type = DOC_INTEGER})),
+    },
+    {
+        .name = "setbit",
+        .arity = 4,
+        .flags = CMD_WRITE | CMD_DENYOOM,
+        .categories = CAT_WRITE | CAT_BITMAP | CAT_SLOW,
+        .route = ROUTE_KEYS,
+        .keys =
+            (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RW | KS_ACCESS | KS_UPDATE}},
+        .n_keys = 1,
+        .handler = setbit_command,
+        .doc =
+            DOC(.summary = "Sets or clears one bit of a string; makes the key where there is none.",
+                .since = "2.2.0", .group = "bitmap", .complexity = "O(1)",
+                .args = DOC_ARGS(ARG_KEY, {.name = "offset", .type = DOC_INTEGER},
+                                 {.name = "value", .type = DOC_INTEGER})),
+    },
+    {.name = NULL},
+};

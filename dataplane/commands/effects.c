@@ -68,11 +68,16 @@ void effect_arg(struct request *r, int i)
     word(r->effects, r->argv[i].ptr, r->argv[i].len);
 }
 
-void effects_key_gone(struct effects *effects, unsigned db, const void *key, size_t len)
+void effects_gone(struct effects *effects, enum gone_reason reason, unsigned db,
+                  const struct key *key, const void *field, size_t field_len)
 {
-    command(effects, db, 2);
-    word(effects, "DEL", 3);
-    word(effects, key, len);
+    bool whole = reason != GONE_FIELD;
+    command(effects, db, whole ? 2 : 3);
+    word(effects, whole ? "DEL" : "HDEL", whole ? strlen("DEL") : strlen("HDEL"));
+    word(effects, key->ptr, key->len);
+    if (!whole)
+        word(effects, field, field_len);
+    effects->dirty++; // no doing of the command that met it
 }
 
 void effect_nothing(struct request *r)

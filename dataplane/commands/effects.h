@@ -40,9 +40,9 @@ void effect_bytes(struct request *r, const void *data, size_t len);
 void effect_text(struct request *r, const char *text);
 void effect_integer(struct request *r, int64_t value);
 void effect_arg(struct request *r, int i);
-// Names the key of an argument, DEL and the like of a key the server itself took away (expired,
-// evicted).
-void effects_key_gone(struct effects *effects, unsigned db, const void *key, size_t len);
+// The server itself took a key or a field of a hash away (store_observe): DEL, or HDEL.
+void effects_gone(struct effects *effects, enum gone_reason reason, unsigned db,
+                  const struct key *key, const void *field, size_t field_len);
 // This command changed nothing that must be told (it told what it did in another way, or not at
 // all).
 void effect_nothing(struct request *r);

@@ -15,6 +15,10 @@ void renamenx_command(struct request *r);
 void copy_command(struct request *r);
 void move_command(struct request *r);
 
+// dump.c
+void dump_command(struct request *r);
+void restore_command(struct request *r); // RESTORE-ASKING too
+
 // keys_expire.c
 void expire_command(struct request *r);
 void pexpire_command(struct request *r);

@@ -46,6 +46,14 @@ void mset_command(struct request *r);
 void msetnx_command(struct request *r);
 
 // strings_edit.c
+// Room for the text of any long double without an exponent: 4,933 digits before the point.
+#define STRING_FLOAT_MAX 5120
+// A number as C's strtold reads it (so "inf" and "0x1p3" are some), without space around it. Not
+// one that is out of range where that loses the value.
+bool strings_parse_float(const uint8_t *bytes, size_t len, long double *value);
+// Decimal digits without an exponent: 17 after the point, then without the zeros at the end.
+// Returns the length.
+size_t strings_format_float(char text[STRING_FLOAT_MAX], long double value);
 void append_command(struct request *r);
 void strlen_command(struct request *r);
 void setrange_command(struct request *r);

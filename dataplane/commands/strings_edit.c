@@ -10,9 +10,6 @@
 #include "dataplane/commands/lookup.h"
 #include "dataplane/commands/strings_commands.h"
 
-// Room for any long double without an exponent: the largest has 4,933 digits before the point.
-#define FLOAT_TEXT_MAX 5120
-
 static size_t string_length(const struct entry *e)
 {
     char scratch[24];
@@ -162,11 +159,9 @@ void decrby_command(struct request *r)
         add_integer(r, -decrement);
 }
 
-// A number as C's strtold reads it (so "inf" and "0x1p3" are some), without space around it. Not
-// one that is out of range where that loses the value.
-static bool parse_float(const uint8_t *bytes, size_t len, long double *value)
+bool strings_parse_float(const uint8_t *bytes, size_t len, long double *value)
 {
-    char text[FLOAT_TEXT_MAX];
+    char text[STRING_FLOAT_MAX];
     if (len == 0 || len >= sizeof(text) || isspace(bytes[0]))
         return false;
     memcpy(text, bytes, len);
@@ -179,11 +174,9 @@ static bool parse_float(const uint8_t *bytes, size_t len, long double *value)
     return errno != ERANGE || (!isinf(*value) && *value != 0);
 }
 
-// Decimal digits without an exponent: 17 after the point, then without the zeros at the end.
-// Returns the length.
-static size_t format_float(char text[FLOAT_TEXT_MAX], long double value)
+size_t strings_format_float(char text[STRING_FLOAT_MAX], long double value)
 {
-    size_t n = (size_t)snprintf(text, FLOAT_TEXT_MAX, "%.17Lf", value);
+    size_t n = (size_t)snprintf(text, STRING_FLOAT_MAX, "%.17Lf", value);
     while (text[n - 1] == '0')
         n--;
     if (text[n - 1] == '.')
@@ -206,8 +199,8 @@ void incrbyfloat_command(struct request *r)
     struct string_view v = {.ptr = (const uint8_t *)"0", .len = 1};
     if (e)
         v = entry_string(e, scratch);
-    if (!parse_float(v.ptr, v.len, &value) ||
-        !parse_float(r->argv[2].ptr, r->argv[2].len, &increment)) {
+    if (!strings_parse_float(v.ptr, v.len, &value) ||
+        !strings_parse_float(r->argv[2].ptr, r->argv[2].len, &increment)) {
         request_error(r, "ERR value is not a valid float");
         return;
     }
@@ -216,8 +209,8 @@ void incrbyfloat_command(struct request *r)
         request_error(r, "ERR increment would produce NaN or Infinity");
         return;
     }
-    char text[FLOAT_TEXT_MAX];
-    struct arg result = {.ptr = (const uint8_t *)text, .len = format_float(text, value)};
+    char text[STRING_FLOAT_MAX];
+    struct arg result = {.ptr = (const uint8_t *)text, .len = strings_format_float(text, value)};
     if (!store_set_string(r->store, r->session->db, &key, e, &result, -1, SET_KEEP_TTL)) {
         request_error(r, ERR_OOM);
         return;

@@ -77,14 +77,12 @@ void core_destroy(struct core *c)
 
 // The store takes a key away on its own. Its removal is told by itself, and not by the command that
 // met it.
-static void key_gone(void *core, unsigned db, const struct key *key, enum gone_reason reason)
+static void key_gone(void *core, enum gone_reason reason, unsigned db, const struct key *key,
+                     const void *field, size_t field_len)
 {
     struct core *c = core;
-    (void)reason;
-    if (c->effects) {
-        effects_key_gone(c->effects, db, key->ptr, key->len);
-        c->effects->dirty++;
-    }
+    if (c->effects)
+        effects_gone(c->effects, reason, db, key, field, field_len);
     if (c->observed)
         parked_changed(c, db, key);
 }

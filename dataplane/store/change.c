@@ -125,35 +125,62 @@ bool change_put(struct store *s, struct change *c, const struct key *key, struct
     struct slot *slot = c->slot;
     int64_t before = at ? entry_expiry(at) : -1;
     int64_t after = entry_expiry(fresh);
-    // An element that is due no later than the entry is there already unless the expiry is new or
-    // has come nearer.
-    bool push = after >= 0 && (before < 0 || after < before);
+    int64_t field_before = at ? entry_next_field(s, at) : INT64_MAX;
+    int64_t field_after = entry_next_field(s, fresh);
+    // One element serves the key and its fields: settling it pushes the next. One that is due no
+    // later than wanted is there already unless a time is new or has come nearer.
+    int64_t wanted = entry_first_due(s, fresh);
+    bool push = wanted < (at ? entry_first_due(s, at) : INT64_MAX);
     if (push && !due_reserve(s, slot))
         return false;
     if (at) {
         *table_word(slot, key->hash, at) = word_make(fresh, key->hash);
         slot->bytes -= entry_bytes(at);
-        entry_discard(s, at);
+        if (entry_is_object(at) && entry_is_object(fresh) &&
+            entry_object(at) == entry_object(fresh))
+            mi_free(at); // the object has moved on
+        else
+            entry_discard(s, at);
     } else if (!table_insert(&s->env, slot, key->hash, fresh)) {
         return false;
     }
     slot->bytes += entry_bytes(fresh);
     if (push)
-        due_push(slot, coarse_time(s->ks, after), hash_position(key->hash));
+        due_push(slot, coarse_time(s->ks, wanted), hash_position(key->hash));
     if (before >= 0)
         slot->ext->volatile_keys--;
     if (after >= 0)
         slot->ext->volatile_keys++;
+    if (field_before < INT64_MAX)
+        slot->ext->field_keys--;
+    if (field_after < INT64_MAX)
+        slot->ext->field_keys++;
     return true;
 }
 
-void change_remove(struct store *s, struct change *c, uint64_t hash, uint64_t *word)
+static struct entry *take_out(struct store *s, struct change *c, uint64_t hash, uint64_t *word)
 {
     struct slot *slot = c->slot;
     struct entry *e = word_entry(*word);
     table_remove(&s->env, slot, hash, word);
     if (entry_has_expiry(e))
         slot->ext->volatile_keys--;
+    if (entry_next_field(s, e) < INT64_MAX)
+        slot->ext->field_keys--;
     slot->bytes -= entry_bytes(e);
-    entry_discard(s, e);
+    return e;
+}
+
+void change_remove(struct store *s, struct change *c, uint64_t hash, uint64_t *word)
+{
+    entry_discard(s, take_out(s, c, hash, word));
+}
+
+void change_remove_hollow(struct store *s, struct change *c, uint64_t hash, uint64_t *word)
+{
+    struct entry *e = take_out(s, c, hash, word);
+    if (entry_is_object(e))
+        mi_free(e);
+    else
+        entry_free(e);
 }

@@ -41,6 +41,8 @@ static uint64_t score_of(const struct store *s, const struct entry *e)
     case EVICT_ALLKEYS_LFU:
     case EVICT_VOLATILE_LFU:
         return 255 - entry_frequency(s, e);
+    case EVICT_VOLATILE_TTL:
+        return UINT64_MAX - (uint64_t)entry_expiry(e);
     default:
         return 0;
     }
@@ -160,10 +162,14 @@ static bool evict_one(struct store *s)
     bool from_volatile = policy_is_volatile(s->options.policy);
     if (s->options.policy == EVICT_NONE)
         return false;
-    if (!from_volatile)
-        sample_all(s);
-    else if (s->options.policy != EVICT_VOLATILE_TTL)
+    bool first = s->options.policy == EVICT_VOLATILE_TTL && s->queue_len;
+    if (first && expire_first(s, (uint32_t)s->queue[0], true))
+        return true;
+    // By time, this is for the case that fields of a hash are due before any key is.
+    if (from_volatile)
         sample_volatile(s);
+    else
+        sample_all(s);
     while (s->pool_len) {
         struct candidate best = s->pool[--s->pool_len];
         uint64_t *word = candidate_word(s, &best);
@@ -178,10 +184,7 @@ static bool evict_one(struct store *s)
         s->stats.dirty++;
         return true;
     }
-    if (!from_volatile || !s->queue_len)
-        return false;
-    expire_first(s, (uint32_t)s->queue[0], true);
-    return true;
+    return from_volatile && !first && s->queue_len && expire_first(s, (uint32_t)s->queue[0], true);
 }
 
 // Whether another core could evict.
@@ -204,7 +207,8 @@ bool store_make_room(struct store *s)
     unsigned freed = FREED_PER_CALL;
     garbage_step(s, &freed);
     unsigned evicted = 0;
-    while (store_memory_over(s)) {
+    // What was put aside is on its way out: no key goes in its place.
+    while (store_memory_over(s) && !s->garbage && !s->garbage_objects) {
         if (evicted == EVICT_PER_CALL)
             return true; // enough for one command; the next one and store_maintain go on
         if (!evict_one(s))

@@ -1,10 +1,12 @@
 // The expiry index: in each slot a heap of (coarse due time, position), in each store a heap of
 // slots by their first element. An element promises only that something at its position may be due
 // then; it is checked against the entries there, so refreshing an expiry or deleting a key costs
-// nothing.
+// nothing. A hash whose fields expire has elements like a key that does: its fields have a heap of
+// their own, and the slot's element is due no later than the first of them.
 #include <assert.h>
 
 #include "dataplane/store/internal.h"
+#include "dataplane/store/members.h"
 
 enum {
     DUE_ROOM_FIRST = 2,
@@ -106,14 +108,30 @@ void due_shrink(struct slot *slot)
     ext->due_room = 0;
 }
 
+bool slot_drop_ext_step(struct slot *slot, unsigned *steps)
+{
+    struct slot_ext *ext = slot->ext;
+    if (!ext)
+        return true;
+    ext->due_count = 0;
+    while (ext->due_room > 2 * DUE_CHUNK) {
+        if (!*steps)
+            return false;
+        --*steps;
+        slot_counted_free(slot, ext->chunks[ext->due_room / DUE_CHUNK - 1]);
+        ext->due_room -= DUE_CHUNK;
+    }
+    due_shrink(slot);
+    slot_counted_free(slot, ext);
+    slot->ext = NULL;
+    return true;
+}
+
 void slot_drop_ext(struct slot *slot)
 {
-    if (!slot->ext)
-        return;
-    slot->ext->due_count = 0;
-    due_shrink(slot);
-    slot_counted_free(slot, slot->ext);
-    slot->ext = NULL;
+    unsigned steps = UINT32_MAX;
+    while (!slot_drop_ext_step(slot, &steps))
+        steps = UINT32_MAX;
 }
 
 // Makes the heap anew from the entries. There is room: it held more elements than there are keys.
@@ -127,12 +145,13 @@ static void due_rebuild(struct store *s, struct slot *slot)
         unsigned n = bucket_count(bucket);
         for (unsigned i = 0; i < n; i++) {
             const struct entry *e = word_entry(*bucket_word(bucket, i));
-            if (!entry_has_expiry(e))
+            int64_t first = entry_first_due(s, e);
+            if (first == INT64_MAX)
                 continue;
             struct entry_parts parts = entry_parts(e);
             assert(ext->due_count < ext->due_room);
             *due_at(ext, ext->due_count++) = (struct due){
-                .time = coarse_time(s->ks, expiry_load(parts.expiry)),
+                .time = coarse_time(s->ks, first),
                 .position = hash_position(hash_key(&s->ks->secret, parts.key, parts.key_len)),
             };
         }
@@ -146,7 +165,7 @@ bool due_reserve(struct store *s, struct slot *slot)
     if (!slot_need_ext(slot))
         return false;
     struct slot_ext *ext = slot->ext;
-    if (ext->due_count > 2 * (uint64_t)ext->volatile_keys + DUE_STALE_ALLOWED)
+    if (ext->due_count > 2 * ((uint64_t)ext->volatile_keys + ext->field_keys) + DUE_STALE_ALLOWED)
         due_rebuild(s, slot);
     if (ext->due_count < ext->due_room)
         return true;
@@ -222,6 +241,32 @@ void queue_update(struct store *s, uint32_t id, const struct slot *slot)
 
 // --- what is due --------------------------------------------------------------------------------
 
+// Takes out what is over in the hash of `word`. False: the entry went with the last field.
+static bool expire_fields(struct store *s, struct change *c, unsigned db, uint64_t hash,
+                          uint64_t *word, unsigned *removed)
+{
+    struct entry *e = word_entry(*word);
+    struct members *fields = entry_object(e);
+    size_t before = members_memory(fields);
+    unsigned n = store_expire_fields(s, db, c->number, e, hash, fields);
+    c->slot->bytes += members_memory(fields) - before;
+    *removed += n;
+    s->stats.expired_fields += n;
+    s->stats.dirty += n;
+    if (entry_next_field(s, e) == INT64_MAX)
+        c->slot->ext->field_keys--;
+    if (members_count(fields))
+        return true;
+    change_remove(s, c, hash, word);
+    return false;
+}
+
+static bool may_go(const struct store *s, int64_t expiry, bool evict, uint32_t time)
+{
+    return (uint64_t)expiry <= s->now_ms ||
+           (evict && expiry < INT64_MAX && coarse_time(s->ks, expiry) <= time);
+}
+
 unsigned expire_first(struct store *s, uint32_t id, bool evict)
 {
     struct change c = change_begin(s, id / s->ks->per_core, slot_number(s, id));
@@ -232,16 +277,16 @@ unsigned expire_first(struct store *s, uint32_t id, bool evict)
     unsigned removed = 0;
     for (unsigned i = bucket_count(bucket); i-- > 0;) {
         uint64_t *word = bucket_word(bucket, i);
-        const struct entry *e = word_entry(*word);
-        if (!entry_has_expiry(e))
+        struct entry *e = word_entry(*word);
+        int64_t next = entry_first_due(s, e);
+        if (next == INT64_MAX)
             continue;
         struct entry_parts parts = entry_parts(e);
         uint64_t hash = hash_key(&s->ks->secret, parts.key, parts.key_len);
         if (hash_position(hash) != due.position)
             continue;
-        int64_t expiry = expiry_load(parts.expiry);
-        if ((uint64_t)expiry <= s->now_ms ||
-            (evict && !removed && coarse_time(s->ks, expiry) <= due.time)) {
+        int64_t expiry = parts.expiry ? expiry_load(parts.expiry) : INT64_MAX;
+        if (may_go(s, expiry, evict && !removed, due.time)) {
             bool expired = (uint64_t)expiry <= s->now_ms;
             if (expired)
                 s->stats.expired++;
@@ -252,16 +297,26 @@ unsigned expire_first(struct store *s, uint32_t id, bool evict)
                       expired ? GONE_EXPIRED : GONE_EVICTED);
             change_remove(s, &c, hash, word);
             removed++;
-        } else if (expiry < again) {
-            again = expiry;
+            continue;
         }
+        if (next < expiry && !evict) {
+            if (!expire_fields(s, &c, id / s->ks->per_core, hash, word, &removed))
+                continue;
+            next = entry_first_due(s, e);
+        }
+        if (next < again)
+            again = next;
     }
-    // The entry was refreshed, or another one is at this position.
-    if (again != INT64_MAX)
-        due_push(slot, coarse_time(s->ks, again), due.position);
+    // Refreshed, or another one is at this position, or a hash has further fields.
+    bool stands = false;
+    if (again != INT64_MAX) {
+        uint32_t time = coarse_time(s->ks, again);
+        stands = !removed && time <= due.time;
+        due_push(slot, time, due.position);
+    }
     due_shrink(slot);
     change_end(s, &c);
-    return removed;
+    return stands ? 0 : removed ? removed : 1;
 }
 
 bool expire_step(struct store *s, unsigned *budget)
@@ -271,8 +326,9 @@ bool expire_step(struct store *s, unsigned *budget)
     while (s->queue_len && s->queue[0] >> 32 <= s->now_coarse) {
         if (!*budget)
             return true;
-        --*budget;
-        expire_first(s, (uint32_t)s->queue[0], false);
+        unsigned done = expire_first(s, (uint32_t)s->queue[0], false);
+        unsigned cost = done ? done : 1;
+        *budget -= cost < *budget ? cost : *budget;
     }
     return false;
 }

@@ -4,8 +4,7 @@
 #include "dataplane/store/internal.h"
 #include "dataplane/store/object.h"
 
-// Objects of up to so many elements are freed at once.
-#define SMALL_OBJECT 64
+enum { OBJECT_AT_ONCE = 64 }; // objects of up to so many elements are freed at once
 
 struct garbage {
     struct garbage *next;
@@ -21,23 +20,31 @@ struct garbage_object {
     void *object;
 };
 
+// One allocation, or few elements.
+static bool object_is_small(enum object_type type, enum object_encoding encoding,
+                            const void *object)
+{
+    return encoding == ENC_LISTPACK || encoding == ENC_INTSET ||
+           object_length(type, encoding, object) <= OBJECT_AT_ONCE;
+}
+
 void entry_discard(struct store *s, struct entry *e)
 {
-    if (entry_is_object(e)) {
-        enum object_type type = entry_type(e);
-        enum object_encoding encoding = entry_encoding(e);
-        void *object = entry_object(e);
-        struct garbage_object *g;
-        if (object_length(type, encoding, object) > SMALL_OBJECT && (g = mi_malloc(sizeof(*g)))) {
-            *g = (struct garbage_object){s->garbage_objects, type, encoding, object};
-            s->garbage_objects = g;
-            // It counts for the process until it is gone.
-            counts_add(s, 0, 0, 0, (int64_t)object_memory(type, encoding, object));
-            mi_free(e);
-            return;
-        }
+    struct garbage_object *g;
+    if (!entry_is_object(e) || object_is_small(entry_type(e), entry_encoding(e), entry_object(e)) ||
+        !(g = mi_malloc(sizeof(*g)))) {
+        entry_free(e);
+        return;
     }
-    entry_free(e);
+    *g = (struct garbage_object){.next = s->garbage_objects,
+                                 .type = entry_type(e),
+                                 .encoding = entry_encoding(e),
+                                 .object = entry_object(e)};
+    s->garbage_objects = g;
+    // It counts for the process until it is gone.
+    counts_add(s, 0, 0, 0,
+               (int64_t)(object_memory(g->type, g->encoding, g->object) + mi_usable_size(g)));
+    mi_free(e);
 }
 
 static void discard(void *store, struct entry *e)
@@ -57,31 +64,35 @@ static bool garbage_objects_step(struct store *s, unsigned *budget)
         size_t before = object_memory(g->type, g->encoding, g->object);
         bool done = object_free_step(g->type, g->encoding, g->object, budget);
         size_t after = done ? 0 : object_memory(g->type, g->encoding, g->object);
+        if (done) {
+            before += mi_usable_size(g);
+            s->garbage_objects = g->next;
+            mi_free(g);
+        }
         counts_add(s, 0, 0, 0, (int64_t)(after - before));
         if (!done)
             return true;
-        s->garbage_objects = g->next;
-        mi_free(g);
     }
     return false;
 }
 
-// What a slot still holds when its table is gone.
-static void slot_finish(struct slot *slot)
+bool slot_free_step(struct store *s, struct slot *slot, uint32_t *at, unsigned *budget)
 {
-    slot_drop_ext(slot);
+    if (slot->root && !table_free_step(slot, at, budget, discard, s))
+        return false;
+    if (!slot_drop_ext_step(slot, budget))
+        return false;
     assert(!slot->bytes);
     *slot = (struct slot){0};
+    return true;
 }
 
 void slot_free_all(struct store *s, struct slot *slot)
 {
     uint32_t bucket = 0;
     unsigned steps = UINT32_MAX;
-    if (slot->root)
-        while (!table_free_step(slot, &bucket, &steps, discard, s))
-            steps = UINT32_MAX;
-    slot_finish(slot);
+    while (!slot_free_step(s, slot, &bucket, &steps))
+        steps = UINT32_MAX;
 }
 
 bool garbage_step(struct store *s, unsigned *budget)
@@ -95,13 +106,8 @@ bool garbage_step(struct store *s, unsigned *budget)
                 return true;
             struct slot *slot = &g->slots[g->at];
             uint64_t before = slot->bytes;
-            bool done = table_free_step(slot, &g->bucket, budget, discard, s);
-            uint64_t after = slot->bytes;
-            if (done) {
-                slot_finish(slot);
-                after = 0;
-            }
-            counts_add(s, 0, 0, 0, (int64_t)(after - before));
+            bool done = slot_free_step(s, slot, &g->bucket, budget);
+            counts_add(s, 0, 0, 0, (int64_t)(slot->bytes - before));
             if (!done)
                 return true;
         }

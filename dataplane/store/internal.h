@@ -4,7 +4,10 @@
 
 #include <stdatomic.h>
 
+#include "dataplane/store/object.h"
 #include "dataplane/store/table.h"
+
+struct members;
 
 enum {
     CACHE_LINE = 64,
@@ -13,6 +16,7 @@ enum {
     DATABASES_MAX = 1 << 18, // so that (database, slot) fits 32 bits
     EVICTION_POOL = 16,      // good candidates kept from one eviction to the next
     LFU_INITIAL = 5,         // counter of a new key, so that it is not the first to go
+    FIELDS_AT_ONCE = 64,     // fields of a hash that expire in one go
 };
 
 // Written by one core, read by all.
@@ -151,6 +155,11 @@ static inline void tell_gone(struct store *s, unsigned db, uint32_t slot, const 
         store_tell_gone(s, db, slot, e, hash, reason);
 }
 
+// Takes fields whose time is over out of the hash that is the value of `e`, some at once. Returns
+// their number.
+unsigned store_expire_fields(struct store *s, unsigned db, uint32_t slot, const struct entry *e,
+                             uint64_t hash, struct members *fields);
+
 uint64_t store_random(struct store *s);
 // Uniform below n, n > 0.
 static inline uint64_t store_random_below(struct store *s, uint64_t n)
@@ -186,6 +195,8 @@ bool change_put(struct store *s, struct change *c, const struct key *key, struct
                 struct entry *fresh);
 // Takes out and frees the entry in `word`.
 void change_remove(struct store *s, struct change *c, uint64_t hash, uint64_t *word);
+// The same for an entry whose object has moved to another one.
+void change_remove_hollow(struct store *s, struct change *c, uint64_t hash, uint64_t *word);
 
 // Takes a slot's figures out of this store's indexes, puts them in.
 void index_detach(struct store *s, unsigned db, uint32_t number);
@@ -196,6 +207,22 @@ void counts_add(struct store *s, unsigned db, int64_t keys, int64_t volatile_key
 
 // --- expiry (expire.c) --------------------------------------------------------------------------
 
+// Unix ms before which no field of an object is due (within COARSE_MS); INT64_MAX: none is ever.
+int64_t object_next_due(const struct store *s, enum object_type type, enum object_encoding encoding,
+                        const void *object);
+static inline int64_t entry_next_field(const struct store *s, const struct entry *e)
+{
+    if (!entry_is_object(e))
+        return INT64_MAX;
+    return object_next_due(s, entry_type(e), entry_encoding(e), entry_object(e));
+}
+// When something of an entry is due first: itself or a field of it. INT64_MAX: never.
+static inline int64_t entry_first_due(const struct store *s, const struct entry *e)
+{
+    int64_t field = entry_next_field(s, e);
+    int64_t expiry = entry_expiry(e);
+    return expiry >= 0 && expiry < field ? expiry : field;
+}
 // Room for one more element in the slot's heap. False: memory is short.
 bool due_reserve(struct store *s, struct slot *slot);
 void due_push(struct slot *slot, uint32_t time, uint32_t position);
@@ -207,7 +234,9 @@ void queue_update(struct store *s, uint32_t id, const struct slot *slot);
 // Deletes what is due; `budget` as store_maintain. True when more is due.
 bool expire_step(struct store *s, unsigned *budget);
 // Takes the first element of a slot's heap and settles it: deletes the entries at its position that
-// have expired (or, with `evict`, the one whose time it is), pushes it again for one that has not.
+// have expired (or, with `evict`, the one whose time it is) and, without `evict`, due fields of
+// hashes there; pushes it again for what is due later. Returns what was done: entries and fields
+// removed, 1 for an element that was stale, 0 when all is as it was.
 unsigned expire_first(struct store *s, uint32_t id, bool evict);
 
 // --- access and eviction (access.c, evict.c) ----------------------------------------------------
@@ -224,6 +253,8 @@ void entry_discard(struct store *s, struct entry *e);
 bool garbage_step(struct store *s, unsigned *budget);
 void garbage_free_all(struct store *s);
 void slot_free_all(struct store *s, struct slot *slot); // s NULL: at once
+// Frees a slot that is out of the directory; `at` as in table_free_step. True when all is gone.
+bool slot_free_step(struct store *s, struct slot *slot, uint32_t *at, unsigned *budget);
 
 // --- walking (scan.c) ---------------------------------------------------------------------------
 

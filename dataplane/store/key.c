@@ -96,12 +96,15 @@ bool store_delete(struct store *s, unsigned db, const struct key *key)
     return true;
 }
 
-// The value of an entry, to be put into another one. A block's reference is not taken.
+// The value of an entry, to be put into another one. A block's reference is not taken, an object is
+// the same one.
 static struct entry_value value_of(const struct entry *e)
 {
     struct entry_parts parts = entry_parts(e);
     struct entry_value value = {.type = entry_type(e), .encoding = entry_encoding(e)};
-    if (entry_is_block(e)) {
+    if (entry_is_object(e)) {
+        value.object = entry_object(e);
+    } else if (entry_is_block(e)) {
         value.block = entry_block(&parts);
     } else {
         value.ptr = parts.value;
@@ -148,13 +151,31 @@ struct entry *store_set_expiry(struct store *s, unsigned db, const struct key *k
     if (fresh && value.block)
         block_retain(value.block);
     if (fresh && !change_put(s, &c, key, e, fresh)) {
-        entry_free(fresh);
+        block_release(value.block);
+        mi_free(fresh); // the object stays with `e`
         fresh = NULL;
     }
     change_end(s, &c);
     if (fresh)
         s->stats.dirty++;
     return fresh;
+}
+
+// Puts a value under a key, in the place of what is there. It is taken over where that works.
+static bool put_value(struct store *s, unsigned db, const struct key *key,
+                      const struct entry *source, const struct entry_value *value)
+{
+    struct entry *fresh = entry_new(key->ptr, key->len, value, entry_expiry(source), s->epoch,
+                                    head_access(source->head));
+    if (!fresh)
+        return false;
+    struct change c = change_begin(s, db, key->slot);
+    uint64_t *word = table_find(c.slot, key);
+    bool ok = change_put(s, &c, key, word ? word_entry(*word) : NULL, fresh);
+    change_end(s, &c);
+    if (!ok)
+        mi_free(fresh);
+    return ok;
 }
 
 bool store_copy(struct store *s, unsigned from_db, const struct key *from, unsigned to_db,
@@ -164,18 +185,17 @@ bool store_copy(struct store *s, unsigned from_db, const struct key *from, unsig
     assert(word);
     const struct entry *source = word_entry(*word);
     struct entry_value value = value_of(source);
-    struct entry *fresh = entry_new(to->ptr, to->len, &value, entry_expiry(source), s->epoch,
-                                    head_access(source->head));
-    if (!fresh)
-        return false;
+    if (value.object) {
+        value.object = object_copy(s, value.type, value.encoding, value.object);
+        if (!value.object)
+            return false;
+    }
     if (value.block)
         block_retain(value.block);
-    struct change c = change_begin(s, to_db, to->slot);
-    word = table_find(c.slot, to);
-    bool ok = change_put(s, &c, to, word ? word_entry(*word) : NULL, fresh);
-    change_end(s, &c);
-    if (!ok) {
-        entry_free(fresh);
+    if (!put_value(s, to_db, to, source, &value)) {
+        block_release(value.block);
+        if (value.object)
+            object_free(value.type, value.encoding, value.object);
         return false;
     }
     s->stats.dirty++;
@@ -187,10 +207,20 @@ bool store_rename(struct store *s, unsigned from_db, const struct key *from, uns
 {
     if (from_db == to_db && from->len == to->len && !memcmp(from->ptr, to->ptr, to->len))
         return true;
-    if (!store_copy(s, from_db, from, to_db, to))
+    uint64_t *word = table_find(slot_of(s->ks, from_db, from->slot), from);
+    assert(word);
+    const struct entry *source = word_entry(*word);
+    struct entry_value value = value_of(source);
+    if (value.block)
+        block_retain(value.block);
+    // From here to the end two entries name the object, and both count it.
+    if (!put_value(s, to_db, to, source, &value)) {
+        block_release(value.block);
         return false;
+    }
     struct change c = change_begin(s, from_db, from->slot);
-    change_remove(s, &c, from->hash, table_find(c.slot, from));
+    change_remove_hollow(s, &c, from->hash, table_find(c.slot, from));
     change_end(s, &c);
+    s->stats.dirty++;
     return true;
 }

@@ -15,10 +15,18 @@ static unsigned stagger(const struct members *m)
     return (unsigned)((uintptr_t)m >> 5);
 }
 
-static uint64_t hash_of(const struct store *s, const struct entry *e)
+static struct hash_secret secret_of(const struct store *s, const struct members *m)
+{
+    struct hash_secret secret = s->ks->secret;
+    secret.word[0] ^= (uint64_t)m->salt << 32 | m->salt;
+    return secret;
+}
+
+static uint64_t hash_of(const struct store *s, const struct members *m, const struct entry *e)
 {
     struct entry_parts parts = entry_parts(e);
-    return hash_key(&s->ks->secret, parts.key, parts.key_len);
+    struct hash_secret secret = secret_of(s, m);
+    return hash_key(&secret, parts.key, parts.key_len);
 }
 
 struct members *members_new(void)
@@ -41,8 +49,8 @@ struct entry *members_find(const struct store *s, const struct members *m, const
 {
     if (len > UINT32_MAX)
         return NULL;
-    struct key key = {
-        .ptr = name, .len = (uint32_t)len, .hash = hash_key(&s->ks->secret, name, len)};
+    struct hash_secret secret = secret_of(s, m);
+    struct key key = {.ptr = name, .len = (uint32_t)len, .hash = hash_key(&secret, name, len)};
     uint64_t *word = table_find(&m->table, &key);
     return word ? word_entry(*word) : NULL;
 }
@@ -55,19 +63,23 @@ struct entry *members_add(struct store *s, struct members *m, const void *name, 
     struct entry *e = entry_new(name, len, &v, -1, 0, 0);
     if (!e)
         return NULL;
-    if (!table_insert(&s->env, &m->table, hash_key(&s->ks->secret, name, len), e)) {
+    if (!m->table.root)
+        m->salt = (uint32_t)store_random(s);
+    struct hash_secret secret = secret_of(s, m);
+    struct table_env env = {.secret = &secret, .stats = &s->stats};
+    if (!table_insert(&env, &m->table, hash_key(&secret, name, len), e)) {
         entry_free(e);
         return NULL;
     }
     m->table.bytes += entry_allocated(e);
-    table_step(&s->env, &m->table, stagger(m), TABLE_STEPS_PER_WRITE);
+    table_step(&env, &m->table, stagger(m), TABLE_STEPS_PER_WRITE);
     return e;
 }
 
 // Puts `fresh` where `e` is.
 static void replace(struct store *s, struct members *m, struct entry *e, struct entry *fresh)
 {
-    uint64_t hash = hash_of(s, fresh);
+    uint64_t hash = hash_of(s, m, fresh);
     *table_word(&m->table, hash, e) = word_make(fresh, hash);
     m->table.bytes += entry_allocated(fresh) - entry_allocated(e);
     entry_free(e);
@@ -94,14 +106,16 @@ struct entry *members_set_value(struct store *s, struct members *m, struct entry
 
 void members_remove(struct store *s, struct members *m, struct entry *e)
 {
-    uint64_t hash = hash_of(s, e);
-    table_remove(&s->env, &m->table, hash, table_word(&m->table, hash, e));
+    struct hash_secret secret = secret_of(s, m);
+    struct table_env env = {.secret = &secret, .stats = &s->stats};
+    uint64_t hash = hash_of(s, m, e);
+    table_remove(&env, &m->table, hash, table_word(&m->table, hash, e));
     if (entry_has_expiry(e))
         m->table.ext->volatile_keys--;
     m->table.bytes -= entry_allocated(e);
     entry_free(e);
     if (m->table.keys)
-        table_step(&s->env, &m->table, stagger(m), TABLE_STEPS_PER_WRITE);
+        table_step(&env, &m->table, stagger(m), TABLE_STEPS_PER_WRITE);
 }
 
 // --- expiry -------------------------------------------------------------------------------------
@@ -115,7 +129,7 @@ struct entry *members_set_expiry(struct store *s, struct members *m, struct entr
     bool push = expiry_ms >= 0 && (before < 0 || expiry_ms < before);
     if (push && !due_reserve(s, &m->table))
         return NULL;
-    uint64_t hash = hash_of(s, e);
+    uint64_t hash = hash_of(s, m, e);
     if (before >= 0 && expiry_ms >= 0) {
         expiry_save(entry_parts(e).expiry, expiry_ms);
     } else if (before >= 0 || expiry_ms >= 0) {
@@ -145,6 +159,12 @@ int64_t members_next_due(const struct store *s, const struct members *m)
     return (int64_t)(s->ks->epoch_ms + (uint64_t)due_at(ext, 0)->time * COARSE_MS);
 }
 
+bool members_any_over(const struct store *s, const struct members *m)
+{
+    // Elements of the heap are rounded up.
+    return members_volatile(m) && members_next_due(s, m) < (int64_t)s->now_ms + COARSE_MS;
+}
+
 unsigned members_expire(struct store *s, struct members *m, unsigned max,
                         void (*each)(void *context, struct entry *e), void *context)
 {
@@ -159,7 +179,7 @@ unsigned members_expire(struct store *s, struct members *m, unsigned max,
         unsigned live = 0;
         for (unsigned i = 0; i < bucket_count(bucket); i++) {
             struct entry *e = word_entry(*bucket_word(bucket, i));
-            if (!entry_has_expiry(e) || hash_position(hash_of(s, e)) != position)
+            if (!entry_has_expiry(e) || hash_position(hash_of(s, m, e)) != position)
                 continue;
             int64_t expiry = entry_expiry(e);
             if ((uint64_t)expiry <= s->now_ms) {
@@ -230,7 +250,7 @@ uint64_t members_scan(struct store *s, const struct members *m, uint64_t cursor,
         unsigned held = bucket_count(bucket);
         for (unsigned i = 0; i < held; i++) {
             struct entry *e = word_entry(*bucket_word(bucket, i));
-            if (at > start && hash_position(hash_of(s, e)) < at)
+            if (at > start && hash_position(hash_of(s, m, e)) < at)
                 continue; // the bucket begins before the cursor
             if (entry_is_expired(s, e))
                 continue;
@@ -296,7 +316,8 @@ bool members_free_step(struct members *m, unsigned *budget)
     if (m->table.root && !table_free_step(&m->table, &m->free_at, budget, member_free, NULL))
         return false;
     m->table.keys = 0;
-    slot_drop_ext(&m->table);
+    if (!slot_drop_ext_step(&m->table, budget))
+        return false;
     assert(!m->table.bytes);
     return true;
 }

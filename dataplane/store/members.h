@@ -2,7 +2,9 @@
 // big hash, the members of a big set or sorted set. A member is a `struct entry` in the same kind
 // of table that a slot has, so it grows in small steps, and a scan cursor (a position on the line
 // of hashes) gives each member that stays exactly once. The secret of the hash and the random
-// numbers are the store's.
+// numbers are the store's. Each table salts the hash: else members that are taken in the order of
+// one table and put into another (a copy, a union, a client that writes what it has read) would
+// fill the other from its first bucket on.
 //
 // Memory is counted exactly: `members_memory` is what the allocator gave for everything, the struct
 // included. A pointer to a member is valid until that member is changed or removed.
@@ -14,7 +16,7 @@
 struct members {
     struct slot table;
     uint32_t free_at; // of members_free_step
-    uint32_t reserved;
+    uint32_t salt;    // of this table's hash
 };
 
 struct members *members_new(void); // NULL: memory is short
@@ -61,6 +63,8 @@ static inline uint32_t members_volatile(const struct members *m)
 }
 // Unix ms before which no member is due (within COARSE_MS); INT64_MAX: none has an expiry.
 int64_t members_next_due(const struct store *s, const struct members *m);
+// Whether the time of some member may be over.
+bool members_any_over(const struct store *s, const struct members *m);
 // Removes up to `max` members whose time is over, giving each to `each` (may be NULL) first.
 // Returns their number.
 unsigned members_expire(struct store *s, struct members *m, unsigned max,

@@ -146,10 +146,19 @@ struct entry *store_put_object(struct store *s, unsigned db, const struct key *k
     return fresh;
 }
 
+int64_t object_next_due(const struct store *s, enum object_type type, enum object_encoding encoding,
+                        const void *object)
+{
+    if (type != OBJ_HASH || encoding != ENC_HASHTABLE || !members_volatile(object))
+        return INT64_MAX;
+    return members_next_due(s, object);
+}
+
 struct edit edit_begin(struct store *s, unsigned db, const struct key *key, struct entry *e)
 {
-    void *object = entry_object(e);
+    enum object_type type = entry_type(e);
     enum object_encoding encoding = entry_encoding(e);
+    void *object = entry_object(e);
     return (struct edit){
         .store = s,
         .db = db,
@@ -157,8 +166,40 @@ struct edit edit_begin(struct store *s, unsigned db, const struct key *key, stru
         .entry = e,
         .object = object,
         .encoding = encoding,
-        .before = object_memory(entry_type(e), encoding, object),
+        .before = object_memory(type, encoding, object),
+        .next_due = object_next_due(s, type, encoding, object),
     };
+}
+
+bool edit_reserve_due(struct edit *edit)
+{
+    struct change c = change_begin(edit->store, edit->db, edit->key->slot);
+    bool ok = due_reserve(edit->store, c.slot);
+    change_end(edit->store, &c);
+    return ok;
+}
+
+// Keeps the slot's count of hashes whose fields expire, and the promise that an element of its heap
+// is due no later than the first of them. edit_reserve_due has made room.
+static void note_fields(struct store *s, struct slot *slot, const struct edit *edit,
+                        int64_t next_due)
+{
+    if (edit->next_due < INT64_MAX)
+        slot->ext->field_keys--;
+    if (next_due < INT64_MAX)
+        slot->ext->field_keys++;
+    if (next_due < edit->next_due)
+        due_push(slot, coarse_time(s->ks, next_due), hash_position(edit->key->hash));
+}
+
+static bool object_is_empty(enum object_type type, enum object_encoding encoding,
+                            const void *object)
+{
+    if (type == OBJ_STREAM) // one without entries is still there
+        return false;
+    if (encoding == ENC_LISTPACK) // counting may be a walk
+        return lp_bytes(object) == LP_EMPTY_BYTES;
+    return !object_length(type, encoding, object);
 }
 
 bool edit_end(struct edit *edit, uint64_t changes)
@@ -167,17 +208,29 @@ bool edit_end(struct edit *edit, uint64_t changes)
     struct entry *e = edit->entry;
     enum object_type type = entry_type(e);
     size_t after = object_memory(type, edit->encoding, edit->object);
+    int64_t next_due = object_next_due(s, type, edit->encoding, edit->object);
     e->head = head_make(type, edit->encoding, head_flags(e->head), s->epoch, head_access(e->head));
     memcpy(entry_parts(e).value, (const void *)&edit->object, sizeof(edit->object));
     s->stats.dirty += changes;
-    // A stream without entries is still there.
-    bool empty = type != OBJ_STREAM && !object_length(type, edit->encoding, edit->object);
-    if (after != edit->before || empty) {
-        struct change c = change_begin(s, edit->db, edit->key->slot);
-        c.slot->bytes += after - edit->before;
-        if (empty)
-            change_remove(s, &c, edit->key->hash, table_word(c.slot, edit->key->hash, e));
-        change_end(s, &c);
-    }
+    bool empty = object_is_empty(type, edit->encoding, edit->object);
+    if (after == edit->before && next_due == edit->next_due && !empty)
+        return true;
+    struct change c = change_begin(s, edit->db, edit->key->slot);
+    c.slot->bytes += after - edit->before;
+    note_fields(s, c.slot, edit, next_due);
+    if (empty)
+        change_remove(s, &c, edit->key->hash, table_word(c.slot, edit->key->hash, e));
+    change_end(s, &c);
     return !empty;
+}
+
+struct entry *store_settle_fields(struct store *s, unsigned db, const struct key *key,
+                                  struct entry *e)
+{
+    if (entry_next_field(s, e) > (int64_t)s->now_ms)
+        return e;
+    struct edit edit = edit_begin(s, db, key, e);
+    unsigned n = store_expire_fields(s, db, key->slot, e, key->hash, edit.object);
+    s->stats.expired_fields += n;
+    return edit_end(&edit, n) ? e : NULL;
 }

@@ -46,8 +46,17 @@ struct edit {
     void *object;                  // the changer puts the new pointer here when it moved
     enum object_encoding encoding; // and the new encoding
     size_t before;
+    int64_t next_due; // of its fields, before
 };
+// Before a change that gives a field a nearer expiry than all others of its hash: makes room for
+// the store's note of it. False: memory is short.
+bool edit_reserve_due(struct edit *edit);
 struct edit edit_begin(struct store *s, unsigned db, const struct key *key, struct entry *e);
 // `changes` is how much the change counts (rdb_changes_since_last_save). False: the object became
 // empty and the key is gone.
 bool edit_end(struct edit *edit, uint64_t changes);
+
+// Takes fields whose time is over out of a hash, a bounded number of them. Returns the entry, or
+// NULL when the last field went, and the key with it.
+struct entry *store_settle_fields(struct store *s, unsigned db, const struct key *key,
+                                  struct entry *e);

@@ -85,7 +85,7 @@ struct store_options { // may change at run time: store_configure
 };
 
 struct store_stats {
-    uint64_t hits, misses, expired, evicted, expired_lazily;
+    uint64_t hits, misses, expired, evicted, expired_lazily, expired_fields;
     uint64_t resize_steps, overflow_nodes;
     uint64_t dirty; // changes since start
 };
@@ -100,11 +100,11 @@ uint64_t store_time(const struct store *s);
 const struct store_stats *store_statistics(const struct store *s);
 void store_reset_statistics(struct store *s);
 struct keyspace *store_keyspace(const struct store *s);
-// Tells of each key that the store takes away on its own, just before it is gone. The callback may not
-// touch the store, and `key` lasts as long as the call.
-enum gone_reason { GONE_EXPIRED, GONE_EVICTED };
-typedef void store_gone_fn(void *context, unsigned db, const struct key *key,
-                           enum gone_reason reason);
+// Tells of each key, and of each field of a hash, that the store takes away on its own, just before it
+// is gone. The callback may not touch the store; `key` and `field` last as long as the call.
+enum gone_reason { GONE_EXPIRED, GONE_EVICTED, GONE_FIELD };
+typedef void store_gone_fn(void *context, enum gone_reason reason, unsigned db,
+                           const struct key *key, const void *field, size_t field_len);
 void store_observe(struct store *s, store_gone_fn *gone, void *context); // NULL: nobody
 // While off, nothing expires actively (DEBUG SET-ACTIVE-EXPIRE 0).
 void store_active_expire(struct store *s, bool on);

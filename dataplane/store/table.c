@@ -82,7 +82,9 @@ void slot_counted_free(struct slot *slot, void *p)
 
 static unsigned node_room_for(unsigned count)
 {
-    unsigned room = (unsigned)(entry_class_of(count * sizeof(uint64_t)) / sizeof(uint64_t));
+    size_t bytes = count * sizeof(uint64_t);
+    bytes = bytes <= ENTRY_CLASSED_MAX ? entry_class_of(bytes) : mi_good_size(bytes);
+    unsigned room = (unsigned)(bytes / sizeof(uint64_t));
     return room < NODE_WORDS_MAX ? room : NODE_WORDS_MAX;
 }
 
@@ -436,22 +438,6 @@ void table_remove(const struct table_env *env, struct slot *slot, uint64_t hash,
     slot->keys--;
 }
 
-void table_drop(struct slot *slot)
-{
-    if (slot->root & ROOT_SEGMENTED) {
-        uint64_t **units = (uint64_t **)root_array(slot->root);
-        uint32_t n = slot->buckets;
-        if (slot->root & ROOT_RESIZING && slot->ext->old_buckets > n)
-            n = slot->ext->old_buckets;
-        slot_counted_free(slot, units[0]);
-        for (uint32_t i = TABLE_SINGLE_MAX / TABLE_UNIT; i < units_of(n); i++)
-            slot_counted_free(slot, units[i]);
-    }
-    slot_counted_free(slot, root_array(slot->root));
-    slot->root = 0;
-    slot->buckets = 0;
-}
-
 // --- walking ------------------------------------------------------------------------------------
 
 uint64_t *table_walk(const struct slot *slot, uint32_t position, uint64_t *start, uint64_t *end)
@@ -479,19 +465,62 @@ uint64_t *table_walk(const struct slot *slot, uint32_t position, uint64_t *start
     return table_bucket(slot->root, index);
 }
 
-bool table_free_step(struct slot *slot, uint32_t *at, unsigned *steps,
-                     void (*discard)(void *context, struct entry *e), void *context)
+// Gives back a unit of a segmented table whose last bucket was met. The first ones are one piece.
+static void unit_done(struct slot *slot, uint32_t bucket)
+{
+    uint32_t unit = bucket / TABLE_UNIT;
+    if (!(slot->root & ROOT_SEGMENTED) || bucket % TABLE_UNIT != TABLE_UNIT - 1 ||
+        unit < TABLE_SINGLE_MAX / TABLE_UNIT)
+        return;
+    uint64_t **units = (uint64_t **)root_array(slot->root);
+    slot_counted_free(slot, units[unit]);
+    units[unit] = NULL;
+}
+
+// Takes what a table held, from the unit of bucket `at` on: those before are gone.
+static void table_drop_from(struct slot *slot, uint32_t n, uint32_t at)
+{
+    if (slot->root & ROOT_SEGMENTED) {
+        uint64_t **units = (uint64_t **)root_array(slot->root);
+        uint32_t first = at / TABLE_UNIT;
+        if (first < TABLE_SINGLE_MAX / TABLE_UNIT)
+            first = TABLE_SINGLE_MAX / TABLE_UNIT;
+        slot_counted_free(slot, units[0]);
+        for (uint32_t i = first; i < units_of(n); i++)
+            slot_counted_free(slot, units[i]);
+    }
+    slot_counted_free(slot, root_array(slot->root));
+    slot->root = 0;
+    slot->buckets = 0;
+}
+
+static uint32_t buckets_in_memory(const struct slot *slot)
 {
     uint32_t n = slot->buckets;
     if (slot->root & ROOT_RESIZING && slot->ext->old_buckets > n)
         n = slot->ext->old_buckets;
-    for (; *at < n; ++*at) {
-        if (slot->root & ROOT_SEGMENTED && !((uint64_t **)root_array(slot->root))[*at / TABLE_UNIT])
+    return n;
+}
+
+void table_drop(struct slot *slot)
+{
+    table_drop_from(slot, buckets_in_memory(slot), 0);
+}
+
+bool table_free_step(struct slot *slot, uint32_t *at, unsigned *steps,
+                     void (*discard)(void *context, struct entry *e), void *context)
+{
+    uint32_t n = buckets_in_memory(slot);
+    while (*at < n) {
+        if (slot->root & ROOT_SEGMENTED &&
+            !((uint64_t **)root_array(slot->root))[*at / TABLE_UNIT]) {
+            *at = (*at / TABLE_UNIT + 1) * TABLE_UNIT; // growing has not come here
             continue;
-        uint64_t *bucket = table_bucket(slot->root, *at);
-        unsigned count = bucket_count(bucket);
+        }
         if (!*steps)
             return false;
+        uint64_t *bucket = table_bucket(slot->root, *at);
+        unsigned count = bucket_count(bucket);
         for (unsigned i = 0; i < count; i++) {
             struct entry *e = word_entry(*bucket_word(bucket, i));
             slot->bytes -= entry_bytes(e);
@@ -500,8 +529,10 @@ bool table_free_step(struct slot *slot, uint32_t *at, unsigned *steps,
         if (bucket_node(bucket))
             slot_counted_free(slot, node_words(bucket_node(bucket)));
         memset(bucket, 0, BUCKET_BYTES);
+        unit_done(slot, *at);
+        ++*at;
         *steps -= count + 1 < *steps ? count + 1 : *steps;
     }
-    table_drop(slot);
+    table_drop_from(slot, n, *at);
     return true;
 }

@@ -54,7 +54,7 @@ struct slot_ext {
         frontier; // in old buckets: growing, those from here on are moved; shrinking, those before
     uint32_t volatile_keys;
     uint32_t due_count, due_room;
-    uint32_t reserved;
+    uint32_t field_keys; // hashes some of whose fields have an expiry
     union {
         struct due *due;     // a heap; with room for more than DUE_CHUNK elements it is
         struct due **chunks; // cut into chunks, so that it grows without a copy or a gap in memory
@@ -257,6 +257,8 @@ void table_drop(struct slot *slot);
 bool slot_need_ext(struct slot *slot);
 // Frees the extension with the expiry heap; its bytes are no longer the slot's.
 void slot_drop_ext(struct slot *slot);
+// The same in steps: true when it is gone.
+bool slot_drop_ext_step(struct slot *slot, unsigned *steps);
 void slot_counted_free(struct slot *slot, void *p);
 
 // The bucket at a position and the first position beyond what it holds (up to 2^32).

@@ -4,7 +4,7 @@ and so must be the keys in the end. What may differ is in known.py, and in SAME 
 
 A round is a run of commands from one seed, over connections of both protocols, pipelined, and the
 comparison of all keys afterwards. It counts as one test. A family is a file family_NAME.py with
-COMMANDS, SAME and METADATA.
+COMMANDS, SAME and METADATA, and CONTENT where it makes values of a type.
 
 usage: test_commands.py [--seed N] [--rounds N] [--commands N] [--cores 0 --cores 0,1] [--families a,b]
                         [--peer redis] [--no-shrink]
@@ -31,7 +31,8 @@ DATABASES = 4
 PIPELINE_MAX = 20
 STATE_MILLISECONDS = compare.SECONDS * 1000
 ALL_KEYS = KEYS + [b"other%d" % i for i in range(50)]
-# What a value is, by type, for the comparison in the end.
+# What a value is, by type, for the comparison in the end: a command, whose replies count as the same by
+# the same rules as elsewhere. A family adds its types in CONTENT.
 CONTENT = {b"string": lambda key: [b"GET", key]}
 
 
@@ -51,12 +52,13 @@ def shown_reply(reply, most=300):
 
 class Families:
     def __init__(self, names):
-        self.commands, self.same, self.metadata = {}, {}, []
+        self.commands, self.same, self.metadata, self.content = {}, {}, [], dict(CONTENT)
         for name in names:
             family = importlib.import_module(f"family_{name}")
             self.commands.update(family.COMMANDS)
             self.same.update(family.SAME)
             self.metadata += family.METADATA
+            self.content.update(getattr(family, "CONTENT", {}))
 
     def draw(self, d, n):
         """`n` commands: the number of the connection, the words."""
@@ -140,9 +142,9 @@ class Servers:
                     text = f"{shown(words)}\n  redis:  {shown_reply(redis)}\n  pollux: {error}"
                     raise Difference(text, start + i) from None
             start = end
-        self.compare_state()
+        self.compare_state(families)
 
-    def compare_state(self):
+    def compare_state(self, families):
         pair = self.pairs[0]
         for db in range(DATABASES):
             checks.both(*pair, "SELECT", db)
@@ -152,7 +154,10 @@ class Servers:
             for key in keys[0]:
                 kind = checks.both(*pair, "TYPE", key)
                 checks.both(*pair, "OBJECT", "ENCODING", key)
-                checks.both(*pair, *CONTENT[bytes(kind)](key))
+                words = families.content[bytes(kind)](key)
+                for connection in pair:
+                    connection.send([words])
+                families.check(words, *(connection.read() for connection in pair))
                 times = [c.call("PEXPIRETIME", key) for c in pair]
                 if min(times) < 0 and times[0] != times[1] or abs(times[0] - times[1]) > STATE_MILLISECONDS:
                     raise Difference(f"PEXPIRETIME {key!r}: redis {times[0]}, pollux {times[1]}")

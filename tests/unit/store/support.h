@@ -14,6 +14,7 @@
 
 #include "common/arg.h"
 #include "dataplane/store/internal.h"
+#include "dataplane/store/object.h"
 
 #define EPOCH_MS INT64_C(1700000000000)
 enum { TEST_CORES_MAX = 4 };
@@ -170,6 +171,8 @@ static inline uint64_t slot_check(const struct world *w, const struct slot *slot
             bytes += mi_usable_size(e);
             if (entry_is_block(e))
                 bytes += mi_usable_size(entry_block(&parts));
+            if (entry_is_object(e))
+                bytes += object_memory(entry_type(e), entry_encoding(e), entry_object(e));
             keys++;
             if (entry_has_expiry(e)) {
                 volatile_keys++;

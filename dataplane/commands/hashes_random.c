@@ -1,0 +1,211 @@
+// HRANDFIELD: one field, many that may repeat, or many different ones.
+#include <limits.h>
+#include <mimalloc.h>
+#include <string.h>
+
+#include "common/outbuf.h"
+#include "dataplane/commands/hashes_commands.h"
+#include "dataplane/commands/hashes_value.h"
+#include "dataplane/store/values/listpack.h"
+
+enum {
+    EXPIRED_TRIES = 64,   // fields drawn that turn out to be over
+    DRAW_SHARE = 4,       // fewer than one in so many of a table are drawn, more are met on a walk
+    TRIES_PER_FIELD = 16, // of those drawn
+};
+
+struct pick {
+    struct request *r;
+    struct hash hash;
+    bool values;
+    struct outbuf found;
+    uint64_t n; // of them
+};
+
+static uint64_t random_below(struct request *r, uint64_t n)
+{
+    return r->services->random(r->core) % n;
+}
+
+static void add(struct pick *p, const uint8_t *name, size_t name_len, const uint8_t *value,
+                size_t value_len)
+{
+    struct out *o = &p->found.out;
+    if (p->values && p->r->session->resp == 3)
+        reply_array(o, 2);
+    reply_bulk(o, name, name_len);
+    if (p->values)
+        reply_bulk(o, value, value_len);
+    p->n++;
+}
+
+static void add_member(struct pick *p, const struct entry *e)
+{
+    size_t name_len, value_len;
+    const uint8_t *name = member_name(e, &name_len), *value = member_value(e, &value_len);
+    add(p, name, name_len, value, value_len);
+}
+
+static void add_place(struct pick *p, const uint8_t *place)
+{
+    char scratch[2][24];
+    size_t name_len, value_len;
+    const uint8_t *name = lp_text(place, scratch[0], &name_len);
+    const uint8_t *value = lp_text(lp_next(p->hash.object, place), scratch[1], &value_len);
+    add(p, name, name_len, value, value_len);
+}
+
+static void reply_found(struct pick *p)
+{
+    int64_t n = (int64_t)p->n;
+    reply_array(p->r->out, p->values && p->r->session->resp == 2 ? 2 * n : n);
+    outbuf_move(&p->found, p->r->out);
+}
+
+// A member of the table that is not over. NULL: there is none.
+static struct entry *draw_member(struct pick *p)
+{
+    struct store *s = p->r->store;
+    for (unsigned try = 0; try < EXPIRED_TRIES; try++) {
+        struct entry *e = members_random(s, p->hash.object);
+        if (!e || entry_expiry(e) < 0 || entry_expiry(e) > p->hash.now_ms)
+            return e;
+    }
+    struct hash_iterator it = hash_begin(&p->hash);
+    return hash_next(&it) ? it.value.member : NULL;
+}
+
+// `count` of them, each drawn from all. False: memory is short.
+static bool pick_repeating(struct pick *p, uint64_t count)
+{
+    if (p->hash.encoding == ENC_HASHTABLE) {
+        while (p->n < count && !p->found.out.failed)
+            add_member(p, draw_member(p));
+        return true;
+    }
+    uint64_t length = hash_length(&p->hash), i = 0;
+    const uint8_t **places = mi_malloc(length * sizeof(*places));
+    if (!places)
+        return false;
+    for (uint8_t *at = lp_first(p->hash.object); at; i++) {
+        places[i] = at;
+        at = lp_next(p->hash.object, lp_next(p->hash.object, at));
+    }
+    while (p->n < count && !p->found.out.failed)
+        add_place(p, places[random_below(p->r, length)]);
+    mi_free(places);
+    return true;
+}
+
+// On a walk over all `live` fields each is taken with the chance that makes it `count` in the end,
+// every choice of so many alike.
+static void pick_on_a_walk(struct pick *p, uint64_t count, uint64_t live)
+{
+    struct hash_iterator it = hash_begin(&p->hash);
+    for (; live && hash_next(&it); live--) {
+        if (random_below(p->r, live) >= count)
+            continue;
+        add(p, it.name, it.name_len, it.value.ptr, it.value.len);
+        count--;
+    }
+}
+
+// Few of a big table: drawn until they are enough, those drawn twice left out.
+static bool pick_drawn(struct pick *p, uint64_t count)
+{
+    uint64_t room = 4;
+    while (room < 2 * count)
+        room *= 2;
+    struct entry **seen = mi_zalloc(room * sizeof(*seen));
+    if (!seen)
+        return false;
+    for (uint64_t tries = count * TRIES_PER_FIELD; p->n < count && tries; tries--) {
+        struct entry *e = draw_member(p);
+        uint64_t at = ((uintptr_t)e >> 4) * 0x9e3779b97f4a7c15 >> 32 & (room - 1);
+        while (seen[at] && seen[at] != e)
+            at = (at + 1) & (room - 1);
+        if (seen[at])
+            continue;
+        seen[at] = e;
+        add_member(p, e);
+    }
+    mi_free((void *)seen);
+    return true;
+}
+
+static bool pick_different(struct pick *p, uint64_t count, uint64_t live)
+{
+    if (p->hash.encoding == ENC_HASHTABLE && count < live / DRAW_SHARE) {
+        if (!pick_drawn(p, count))
+            return false;
+        if (p->n == count)
+            return true;
+        outbuf_clear(&p->found); // nearly all are over: those that are not are met on a walk
+        p->n = 0;
+    }
+    pick_on_a_walk(p, count < live ? count : live, live);
+    return true;
+}
+
+static bool parse_count(struct request *r, int64_t *count, bool *values)
+{
+    if (!request_integer(r, 2, count))
+        return false;
+    if (*count == INT64_MIN) {
+        request_errorf(r, "ERR value is out of range, value must between %ld and %ld", -LONG_MAX,
+                       LONG_MAX);
+        return false;
+    }
+    *values = r->argc > 3;
+    if (r->argc > 4 || (r->argc == 4 && !request_is(r, 3, "withvalues"))) {
+        request_error(r, ERR_SYNTAX);
+        return false;
+    }
+    if (*values && (*count < -LONG_MAX / 2 || *count > LONG_MAX / 2)) {
+        request_error(r, "ERR value is out of range");
+        return false;
+    }
+    return true;
+}
+
+static void reply_one(struct request *r)
+{
+    struct pick p = {.r = r};
+    if (!hash_open_read(r, &p.hash))
+        return;
+    if (!p.hash.entry || !hash_live(&p.hash)) {
+        reply_null(r->out, r->session->resp);
+        return;
+    }
+    outbuf_init(&p.found);
+    if (p.hash.encoding == ENC_HASHTABLE)
+        add_member(&p, draw_member(&p));
+    else
+        add_place(&p, lp_seek(p.hash.object, 2 * (int64_t)random_below(r, hash_length(&p.hash))));
+    outbuf_move(&p.found, r->out);
+}
+
+void hrandfield_command(struct request *r)
+{
+    struct pick p = {.r = r};
+    int64_t count;
+    if (r->argc == 2) {
+        reply_one(r);
+        return;
+    }
+    if (!parse_count(r, &count, &p.values) || !hash_open_read(r, &p.hash))
+        return;
+    outbuf_init(&p.found);
+    uint64_t live = p.hash.entry ? hash_live(&p.hash) : 0;
+    bool ok = true;
+    if (live && count > 0)
+        ok = pick_different(&p, (uint64_t)count, live);
+    else if (live && count < 0)
+        ok = pick_repeating(&p, (uint64_t)-count);
+    if (ok && !p.found.out.failed) {
+        reply_found(&p);
+        return;
+    }
+    outbuf_clear(&p.found);
+    request_error(r, ERR_OOM);
+}
