@@ -87,7 +87,7 @@ struct blocked {
 bool blocked_start(struct core *c);
 void blocked_stop(struct core *c);
 void blocked_services(struct services *services);
-// The waiter that the command which just ran has become, or NULL.
+// The waiter that the command which just ran has become.
 struct waiter *blocked_take(struct core *c);
 // At home: the client of `slot` waits from now on. When the waiter is parked as well,
 // `blocked_check` ends it at once if its client went away meanwhile.
@@ -131,6 +131,6 @@ void parked_slot_returned(struct core *c, uint16_t slot); // that was held here,
 void parked_serve_ready(struct core *c);
 static inline void parked_serve(struct core *c)
 {
-    if (__builtin_expect(!!c->blocked->first_ready, 0))
+    if (__builtin_expect(c->observed && c->blocked->first_ready, 0))
         parked_serve_ready(c);
 }

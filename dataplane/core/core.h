@@ -3,9 +3,10 @@
 //
 // What is where: core.c the loop; transport.c frames or sockets behind one face; clients.c
 // connections; batch.c parsing and executing; route.c where a command runs; message.c what travels
-// between cores; loan.c lending slots; gather.c commands that run on all cores; control.c messages
-// of the control plane; services.c what commands may ask; settings.c the configuration as cores
-// read it; server.c start and end.
+// between cores; loan.c lending slots; gather.c commands that run on all cores; blocked.c and
+// parked.c commands that wait for a key; steps.c replies over several turns; control.c messages of
+// the control plane; services.c what commands may ask; settings.c the configuration as cores read
+// it; server.c start and end.
 #pragma once
 
 #include <pthread.h>
@@ -310,9 +311,9 @@ struct execution {
     struct out *out;
     const struct gathered *parts;
     unsigned n_parts;
-    bool may_block; // blocked_take gives the waiter that the command has become
-    bool woken;     // blocked_run
+    bool may_block, woken; // blocked.h
     int woken_key;
+    bool blocked; // the command waits: blocked_take gives the waiter that it has become
     bool may_step;           // the reply may be written in steps,
     struct stepped *stepped; // and is, by this
 };

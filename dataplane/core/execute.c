@@ -93,7 +93,8 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
         parked_serve(c); // what was evicted
         return true;
     }
-    uint64_t dirty = store_statistics(c->store)->dirty;
+    bool all = command->route == ROUTE_ALL;
+    uint64_t dirty = all ? store_statistics(c->store)->dirty : 0;
     c->executing++;
     if (__builtin_expect(!!r.effects, 0))
         effects_start(&r);
@@ -102,14 +103,14 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
         effects_end(&r);
     c->executing--;
     e->stepped = r.stepped;
+    e->blocked = r.blocked;
     // One reading a command: its time runs from the end of the one before it in the stage.
     uint64_t end = __rdtsc();
     figures->usec += end - c->command_mark; // in cycles here; services.c gives microseconds
     c->command_mark = end;
     count_call(c, &r);
     // Whole databases: no key is named. With several cores all slots come home from a loan.
-    if (__builtin_expect(c->observed && command->route == ROUTE_ALL, 0) &&
-        store_statistics(c->store)->dirty != dirty)
+    if (__builtin_expect(all && c->observed, 0) && store_statistics(c->store)->dirty != dirty)
         parked_look_all(c);
     parked_serve(c);
     return true;

@@ -236,7 +236,7 @@ static struct waiter *loan_execute(struct core *c, const struct message *m)
         .may_block = !m->session.internal,
     };
     execute(c, &e, EXECUTE_HANDLER);
-    return blocked_take(c);
+    return e.blocked ? blocked_take(c) : NULL;
 }
 
 // The command waits: the lenders hear of it when their slots come home, before anything else runs

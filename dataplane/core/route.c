@@ -288,9 +288,8 @@ static void run_here(struct core *c, struct client *client, const struct work *w
         gather_alone(c, &e);
     else
         execute(c, &e, EXECUTE_HANDLER);
-    struct waiter *waiter = blocked_take(c);
-    if (__builtin_expect(waiter != NULL, 0))
-        wait_here(c, client, waiter);
+    if (__builtin_expect(e.blocked, 0))
+        wait_here(c, client, blocked_take(c));
     else if (__builtin_expect(!!e.stepped, 0))
         run_in_steps(c, client, w, slot, &e);
     else
@@ -512,9 +511,8 @@ void route_execute(struct core *c, struct message *m)
     };
     e.may_step = !m->whole;
     execute(c, &e, EXECUTE_HANDLER);
-    struct waiter *waiter = blocked_take(c);
-    if (__builtin_expect(waiter != NULL, 0))
-        wait_for_home(c, m, waiter);
+    if (__builtin_expect(e.blocked, 0))
+        wait_for_home(c, m, blocked_take(c));
     else if (__builtin_expect(!!e.stepped, 0))
         steps_take(c, e.stepped, m);
     else
