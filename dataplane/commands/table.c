@@ -326,6 +326,9 @@ int commands_keys(const struct command *c, const struct arg *argv, int argc, int
         int first = spec_begin(k, argv, argc), last;
         if (first == 0)
             continue;
+        // A list behind other keys may be empty: PFMERGE with nothing but a destination.
+        if (s && k->begin == BEGIN_INDEX && first >= argc)
+            continue;
         if (first < 0 || (k->flags & KS_INCOMPLETE) || !spec_range(k, argv, argc, &first, &last))
             return -1;
         for (int i = first; i <= last; i += k->key_step, n++)

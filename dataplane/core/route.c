@@ -62,6 +62,10 @@ static struct routing route_many(struct core *c, const struct work *w)
         return r;
     }
     int n = commands_keys(w->command, w->argv, w->argc, positions, w->argc);
+    if (n < 0) { // the arguments do not tell: whatever key the handler looks at is borrowed
+        r.place = PLACE_BORROW;
+        r.whole = true;
+    }
     uint16_t *slots = n > 0 ? mi_mallocn((size_t)n, sizeof(*slots)) : NULL;
     bool one_core = true, one_slot = true;
     for (int i = 0; slots && i < n; i++) {
@@ -100,6 +104,11 @@ static struct routing route_of(struct core *c, const struct work *w, struct clie
     case ROUTE_HOME:
         return r;
     case ROUTE_KEYS:
+        if (w->command->needs_all && w->command->needs_all(w->argv, w->argc)) {
+            r.place = PLACE_BORROW;
+            r.whole = true;
+            return r;
+        }
         if (!w->has_key)
             return w->command->n_keys ? route_many(c, w) : r;
         r.place = PLACE_OWNER;
