@@ -11,8 +11,8 @@
 //             return;
 //     request_block(r, …);
 //
-// A command that runs again sees the same arguments, and changes none of them then: other cores may be
-// looking at them. One whose meaning depends on the time of the first call ("$" of XREAD) points
+// A command that runs again sees the same arguments, and changes none of them then: other cores may
+// be looking at them. One whose meaning depends on the time of the first call ("$" of XREAD) points
 // r->argv[i] at what it means before it calls request_block, which copies them.
 #pragma once
 
@@ -22,8 +22,8 @@
 enum block_reply { BLOCK_NULL_ARRAY, BLOCK_NULL };
 
 // Waits for a change of one of the keys (indexes of arguments) for at most so long, 0: for ever.
-// Where the command may not wait (inside MULTI, in a script) it answers at once. When it was woken: goes
-// on waiting.
+// Where the command may not wait (inside MULTI, in a script) it answers at once. When it was woken:
+// goes on waiting.
 static inline void request_block(struct request *r, int n_keys, const int *keys,
                                  uint64_t timeout_us, enum block_reply reply)
 {

@@ -1,5 +1,5 @@
-// CLIENT LIST, INFO, KILL and UNBLOCK: connections of all cores. Every core writes about, or closes, its
-// own; the core of the caller puts the answer together.
+// CLIENT LIST, INFO, KILL and UNBLOCK: connections of all cores. Every core writes about, or
+// closes, its own; the core of the caller puts the answer together.
 #include "dataplane/commands/connection.h"
 
 #include <assert.h>

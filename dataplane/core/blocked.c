@@ -396,8 +396,7 @@ static bool retry_next(struct core *c)
         b->last_retry = NULL;
     if (atomic_load_explicit(&w->state, memory_order_relaxed) == WAITER_WAITING) {
         const struct message *copy = w->command;
-        struct message *m =
-            message_command(&copy->session, copy->command, copy->argc, copy->argv);
+        struct message *m = message_command(&copy->session, copy->command, copy->argc, copy->argv);
         if (m) {
             m->from = c->index;
             m->waiter = w;

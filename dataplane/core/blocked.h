@@ -1,16 +1,17 @@
 // Blocked commands: who waits, for which keys, and who may end the waiting. Two sides:
 //
 // The home of a waiter is the core of its client: it keeps the deadline, knows when the client goes
-// away, and delivers the reply (blocked.c). Each core keeps, by key, a list of the waiters that wait
-// for keys that it owns, in order of arrival, and runs their commands again when such a key changed
-// (parked.c). A waiter is parked on all owners of its keys; any of them may serve it, the clock or
-// its client may end it at home, and whoever moves its state word from WAITING decides. This word is
-// the one place where cores share a write: keys of one command on several cores can become ready at
-// once, and asking home first would let an element wait for an answer that may be no.
+// away, and delivers the reply (blocked.c). Each core keeps, by key, a list of the waiters that
+// wait for keys that it owns, in order of arrival, and runs their commands again when such a key
+// changed (parked.c). A waiter is parked on all owners of its keys; any of them may serve it, the
+// clock or its client may end it at home, and whoever moves its state word from WAITING decides.
+// This word is the one place where cores share a write: keys of one command on several cores can
+// become ready at once, and asking home first would let an element wait for an answer that may be
+// no.
 //
 // Messages: MESSAGE_BLOCKED tells home of a command that came to wait at its owner; a loan's return
-// carries a waiter to the lenders; MESSAGE_SERVED brings a reply home; MESSAGE_UNPARK tells an owner
-// that it is over; MESSAGE_RETRY asks home to run the command again with borrowed slots.
+// carries a waiter to the lenders; MESSAGE_SERVED brings a reply home; MESSAGE_UNPARK tells an
+// owner that it is over; MESSAGE_RETRY asks home to run the command again with borrowed slots.
 #pragma once
 
 #include <assert.h>
@@ -26,10 +27,10 @@ struct parked {
     struct waiter *waiter;
     struct watched *watched; // NULL: not in a list
     struct key key;
-    int arg;         // index of the key's argument
-    bool existed;    // there was such a key when the waiter last looked
-    bool retrying;   // home runs the command again; who came later waits for what comes of it
-    uint32_t tried;  // the key's round in which home ran it in vain
+    int arg;        // index of the key's argument
+    bool existed;   // there was such a key when the waiter last looked
+    bool retrying;  // home runs the command again; who came later waits for what comes of it
+    uint32_t tried; // the key's round in which home ran it in vain
 };
 
 struct waiter {
@@ -39,8 +40,8 @@ struct waiter {
     unsigned home;
     unsigned served_by;      // the core that moved it to SERVED, valid once its message came
     struct message *command; // a copy, with the session; read only
-    uint64_t deadline_us; // 0: never
-    uint64_t owners;      // bits of the cores that own its keys
+    uint64_t deadline_us;    // 0: never
+    uint64_t owners;         // bits of the cores that own its keys
     // Slots of keys that the command touches without waiting for them (BLMOVE's destination).
     unsigned n_others;
     uint16_t *others;

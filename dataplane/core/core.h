@@ -313,7 +313,7 @@ struct execution {
     unsigned n_parts;
     bool may_block, woken; // blocked.h
     int woken_key;
-    bool blocked; // the command waits: blocked_take gives the waiter that it has become
+    bool blocked;            // the command waits: blocked_take gives the waiter that it has become
     bool may_step;           // the reply may be written in steps,
     struct stepped *stepped; // and is, by this
 };

@@ -85,8 +85,8 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
         parked_serve(c);
         return true;
     }
-    if (__builtin_expect(command->flags & CMD_DENYOOM && c->settings.maxmemory, 0) &&
-        !e->woken && !store_make_room(c->store)) {
+    if (__builtin_expect(command->flags & CMD_DENYOOM && c->settings.maxmemory, 0) && !e->woken &&
+        !store_make_room(c->store)) {
         reply_error(e->out, ERR_OOM);
         figures->rejected++;
         count_error(c, "OOM", 0);

@@ -280,8 +280,8 @@ void loan_granted(struct core *c, struct message *b)
         else
             mailbox_send(c, loan->core[i], back);
     }
-    // The own slots last: what waits for them may serve a new waiter, and the others must have heard of
-    // it before they hear that it is over.
+    // The own slots last: what waits for them may serve a new waiter, and the others must have
+    // heard of it before they hear that it is over.
     if (own)
         loan_returned(c, own);
     mi_free(loan);

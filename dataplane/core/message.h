@@ -16,7 +16,7 @@ enum message_kind {
     MESSAGE_RETURN,  // they are back
     MESSAGE_PART,    // a core's part of a gathered command
     MESSAGE_PART_DONE,
-    MESSAGE_FRAME, // a received frame whose flow may live there
+    MESSAGE_FRAME,   // a received frame whose flow may live there
     MESSAGE_BLOCKED, // a command on its way home: it waits (blocked.h)
     MESSAGE_SERVED,
     MESSAGE_RETRY,

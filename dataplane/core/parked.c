@@ -21,8 +21,8 @@ struct watched {
     unsigned n_existed; // of them
     uint32_t round;     // counts its changes
     unsigned db;
-    bool ready; // in the list of ready keys
-    bool busy;  // being served
+    bool ready;  // in the list of ready keys
+    bool busy;   // being served
     bool missed; // was ready while its slot was lent
     struct key key;
     uint8_t bytes[];

@@ -83,7 +83,7 @@ struct store {
     unsigned databases_seen; // databases beyond never had a key here
     store_gone_fn *gone;
     void *gone_context;
-    bool evicting;           // the last turn left the store over maxmemory with keys to evict
+    bool evicting; // the last turn left the store over maxmemory with keys to evict
     void *map;
     size_t map_bytes;
 

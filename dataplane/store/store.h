@@ -100,8 +100,8 @@ uint64_t store_time(const struct store *s);
 const struct store_stats *store_statistics(const struct store *s);
 void store_reset_statistics(struct store *s);
 struct keyspace *store_keyspace(const struct store *s);
-// Tells of each key, and of each field of a hash, that the store takes away on its own, just before it
-// is gone. The callback may not touch the store; `key` and `field` last as long as the call.
+// Tells of each key, and of each field of a hash, that the store takes away on its own, just before
+// it is gone. The callback may not touch the store; `key` and `field` last as long as the call.
 enum gone_reason { GONE_EXPIRED, GONE_EVICTED, GONE_FIELD };
 typedef void store_gone_fn(void *context, enum gone_reason reason, unsigned db,
                            const struct key *key, const void *field, size_t field_len);

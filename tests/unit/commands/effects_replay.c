@@ -54,8 +54,8 @@ static void get_config(struct core *core, const char *pattern, size_t len, confi
                        void *context)
 {
     (void)core;
-    static const char *const options[][2] = {
-        {"proto-max-bulk-len", "536870912"}, {"maxmemory-policy", "noeviction"}};
+    static const char *const options[][2] = {{"proto-max-bulk-len", "536870912"},
+                                             {"maxmemory-policy", "noeviction"}};
     for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
         if (strlen(options[i][0]) == len && !memcmp(options[i][0], pattern, len))
             each(context, options[i][0], options[i][1]);
@@ -263,7 +263,8 @@ static struct text ask(struct side *side, unsigned db, const char *words, const 
     char copy[128];
     snprintf(copy, sizeof(copy), "%s", words);
     for (char *save, *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
-        argv[argc++] = strcmp(w, "KEY") ? (struct arg){.ptr = (uint8_t *)w, .len = strlen(w)} : *key;
+        argv[argc++] =
+            strcmp(w, "KEY") ? (struct arg){.ptr = (uint8_t *)w, .len = strlen(w)} : *key;
     struct outbuf out;
     outbuf_init(&out);
     struct effects *effects = side->effects;
@@ -286,8 +287,8 @@ static void compare_reply(struct side *a, struct side *b, unsigned db, const cha
     struct text x = ask(a, db, words, key, sorted), y = ask(b, db, words, key, sorted);
     if (x.len != y.len || memcmp(x.ptr, y.ptr, x.len)) {
         fprintf(stderr, "%s of %.*s, database %u\n  %s: %.400s\n  %s: %.400s\n", words,
-                (int)key->len, (const char *)key->ptr, db, a->name, (char *)x.ptr,
-                b->name, (char *)y.ptr);
+                (int)key->len, (const char *)key->ptr, db, a->name, (char *)x.ptr, b->name,
+                (char *)y.ptr);
         fail("the stores differ", "");
     }
     mi_free(x.ptr);
@@ -299,12 +300,9 @@ static const struct {
     const char *words;
     unsigned sorted;
 } contents[] = {
-    {OBJ_STRING, "GET KEY", 0},
-    {OBJ_LIST, "LRANGE KEY 0 -1", 0},
-    {OBJ_SET, "SMEMBERS KEY", 1},
-    {OBJ_ZSET, "ZRANGE KEY 0 -1 WITHSCORES", 0},
-    {OBJ_HASH, "HGETALL KEY", 2},
-    {OBJ_STREAM, "XINFO STREAM KEY FULL COUNT 0", 0},
+    {OBJ_STRING, "GET KEY", 0},   {OBJ_LIST, "LRANGE KEY 0 -1", 0},
+    {OBJ_SET, "SMEMBERS KEY", 1}, {OBJ_ZSET, "ZRANGE KEY 0 -1 WITHSCORES", 0},
+    {OBJ_HASH, "HGETALL KEY", 2}, {OBJ_STREAM, "XINFO STREAM KEY FULL COUNT 0", 0},
 };
 
 struct names {
