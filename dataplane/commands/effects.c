@@ -68,10 +68,10 @@ void effect_arg(struct request *r, int i)
     word(r->effects, r->argv[i].ptr, r->argv[i].len);
 }
 
-void effects_gone(struct effects *effects, enum gone_reason reason, unsigned db,
-                  const struct key *key, const void *field, size_t field_len)
+void effects_gone(struct effects *effects, enum store_gone why, unsigned db, const struct key *key,
+                  const void *field, size_t field_len)
 {
-    bool whole = reason != GONE_FIELD;
+    bool whole = why != GONE_FIELD;
     command(effects, db, whole ? 2 : 3);
     word(effects, whole ? "DEL" : "HDEL", whole ? strlen("DEL") : strlen("HDEL"));
     word(effects, key->ptr, key->len);

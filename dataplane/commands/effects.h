@@ -40,9 +40,9 @@ void effect_bytes(struct request *r, const void *data, size_t len);
 void effect_text(struct request *r, const char *text);
 void effect_integer(struct request *r, int64_t value);
 void effect_arg(struct request *r, int i);
-// The server itself took a key or a field of a hash away (store_observe): DEL, or HDEL.
-void effects_gone(struct effects *effects, enum gone_reason reason, unsigned db,
-                  const struct key *key, const void *field, size_t field_len);
+// The server itself took a key or a field of a hash away (store_on_gone): DEL, or HDEL.
+void effects_gone(struct effects *effects, enum store_gone why, unsigned db, const struct key *key,
+                  const void *field, size_t field_len);
 // This command changed nothing that must be told (it told what it did in another way, or not at
 // all).
 void effect_nothing(struct request *r);

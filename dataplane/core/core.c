@@ -77,12 +77,12 @@ void core_destroy(struct core *c)
 
 // The store takes a key away on its own. Its removal is told by itself, and not by the command that
 // met it.
-static void key_gone(void *core, enum gone_reason reason, unsigned db, const struct key *key,
-                     const void *field, size_t field_len)
+static void key_gone(void *core, enum store_gone why, unsigned db, const struct key *key,
+                     const uint8_t *field, size_t field_len)
 {
     struct core *c = core;
     if (c->effects)
-        effects_gone(c->effects, reason, db, key, field, field_len);
+        effects_gone(c->effects, why, db, key, field, field_len);
     if (c->observed)
         parked_changed(c, db, key);
 }
@@ -117,7 +117,7 @@ static int core_start(struct core *c, char *error, size_t size)
         snprintf(error, size, "out of memory");
         return -1;
     }
-    store_observe(c->store, key_gone, c);
+    store_on_gone(c->store, key_gone, c);
     services_init(c);
     core_clock_start(&c->clock);
     core_time(c);
@@ -176,6 +176,7 @@ static bool core_turn(struct core *c)
         transport_flush(c);
     }
     any |= steps_run(c);
+    any |= c->migrations && migrate_turn(c);
     core_stage(c, STAGE_EXECUTE);
     any |= c->push_first != NULL;
     clients_push(c);
@@ -221,6 +222,11 @@ static void core_relax(struct core *c)
     uint64_t deadline_us = blocked_next_us(c);
     if (deadline_us != UINT64_MAX) {
         uint64_t until_us = deadline_us > c->now_us ? deadline_us - c->now_us : 0;
+        if (until_us < timeout_us)
+            timeout_us = until_us;
+    }
+    if (__builtin_expect(c->migrations != NULL, 0)) {
+        uint64_t at = migrate_due_us(c), until_us = at > c->now_us ? at - c->now_us : 0;
         if (until_us < timeout_us)
             timeout_us = until_us;
     }
@@ -291,6 +297,7 @@ void *core_main(void *context)
     core_drain(c, failed);
     pthread_barrier_wait(&c->server->end);
     steps_end(c);
+    migrate_end(c);
     clients_end(c);
     transport_stop(c);
     control_end(c);

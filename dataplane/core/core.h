@@ -31,6 +31,7 @@ struct effects;
 struct message;
 struct server;
 struct stepped;
+struct migration;
 struct rte_ring;
 
 // Frames taken from the port, and streams looked at, in one turn.
@@ -172,6 +173,7 @@ struct core {
     struct message *backlog_first[PLANE_CORES_MAX], *backlog_last[PLANE_CORES_MAX];
     unsigned backlog;
     struct stepped *steps_first, *steps_last; // replies that are written over several turns
+    struct migration *migrations;             // keys on their way to other servers
 
     // --- figures
     struct command_figures *command_figures; // by command id
@@ -249,6 +251,8 @@ void core_clock_read(struct core_clock *clock, uint64_t *now_us, uint64_t *now_m
 int transport_start(struct core *c, char *error, size_t size);
 void transport_stop(struct core *c);
 bool transport_receive(struct core *c); // true when something came
+// Begins a connection; STREAM_CONNECTED or STREAM_CLOSED follows. NULL: -errno in `error`.
+struct stream *transport_connect(struct core *c, const struct endpoint *to, int *error);
 unsigned transport_ready(struct core *c, struct stream **streams, unsigned max);
 void transport_flush(struct core *c); // frames that are ready leave; more of the turn follows
 void transport_send(struct core *c);  // what the turn wrote leaves
@@ -316,6 +320,8 @@ struct execution {
     bool blocked;            // the command waits: blocked_take gives the waiter that it has become
     bool may_step;           // the reply may be written in steps,
     struct stepped *stepped; // and is, by this
+    bool may_migrate;        // the command may wait for another server,
+    struct migration *migration; // and does, by this
 };
 enum execute_what { EXECUTE_HANDLER, EXECUTE_START, EXECUTE_PART };
 bool execute(struct core *c, struct execution *e, enum execute_what what);
@@ -329,6 +335,13 @@ void *steps_begin(struct request *r, const struct key *key,
 void steps_take(struct core *c, struct stepped *walk, struct message *m);
 bool steps_run(struct core *c); // once a turn; true when there is something to do
 void steps_end(struct core *c);
+
+// --- migrate.c: talking to other servers (commands/migrate.h)
+bool migrate_start(struct request *r, struct migrate *job); // services->migrate
+bool migrate_event(struct core *c, struct stream *s);       // false: the stream is none of its own
+bool migrate_turn(struct core *c);                          // time-outs; true when there was one
+uint64_t migrate_due_us(const struct core *c);              // of the next time-out
+void migrate_end(struct core *c);
 
 // --- settings.c
 void settings_read(struct core *c);

@@ -70,6 +70,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
         .woken = e->woken,
         .woken_key = e->woken_key,
         .may_step = e->may_step,
+        .may_migrate = e->may_migrate,
     };
     if (e->key)
         r.key = *e->key;
@@ -104,6 +105,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
     c->executing--;
     e->stepped = r.stepped;
     e->blocked = r.blocked;
+    e->migration = r.migration;
     // One reading a command: its time runs from the end of the one before it in the stage.
     uint64_t end = __rdtsc();
     figures->usec += end - c->command_mark; // in cycles here; services.c gives microseconds

@@ -14,6 +14,10 @@ struct loan {
     unsigned n, granted;
     struct message *lender[PLANE_CORES_MAX];
     unsigned core[PLANE_CORES_MAX];
+    bool changed;          // keys may be other than they were
+    struct waiter *waiter; // that the command has become, or that it runs again for
+    bool served;           // the latter was,
+    struct outbuf out;     // with this reply
 };
 
 static inline uint16_t slot_at(const struct message *m, unsigned i)
@@ -168,6 +172,7 @@ void loan_begin(struct core *c, struct message *m)
         return;
     }
     loan->command = m;
+    outbuf_init(&loan->out);
     bool ok = true;
     if (m->whole) {
         for (unsigned core = 0; ok && core < c->server->n_cores; core++) {
@@ -224,28 +229,84 @@ void loan_lend(struct core *c, struct message *b)
         mailbox_send(c, b->from, b);
 }
 
-// Runs the command here. The waiter that it has become, or NULL.
-static struct waiter *loan_execute(struct core *c, const struct message *m)
+// The slots go back, with word of what was done. The own ones last: what waits for them may serve a
+// new waiter, and the others must have heard of it before they hear that it is over.
+static void give_back(struct core *c, struct loan *loan)
 {
-    struct execution e = {
+    struct message *own = NULL;
+    for (unsigned i = 0; i < loan->n; i++) {
+        struct message *back = loan->lender[i];
+        back->kind = MESSAGE_RETURN;
+        back->changed = loan->changed;
+        back->waiter = loan->waiter;
+        back->retried = loan->command->waiter;
+        if (back->waiter)
+            waiter_retain(back->waiter);
+        if (loan->core[i] == c->index)
+            own = back;
+        else
+            mailbox_send(c, loan->core[i], back);
+    }
+    if (own)
+        loan_returned(c, own);
+}
+
+// Gives the slots back and answers.
+static void loan_end(struct core *c, struct loan *loan)
+{
+    struct message *m = loan->command;
+    struct waiter *w = loan->waiter; // held until here: the first lender may have served it already
+    give_back(c, loan);
+    c->together--;
+    if (!w)
+        client_complete(c, m->slot);
+    else if (!m->waiter)
+        blocked_check(c, w);
+    else if (loan->served)
+        blocked_retried(c, w, &loan->out);
+    if (w)
+        waiter_release(w);
+    outbuf_clear(&loan->out);
+    mi_free(loan);
+    message_free(m);
+}
+
+static void loan_execute(struct core *c, struct loan *loan, struct execution *e)
+{
+    uint64_t dirty = store_statistics(c->store)->dirty;
+    execute(c, e, EXECUTE_HANDLER);
+    loan->changed |= store_statistics(c->store)->dirty != dirty;
+}
+
+static struct execution execution_of(const struct message *m)
+{
+    return (struct execution){
         .session = m->session,
         .command = m->command,
         .argv = m->argv,
         .argc = m->argc,
         .out = &m->slot->out.out,
-        .may_block = !m->session.internal,
     };
-    execute(c, &e, EXECUTE_HANDLER);
-    return e.blocked ? blocked_take(c) : NULL;
 }
 
 // The command waits: the lenders hear of it when their slots come home, before anything else runs
 // there.
-static void loan_waits(struct core *c, struct waiter *w, struct reply_slot *slot)
+static void loan_waits(struct core *c, struct loan *loan)
 {
-    w->home = c->index;
-    waiter_retain(w); // until the loan is over: it may be served by the first lender already
-    blocked_begin(c, w, slot);
+    loan->waiter = blocked_take(c);
+    loan->waiter->home = c->index;
+    waiter_retain(loan->waiter);
+    blocked_begin(c, loan->waiter, loan->command->slot);
+}
+
+// The command of a waiter, again.
+static void loan_retry(struct core *c, struct loan *loan)
+{
+    uint64_t dirty = store_statistics(c->store)->dirty;
+    loan->waiter = loan->command->waiter;
+    loan->served = blocked_run(c, loan->waiter, NULL, &loan->out);
+    loan->changed = store_statistics(c->store)->dirty != dirty;
+    loan_end(c, loan);
 }
 
 void loan_granted(struct core *c, struct message *b)
@@ -256,48 +317,40 @@ void loan_granted(struct core *c, struct message *b)
         loan_next(c, loan);
         return;
     }
-    uint64_t dirty = store_statistics(c->store)->dirty;
-    struct waiter *retried = loan->command->waiter;
-    struct waiter *waiter = retried ? NULL : loan_execute(c, loan->command);
-    struct outbuf out;
-    outbuf_init(&out);
-    bool served = retried && blocked_run(c, retried, NULL, &out);
-    bool changed = store_statistics(c->store)->dirty != dirty;
-    struct message *m = loan->command;
-    if (waiter)
-        loan_waits(c, waiter, m->slot);
-    struct message *own = NULL;
-    for (unsigned i = 0; i < loan->n; i++) {
-        struct message *back = loan->lender[i];
-        back->kind = MESSAGE_RETURN;
-        back->changed = changed;
-        back->retried = retried;
-        back->waiter = retried ? retried : waiter;
-        if (back->waiter)
-            waiter_retain(back->waiter);
-        if (loan->core[i] == c->index)
-            own = back;
-        else
-            mailbox_send(c, loan->core[i], back);
+    if (loan->command->waiter) {
+        loan_retry(c, loan);
+        return;
     }
-    // The own slots last: what waits for them may serve a new waiter, and the others must have
-    // heard of it before they hear that it is over.
-    if (own)
-        loan_returned(c, own);
+    struct execution e = execution_of(loan->command);
+    e.may_migrate = e.command->route == ROUTE_BORROW;
+    e.may_block = !e.session.internal;
+    loan_execute(c, loan, &e);
+    if (__builtin_expect(!!e.migration, 0)) {
+        migrate_take(c, e.migration, loan);
+        return;
+    }
+    if (__builtin_expect(e.blocked, 0))
+        loan_waits(c, loan);
+    loan_end(c, loan);
+}
+
+void loan_finish(struct core *c, struct loan *loan, const struct gathered *result)
+{
+    struct execution e = execution_of(loan->command);
+    e.parts = result;
+    e.n_parts = 1;
+    c->command_figures[e.command->id].calls--; // the second half of one call
+    c->counters.commands--;
+    loan_execute(c, loan, &e);
+    loan_end(c, loan);
+}
+
+void loan_drop(struct loan *loan)
+{
+    for (unsigned i = 0; i < loan->n; i++)
+        message_free(loan->lender[i]);
+    message_free(loan->command);
     mi_free(loan);
-    c->together--;
-    if (served)
-        blocked_retried(c, retried, &out);
-    outbuf_clear(&out);
-    if (retried) {
-        waiter_release(retried);
-    } else if (waiter) {
-        blocked_check(c, waiter);
-        waiter_release(waiter);
-    } else {
-        client_complete(c, m->slot);
-    }
-    message_free(m);
 }
 
 void loan_hold(struct core *c, uint16_t slot)

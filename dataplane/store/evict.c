@@ -175,9 +175,8 @@ static bool evict_one(struct store *s)
         uint64_t *word = candidate_word(s, &best);
         if (!word)
             continue;
-        tell_gone(s, best.id / s->ks->per_core, slot_number(s, best.id), word_entry(*word),
-                  best.hash, GONE_EVICTED);
         struct change c = change_begin(s, best.id / s->ks->per_core, slot_number(s, best.id));
+        gone_tell(s, GONE_EVICTED, &c, best.hash, word_entry(*word), NULL);
         change_remove(s, &c, best.hash, word);
         change_end(s, &c);
         s->stats.evicted++;

@@ -7,8 +7,6 @@
 #include "dataplane/store/object.h"
 #include "dataplane/store/table.h"
 
-struct members;
-
 enum {
     CACHE_LINE = 64,
     GROUP_SLOTS = 128,       // slots of one upper count: 128 groups of 128 slots
@@ -81,11 +79,12 @@ struct store {
     uint64_t lent[SLOTS / 64]; // [index] bits
     uint32_t lent_slots;
     unsigned databases_seen; // databases beyond never had a key here
-    store_gone_fn *gone;
-    void *gone_context;
-    bool evicting; // the last turn left the store over maxmemory with keys to evict
+    bool evicting;           // the last turn left the store over maxmemory with keys to evict
     void *map;
     size_t map_bytes;
+
+    store_gone_fn *gone; // NULL: nobody listens
+    void *gone_context;
 
     struct garbage *garbage;
     struct garbage_object *garbage_objects;
@@ -144,21 +143,6 @@ static inline bool entry_is_expired(const struct store *s, const struct entry *e
 {
     return entry_has_expiry(e) && (uint64_t)entry_expiry(e) <= s->now_ms;
 }
-
-// Tells the observer of a key that is about to go.
-void store_tell_gone(struct store *s, unsigned db, uint32_t slot, const struct entry *e,
-                     uint64_t hash, enum gone_reason reason);
-static inline void tell_gone(struct store *s, unsigned db, uint32_t slot, const struct entry *e,
-                             uint64_t hash, enum gone_reason reason)
-{
-    if (s->gone)
-        store_tell_gone(s, db, slot, e, hash, reason);
-}
-
-// Takes fields whose time is over out of the hash that is the value of `e`, some at once. Returns
-// their number.
-unsigned store_expire_fields(struct store *s, unsigned db, uint32_t slot, const struct entry *e,
-                             uint64_t hash, struct members *fields);
 
 uint64_t store_random(struct store *s);
 // Uniform below n, n > 0.
@@ -223,12 +207,18 @@ static inline int64_t entry_first_due(const struct store *s, const struct entry 
     int64_t expiry = entry_expiry(e);
     return expiry >= 0 && expiry < field ? expiry : field;
 }
-// Room for one more element in the slot's heap. False: memory is short.
-bool due_reserve(struct store *s, struct slot *slot);
+// Room for one more element in the slot's heap; `secret` is that of the table's hash. False: memory
+// is short.
+bool due_reserve(struct store *s, const struct hash_secret *secret, struct slot *slot);
 void due_push(struct slot *slot, uint32_t time, uint32_t position);
 void due_first_done(struct slot *slot); // takes out the first element
 // Gives back room for elements that left.
 void due_shrink(struct slot *slot);
+// Tells whoever listens that an entry, or a field of it, is about to go.
+void gone_tell(struct store *s, enum store_gone why, const struct change *c, uint64_t hash,
+               const struct entry *e, const struct entry *field);
+// Takes fields that are over out of the hash of an entry, a bounded number; returns how many.
+unsigned fields_expire(struct store *s, const struct change *c, uint64_t hash, struct entry *e);
 // Puts the slot at its right place of the store's queue.
 void queue_update(struct store *s, uint32_t id, const struct slot *slot);
 // Deletes what is due; `budget` as store_maintain. True when more is due.

@@ -3,7 +3,6 @@
 
 #include "common/memory.h"
 #include "dataplane/store/internal.h"
-#include "dataplane/store/members.h"
 
 enum {
     WORK_STEPS = 16, // buckets of one table before the next table's turn
@@ -101,46 +100,6 @@ void store_set_time(struct store *s, uint64_t now_ms)
         if (i != s->core)
             elsewhere += atomic_load_explicit(&ks->counters[i].bytes, memory_order_relaxed);
     s->bytes_elsewhere = (uint64_t)elsewhere;
-}
-
-void store_observe(struct store *s, store_gone_fn *gone, void *context)
-{
-    s->gone = gone;
-    s->gone_context = context;
-}
-
-static struct key key_of(const struct entry *e, uint32_t slot, uint64_t hash)
-{
-    struct entry_parts parts = entry_parts(e);
-    return (struct key){
-        .ptr = parts.key, .len = parts.key_len, .slot = (uint16_t)slot, .hash = hash};
-}
-
-void store_tell_gone(struct store *s, unsigned db, uint32_t slot, const struct entry *e,
-                     uint64_t hash, enum gone_reason reason)
-{
-    struct key key = key_of(e, slot, hash);
-    s->gone(s->gone_context, reason, db, &key, NULL, 0);
-}
-
-struct field_gone {
-    struct store *store;
-    unsigned db;
-    struct key key;
-};
-
-static void tell_field(void *context, struct entry *field)
-{
-    const struct field_gone *g = context;
-    struct entry_parts parts = entry_parts(field);
-    g->store->gone(g->store->gone_context, GONE_FIELD, g->db, &g->key, parts.key, parts.key_len);
-}
-
-unsigned store_expire_fields(struct store *s, unsigned db, uint32_t slot, const struct entry *e,
-                             uint64_t hash, struct members *fields)
-{
-    struct field_gone context = {.store = s, .db = db, .key = key_of(e, slot, hash)};
-    return members_expire(s, fields, FIELDS_AT_ONCE, s->gone ? tell_field : NULL, &context);
 }
 
 uint64_t store_time(const struct store *s)

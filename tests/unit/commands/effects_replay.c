@@ -67,12 +67,12 @@ static uint64_t next_random(struct core *core)
     return core->random >> 33;
 }
 
-static void gone(void *context, enum gone_reason reason, unsigned db, const struct key *key,
-                 const void *field, size_t field_len)
+static void gone(void *context, enum store_gone why, unsigned db, const struct key *key,
+                 const uint8_t *field, size_t field_len)
 {
     struct side *side = context;
     if (side->effects)
-        effects_gone(side->effects, reason, db, key, field, field_len);
+        effects_gone(side->effects, why, db, key, field, field_len);
 }
 
 static void side_open(struct side *side, const char *name, uint64_t seed, uint64_t now_ms)
@@ -85,7 +85,7 @@ static void side_open(struct side *side, const char *name, uint64_t seed, uint64
     if (!side->store)
         fail("out of memory", "");
     side->session = (struct session){.resp = 2, .authenticated = true};
-    store_observe(side->store, gone, side);
+    store_on_gone(side->store, gone, side);
     store_set_time(side->store, now_ms);
 }
 
