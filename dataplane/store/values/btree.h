@@ -15,7 +15,8 @@
 
 struct btree_leaf;
 
-// Orders items of equal keys. `probe` is what the caller searches with, `item` is in the tree.
+// Orders items of equal keys. `probe` is what the caller searches with, `item` is in the tree;
+// negative when the probe comes first, 0 when it is the same.
 typedef int btree_compare_fn(const void *probe, const void *item);
 
 struct btree {

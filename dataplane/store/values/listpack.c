@@ -244,11 +244,15 @@ void lp_write(uint8_t *to, const struct lp_encoded *e)
     back_write(to + e->body, e->body);
 }
 
+// Up to so many bytes a listpack lies in the size class of its length, so that what it takes is
+// known without a look at the allocator's own lines.
+#define CLASSED_MAX 8192
+
 // --- the whole -----------------------------------------------------------------------------------
 
 uint8_t *lp_new(size_t room)
 {
-    uint8_t *lp = mi_malloc(room > LP_EMPTY_BYTES ? room : LP_EMPTY_BYTES);
+    uint8_t *lp = mi_malloc(room > CLASSED_MAX ? room : LP_EMPTY_BYTES);
     if (!lp)
         return NULL;
     set_bytes(lp, LP_EMPTY_BYTES);
@@ -274,7 +278,7 @@ uint8_t *lp_copy(const uint8_t *lp)
 uint8_t *lp_shrink(uint8_t *lp)
 {
     size_t bytes = lp_bytes(lp);
-    if (mi_good_size(bytes) >= mi_usable_size(lp))
+    if (bytes <= CLASSED_MAX || mi_good_size(bytes) >= mi_usable_size(lp))
         return lp;
     uint8_t *copy = lp_copy(lp);
     if (!copy)
@@ -290,7 +294,8 @@ size_t lp_bytes(const uint8_t *lp)
 
 size_t lp_memory(const uint8_t *lp)
 {
-    return mi_usable_size(lp);
+    size_t bytes = lp_bytes(lp);
+    return bytes <= CLASSED_MAX ? mi_good_size(bytes) : mi_usable_size(lp);
 }
 
 uint32_t lp_count(const uint8_t *lp)
@@ -391,10 +396,22 @@ uint8_t *lp_find(const uint8_t *lp, uint8_t *p, const void *data, size_t len, un
 
 // --- changes -------------------------------------------------------------------------------------
 
-// The same listpack with room for so many bytes in all.
-static uint8_t *resize(uint8_t *lp, size_t bytes)
+// The same listpack in memory for so many bytes in all, as many of which are kept as fit.
+static uint8_t *resize(uint8_t *lp, size_t present, size_t bytes)
 {
-    return bytes <= mi_usable_size(lp) ? lp : mi_realloc(lp, bytes);
+    if (bytes <= CLASSED_MAX) {
+        if (present <= CLASSED_MAX && mi_good_size(present) == mi_good_size(bytes))
+            return lp;
+    } else if (present > CLASSED_MAX && bytes <= mi_usable_size(lp) &&
+               bytes >= mi_usable_size(lp) / 2) { // half may lie idle, no more
+        return lp;
+    }
+    uint8_t *moved = mi_malloc(bytes);
+    if (moved) {
+        memcpy(moved, lp, present < bytes ? present : bytes);
+        mi_free(lp);
+    }
+    return moved;
 }
 
 // Replaces `old` bytes at offset `at` by an element; `added` more elements then.
@@ -406,10 +423,14 @@ static uint8_t *splice(uint8_t *lp, size_t at, size_t old, const struct lp_encod
     size_t total = bytes - old + size;
     if (total > LP_BYTES_MAX)
         return NULL;
-    lp = resize(lp, total);
-    if (!lp)
+    if (total < bytes)
+        memmove(lp + at + size, lp + at + old, bytes - at - old);
+    uint8_t *resized = resize(lp, bytes, total);
+    if (!resized && total > bytes)
         return NULL;
-    if (size != old)
+    if (resized) // less memory is a wish only
+        lp = resized;
+    if (total > bytes)
         memmove(lp + at + size, lp + at + old, bytes - at - old);
     lp_write(lp + at, e);
     set_bytes(lp, total);
@@ -488,12 +509,9 @@ uint8_t *lp_delete_from(uint8_t *lp, uint8_t *p, uint32_t count, uint8_t **next)
     uint32_t held = count_of(lp);
     if (held != COUNT_UNKNOWN)
         set_count(lp, held - gone);
-    // Half of the memory may lie idle, no more.
-    if (bytes < mi_usable_size(lp) / 2) {
-        uint8_t *less = mi_realloc(lp, bytes);
-        if (less)
-            lp = less;
-    }
+    uint8_t *less = resize(lp, bytes + (size_t)(end - p), bytes);
+    if (less)
+        lp = less;
     if (next)
         *next = lp[at] == END ? NULL : lp + at;
     return lp;
@@ -516,7 +534,7 @@ uint8_t *lp_append_all(uint8_t *lp, const uint8_t *from)
     if (!lp_takes(lp, more))
         return NULL;
     uint32_t count = count_of(lp), added = count_of(from);
-    lp = resize(lp, bytes + more);
+    lp = resize(lp, bytes, bytes + more);
     if (!lp)
         return NULL;
     memcpy(lp + bytes - 1, from + HEADER, more + 1);
