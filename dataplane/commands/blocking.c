@@ -2,14 +2,10 @@
 
 #include <math.h>
 
-static bool timeout_fits(struct request *r, long double milliseconds, const char *out_of_range,
-                         uint64_t *timeout_us)
+static bool timeout_fits(struct request *r, long double milliseconds, uint64_t *timeout_us)
 {
-    if (milliseconds > (long double)INT64_MAX - (long double)r->now_ms) {
-        request_error(r, out_of_range);
-        return false;
-    }
-    if (milliseconds < 0) {
+    // What does not fit 64 bits turns negative in Redis.
+    if (milliseconds < 0 || milliseconds > (long double)INT64_MAX) {
         request_error(r, "ERR timeout is negative");
         return false;
     }
@@ -23,7 +19,7 @@ bool request_timeout_seconds(struct request *r, int i, uint64_t *timeout_us)
     long double seconds;
     if (!request_float_or(r, i, &seconds, "ERR timeout is not a float or out of range"))
         return false;
-    return timeout_fits(r, ceill(seconds * 1000), "ERR timeout is out of range", timeout_us);
+    return timeout_fits(r, ceill(seconds * 1000), timeout_us);
 }
 
 bool request_timeout_milliseconds(struct request *r, int i, uint64_t *timeout_us)
@@ -33,5 +29,5 @@ bool request_timeout_milliseconds(struct request *r, int i, uint64_t *timeout_us
         request_error(r, "ERR timeout is not an integer or out of range");
         return false;
     }
-    return timeout_fits(r, milliseconds, "ERR timeout is out of range", timeout_us);
+    return timeout_fits(r, milliseconds, timeout_us);
 }

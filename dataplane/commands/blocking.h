@@ -11,19 +11,19 @@
 //             return;
 //     request_block(r, …);
 //
-// A command that runs again sees the same arguments. One whose meaning depends on the time of the
-// first call
-// ("$" of XREAD) points r->argv[i] at what it means before it calls request_block, which copies
-// them.
+// A command that runs again sees the same arguments, and changes none of them then: other cores may
+// be looking at them. One whose meaning depends on the time of the first call ("$" of XREAD) points
+// r->argv[i] at what it means before it calls request_block, which copies them.
 #pragma once
 
 #include "dataplane/commands/command.h"
 
-enum block_reply { BLOCK_NULL_ARRAY, BLOCK_NULL }; // the answer when the time is over
+// The answer of a command that may not wait. When its time is over it is a null array for all.
+enum block_reply { BLOCK_NULL_ARRAY, BLOCK_NULL };
 
 // Waits for a change of one of the keys (indexes of arguments) for at most so long, 0: for ever.
-// Where the command may not wait (inside MULTI, in a script) it answers at once as if the time were
-// over. When it was woken: goes on waiting.
+// Where the command may not wait (inside MULTI, in a script) it answers at once. When it was woken:
+// goes on waiting.
 static inline void request_block(struct request *r, int n_keys, const int *keys,
                                  uint64_t timeout_us, enum block_reply reply)
 {

@@ -136,6 +136,8 @@ void client_help_command(struct request *r)
         "    Notes which library the client uses.",
         "SETNAME <name>",
         "    Names this connection.",
+        "UNBLOCK <client-id> [TIMEOUT|ERROR]",
+        "    Ends the waiting of that connection's command, with that outcome.",
         NULL,
     };
     request_help(r, "CLIENT", lines);

@@ -1,5 +1,5 @@
-// CLIENT LIST, INFO and KILL: connections of all cores. Every core writes about, or closes, its
-// own; the core of the caller puts the answer together.
+// CLIENT LIST, INFO, KILL and UNBLOCK: connections of all cores. Every core writes about, or
+// closes, its own; the core of the caller puts the answer together.
 #include "dataplane/commands/connection.h"
 
 #include <assert.h>
@@ -15,9 +15,11 @@
 
 // --- the line about a client -------------------------------------------------------------------
 
-static const char *flag_letters(const struct client *c, char letters[8])
+static const char *flag_letters(const struct client *c, char letters[16])
 {
     unsigned n = 0;
+    if (c->waiter)
+        letters[n++] = 'b';
     if (c->flags & CLIENT_CLOSE_AFTER_REPLY)
         letters[n++] = 'c';
     if (c->flags & (CLIENT_CLOSING | CLIENT_GONE))
@@ -44,12 +46,13 @@ static uint64_t seconds_since(const struct request *r, uint64_t since_us)
 // shown as Redis shows a client that does not do it.
 static void describe(struct request *r, const struct client *c, struct out *to)
 {
-    char addr[ENDPOINT_TEXT_MAX], laddr[ENDPOINT_TEXT_MAX], letters[8];
+    char addr[ENDPOINT_TEXT_MAX], laddr[ENDPOINT_TEXT_MAX], letters[16];
     size_t unsent = c->stream ? c->stream->ops->unsent(c->stream) : 0;
-    // The caller's own last command is this one, and the reply that waits is its reply.
+    // The caller's own last command is this one, and the reply that waits is its reply. A blocked
+    // client's reply is not written yet.
     bool self = c->id == r->session->client_id;
     const struct command *last = self ? r->command : c->last_command;
-    unsigned waiting = c->replies_waiting - (self && c->replies_waiting);
+    unsigned waiting = c->replies_waiting - ((self || c->waiter) && c->replies_waiting);
     size_t query = c->parser.buf_len, query_free = c->parser.buf_cap - c->parser.buf_len;
     text_add(to, "id=%" PRIu64 " addr=%s laddr=%s fd=-1 name=", c->id,
              endpoint_format(&c->remote, addr), endpoint_format(&c->local, laddr));
@@ -354,4 +357,53 @@ void client_kill_command(struct request *r)
         request_error(r, "ERR No such client");
     if (self)
         r->client->flags |= CLIENT_CLOSE_AFTER_REPLY;
+}
+
+// --- UNBLOCK -----------------------------------------------------------------------------------
+
+bool client_unblock_start(struct request *r)
+{
+    int64_t id;
+    if (r->argc > 4) {
+        request_errorf(r, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try %s",
+                       (int)r->argv[1].len, (const char *)r->argv[1].ptr, "CLIENT HELP.");
+        return false;
+    }
+    if (r->argc == 4 && !request_is(r, 3, "timeout") && !request_is(r, 3, "error")) {
+        request_error(r, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+        return false;
+    }
+    return request_integer(r, 2, &id);
+}
+
+struct unblock_context {
+    struct request *r;
+    uint64_t id;
+    bool done;
+};
+
+static void unblock_one(void *context, struct client *c)
+{
+    struct unblock_context *u = context;
+    if (c->id == u->id)
+        u->done = u->r->services->client_unblock(u->r->core, c,
+                                                 u->r->argc == 4 && request_is(u->r, 3, "error"));
+}
+
+void client_unblock_part(struct request *r)
+{
+    int64_t id = 0;
+    parse_int64(r->argv[2].ptr, r->argv[2].len, &id);
+    struct unblock_context u = {.r = r, .id = (uint64_t)id};
+    r->services->each_client(r->core, unblock_one, &u);
+    if (u.done)
+        out_write(r->out, "1", 1);
+}
+
+void client_unblock_command(struct request *r)
+{
+    bool done = false;
+    for (unsigned p = 0; p < r->n_parts; p++)
+        done |= r->parts[p].len > 0;
+    reply_integer(r->out, done);
 }

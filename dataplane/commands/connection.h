@@ -32,6 +32,9 @@ void client_list_command(struct request *r);
 bool client_kill_start(struct request *r);
 void client_kill_part(struct request *r);
 void client_kill_command(struct request *r);
+bool client_unblock_start(struct request *r);
+void client_unblock_part(struct request *r);
+void client_unblock_command(struct request *r);
 
 // The only user there is.
 #define DEFAULT_USER "default"

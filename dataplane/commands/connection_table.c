@@ -264,6 +264,29 @@ static const struct command_doc client_setname_doc = {
     .args = client_setname_args,
 };
 
+static const struct doc_arg client_unblock_timeout_error_args[] = {
+    {.name = "timeout", .type = DOC_PURE_TOKEN, .token = "TIMEOUT"},
+    {.name = "error", .type = DOC_PURE_TOKEN, .token = "ERROR"},
+    {.name = NULL},
+};
+
+static const struct doc_arg client_unblock_args[] = {
+    {.name = "client-id", .type = DOC_INTEGER},
+    {.name = "timeout_error",
+     .type = DOC_ONEOF,
+     .flags = DOC_OPTIONAL,
+     .args = client_unblock_timeout_error_args},
+    {.name = NULL},
+};
+
+static const struct command_doc client_unblock_doc = {
+    .summary = "Ends the waiting of another connection's command",
+    .since = "5.0.0",
+    .group = "connection",
+    .complexity = "O(N) over the connections",
+    .args = client_unblock_args,
+};
+
 static const struct command client_subcommands[] = {
     {
         .name = "getname",
@@ -369,6 +392,17 @@ static const struct command client_subcommands[] = {
         .route = ROUTE_HOME,
         .doc = &client_setname_doc,
         .handler = client_setname_command,
+    },
+    {
+        .name = "unblock",
+        .arity = -3,
+        .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
+        .categories = CAT_ADMIN | CAT_SLOW | CAT_DANGEROUS | CAT_CONNECTION,
+        .route = ROUTE_GATHER,
+        .doc = &client_unblock_doc,
+        .start = client_unblock_start,
+        .part = client_unblock_part,
+        .handler = client_unblock_command,
     },
     {.name = NULL},
 };

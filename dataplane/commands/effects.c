@@ -7,6 +7,21 @@ static void word(struct effects *effects, const void *data, size_t len)
     reply_bulk(&effects->out.out, data, len);
 }
 
+// The start of a command of so many words on a database.
+static void command(struct effects *effects, unsigned db, unsigned words)
+{
+    struct out *out = &effects->out.out;
+    if (db != effects->db) {
+        effects->db = db;
+        effects->commands++;
+        reply_array(out, 2);
+        word(effects, "SELECT", strlen("SELECT"));
+        reply_bulk_integer(out, db);
+    }
+    effects->commands++;
+    reply_array(out, words);
+}
+
 void effects_start(struct request *r)
 {
     r->effects->replaced = false;
@@ -18,8 +33,7 @@ void effects_end(struct request *r)
     struct effects *effects = r->effects;
     if (effects->replaced || store_statistics(r->store)->dirty == effects->dirty)
         return;
-    effects->commands++;
-    reply_array(&effects->out.out, r->argc);
+    command(effects, r->session->db, (unsigned)r->argc);
     for (int i = 0; i < r->argc; i++)
         word(effects, r->argv[i].ptr, r->argv[i].len);
 }
@@ -29,8 +43,7 @@ bool effect_begin(struct request *r, const char *name, unsigned words)
     if (!effects_wanted(r))
         return false;
     r->effects->replaced = true;
-    r->effects->commands++;
-    reply_array(&r->effects->out.out, words);
+    command(r->effects, r->session->db, words);
     word(r->effects, name, strlen(name));
     return true;
 }
@@ -55,22 +68,16 @@ void effect_arg(struct request *r, int i)
     word(r->effects, r->argv[i].ptr, r->argv[i].len);
 }
 
-void effects_key_gone(struct effects *effects, const void *key, size_t len)
+void effects_gone(struct effects *effects, enum store_gone why, unsigned db, const struct key *key,
+                  const void *field, size_t field_len)
 {
-    effects->commands++;
-    reply_array(&effects->out.out, 2);
-    word(effects, "DEL", 3);
-    word(effects, key, len);
-}
-
-void effects_field_gone(struct effects *effects, const void *key, size_t len, const void *field,
-                        size_t field_len)
-{
-    effects->commands++;
-    reply_array(&effects->out.out, 3);
-    word(effects, "HDEL", 4);
-    word(effects, key, len);
-    word(effects, field, field_len);
+    bool whole = why != GONE_FIELD;
+    command(effects, db, whole ? 2 : 3);
+    word(effects, whole ? "DEL" : "HDEL", whole ? strlen("DEL") : strlen("HDEL"));
+    word(effects, key->ptr, key->len);
+    if (!whole)
+        word(effects, field, field_len);
+    effects->dirty++; // no doing of the command that met it
 }
 
 void effect_nothing(struct request *r)

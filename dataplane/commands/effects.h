@@ -23,6 +23,7 @@ struct effects {
     unsigned commands; // how many
     bool replaced;     // this command told its own
     uint64_t dirty;    // of the store when it began
+    unsigned db;       // that the last one was about; a change is told as SELECT
 };
 
 // Around a handler: the caller (execute) sets r->effects first. `effects_end` adds the command
@@ -39,12 +40,9 @@ void effect_bytes(struct request *r, const void *data, size_t len);
 void effect_text(struct request *r, const char *text);
 void effect_integer(struct request *r, int64_t value);
 void effect_arg(struct request *r, int i);
-// Names the key of an argument, DEL and the like of a key the server itself took away (expired,
-// evicted).
-void effects_key_gone(struct effects *effects, const void *key, size_t len);
-// HDEL of a field whose time was over.
-void effects_field_gone(struct effects *effects, const void *key, size_t len, const void *field,
-                        size_t field_len);
+// The server itself took a key or a field of a hash away (store_on_gone): DEL, or HDEL.
+void effects_gone(struct effects *effects, enum store_gone why, unsigned db, const struct key *key,
+                  const void *field, size_t field_len);
 // This command changed nothing that must be told (it told what it did in another way, or not at
 // all).
 void effect_nothing(struct request *r);

@@ -93,7 +93,7 @@ static void write_clients(const struct info *info, struct out *o)
     field(o, "client_recent_max_output_buffer", f->max_output_buffer);
     field(o, "blocked_clients", f->blocked_clients);
     field(o, "tracking_clients", 0);
-    field(o, "clients_in_timeout_table", 0);
+    field(o, "clients_in_timeout_table", f->timeout_clients);
 }
 
 static void write_memory(const struct info *info, struct out *o)

@@ -11,7 +11,10 @@ void del_command(struct request *r)
     int64_t n = 0;
     for (int i = 1; i < r->argc; i++) {
         struct key key = request_key(r, i);
-        n += store_delete(r->store, r->session->db, &key);
+        if (!store_delete(r->store, r->session->db, &key))
+            continue;
+        request_changed(r, &key, EVENT_GENERIC, "del");
+        n++;
     }
     reply_integer(r->out, n);
 }
@@ -63,9 +66,15 @@ static void rename_key(struct request *r, bool only_new)
         reply_integer(r->out, 0);
         return;
     }
-    if (!same && !store_rename(r->store, db, &from, db, &to))
-        request_error(r, ERR_OOM);
-    else if (only_new)
+    if (!same) {
+        if (!store_rename(r->store, db, &from, db, &to)) {
+            request_error(r, ERR_OOM);
+            return;
+        }
+        request_changed(r, &from, EVENT_GENERIC, "rename_from");
+        request_changed(r, &to, EVENT_GENERIC, "rename_to");
+    }
+    if (only_new)
         reply_integer(r->out, 1);
     else
         reply_status(r->out, "OK");
@@ -145,12 +154,14 @@ void copy_command(struct request *r)
         return;
     }
     if (!lookup_read(r, &from) ||
-        (store_find(r->store, to_db, &to, LOOKUP_WRITE | LOOKUP_NO_TOUCH) && !replace))
+        (store_find(r->store, to_db, &to, LOOKUP_WRITE | LOOKUP_NO_TOUCH) && !replace)) {
         reply_integer(r->out, 0);
-    else if (store_copy(r->store, from_db, &from, to_db, &to))
+    } else if (store_copy(r->store, from_db, &from, to_db, &to)) {
+        request_changed_in(r, to_db, &to, EVENT_GENERIC, "copy_to");
         reply_integer(r->out, 1);
-    else
+    } else {
         request_error(r, ERR_OOM);
+    }
 }
 
 void move_command(struct request *r)
@@ -163,10 +174,14 @@ void move_command(struct request *r)
         request_error(r, ERR_SAME_OBJECT);
         return;
     }
-    if (!lookup_write(r, &key) || store_find(r->store, to_db, &key, LOOKUP_WRITE | LOOKUP_NO_TOUCH))
+    if (!lookup_write(r, &key) ||
+        store_find(r->store, to_db, &key, LOOKUP_WRITE | LOOKUP_NO_TOUCH)) {
         reply_integer(r->out, 0);
-    else if (store_rename(r->store, from_db, &key, to_db, &key))
+    } else if (store_rename(r->store, from_db, &key, to_db, &key)) {
+        request_changed(r, &key, EVENT_GENERIC, "move_from");
+        request_changed_in(r, to_db, &key, EVENT_GENERIC, "move_to");
         reply_integer(r->out, 1);
-    else
+    } else {
         request_error(r, ERR_OOM);
+    }
 }

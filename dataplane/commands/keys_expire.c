@@ -1,5 +1,6 @@
 // Commands on the time a key has left. Four ways to say a time (relative or absolute, seconds or
 // milliseconds) come down to one Unix time in milliseconds.
+#include "dataplane/commands/effects.h"
 #include "dataplane/commands/keys_commands.h"
 #include "dataplane/commands/lookup.h"
 
@@ -68,9 +69,18 @@ static void set_expiry(struct request *r, int64_t base_ms, int64_t unit_ms)
     }
     if (t <= (int64_t)r->now_ms) {
         store_delete(r->store, r->session->db, &key);
+        if (effect_begin(r, "DEL", 2))
+            effect_arg(r, 1);
+        request_changed(r, &key, EVENT_GENERIC, "del");
     } else if (!store_set_expiry(r->store, r->session->db, &key, e, t)) {
         request_error(r, ERR_OOM);
         return;
+    } else {
+        if (effect_begin(r, "PEXPIREAT", 3)) {
+            effect_arg(r, 1);
+            effect_integer(r, t);
+        }
+        request_changed(r, &key, EVENT_GENERIC, "expire");
     }
     reply_integer(r->out, 1);
 }
@@ -134,10 +144,12 @@ void persist_command(struct request *r)
 {
     struct key key = request_key(r, 1);
     struct entry *e = lookup_write(r, &key);
-    if (!e || entry_expiry(e) < 0)
+    if (!e || entry_expiry(e) < 0) {
         reply_integer(r->out, 0);
-    else if (store_set_expiry(r->store, r->session->db, &key, e, -1))
+    } else if (store_set_expiry(r->store, r->session->db, &key, e, -1)) {
+        request_changed(r, &key, EVENT_GENERIC, "persist");
         reply_integer(r->out, 1);
-    else
+    } else {
         request_error(r, ERR_OOM);
+    }
 }

@@ -18,7 +18,8 @@ struct migrate;
 // Figures of one core, summed over cores by INFO (each core writes one in the `part` of the
 // gather).
 struct core_figures {
-    uint64_t commands, connections_received, connections_rejected, clients, blocked_clients;
+    uint64_t commands, connections_received, connections_rejected, clients, blocked_clients,
+        timeout_clients;
     uint64_t net_in_bytes, net_out_bytes, error_replies;
     uint64_t hits, misses, expired, evicted, dirty;
     uint64_t query_buffer_bytes, output_bytes, output_limit_disconnections,
@@ -77,6 +78,9 @@ struct services {
                         void *context);
     // Closes after the replies written so far; of the calling client itself, after this reply.
     void (*client_kill)(struct core *core, struct client *c);
+    // Ends the waiting of a blocked client as its time-out would, or with an error. False: it does
+    // not wait.
+    bool (*client_unblock)(struct core *core, struct client *c, bool error);
     uint64_t (*client_memory)(struct core *core, const struct client *c);
 
     // Through request_steps (steps.h).

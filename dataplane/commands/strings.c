@@ -3,6 +3,7 @@
 #include "dataplane/commands/strings_commands.h"
 
 #include "common/block.h"
+#include "dataplane/commands/effects.h"
 #include "dataplane/commands/lookup.h"
 
 static void reply_string(struct request *r, const struct entry *e)
@@ -35,6 +36,27 @@ static bool set_value(struct request *r, const struct key *key, struct entry *at
                             flags | SET_INTEGER_TRY) != NULL;
 }
 
+static void tell_set(struct request *r, const struct key *key)
+{
+    request_changed(r, key, EVENT_STRING, "set");
+}
+
+// The effect of setting key to argument i until `expiry_ms`.
+static void effect_set(struct request *r, int i, int64_t expiry_ms)
+{
+    if (!effect_begin(r, "SET", 5))
+        return;
+    effect_arg(r, 1);
+    effect_arg(r, i);
+    effect_text(r, "PXAT");
+    effect_integer(r, expiry_ms);
+}
+
+static void tell_expire(struct request *r, const struct key *key)
+{
+    request_changed(r, key, EVENT_GENERIC, "expire");
+}
+
 // When memory is short after the answer was begun, the answer cannot be taken back: the output is
 // marked incomplete, which ends the connection.
 static void fail_after_reply(struct request *r)
@@ -63,6 +85,13 @@ void set_command(struct request *r)
         return;
     }
     bool done = set_value(r, &key, e, 2, expiry_ms, options & STRING_KEEPTTL ? SET_KEEP_TTL : 0);
+    if (done) {
+        if (expiry_ms >= 0)
+            effect_set(r, 2, expiry_ms);
+        tell_set(r, &key);
+        if (expiry_ms >= 0)
+            tell_expire(r, &key);
+    }
     if (options & STRING_GET) {
         if (!done)
             fail_after_reply(r);
@@ -76,12 +105,14 @@ void set_command(struct request *r)
 void setnx_command(struct request *r)
 {
     struct key key = request_key(r, 1);
-    if (lookup_write(r, &key))
+    if (lookup_write(r, &key)) {
         reply_integer(r->out, 0);
-    else if (set_value(r, &key, NULL, 2, -1, 0))
+    } else if (set_value(r, &key, NULL, 2, -1, 0)) {
+        tell_set(r, &key);
         reply_integer(r->out, 1);
-    else
+    } else {
         request_error(r, ERR_OOM);
+    }
 }
 
 static void set_expiring(struct request *r, unsigned unit)
@@ -90,10 +121,14 @@ static void set_expiring(struct request *r, unsigned unit)
     if (!strings_parse_expiry(r, 2, unit, &expiry_ms))
         return;
     struct key key = request_key(r, 1);
-    if (set_value(r, &key, lookup_write(r, &key), 3, expiry_ms, 0))
-        reply_status(r->out, "OK");
-    else
+    if (!set_value(r, &key, lookup_write(r, &key), 3, expiry_ms, 0)) {
         request_error(r, ERR_OOM);
+        return;
+    }
+    effect_set(r, 3, expiry_ms);
+    tell_set(r, &key);
+    tell_expire(r, &key);
+    reply_status(r->out, "OK");
 }
 
 void setex_command(struct request *r)
@@ -112,6 +147,33 @@ void get_command(struct request *r)
     reply_value(r, lookup_read(r, &key));
 }
 
+static void delete_key(struct request *r, const struct key *key)
+{
+    store_delete(r->store, r->session->db, key);
+    if (effect_begin(r, "DEL", 2))
+        effect_arg(r, 1);
+    request_changed(r, key, EVENT_GENERIC, "del");
+}
+
+// After the answer. -1: no expiry any more.
+static void change_expiry(struct request *r, const struct key *key, struct entry *e,
+                          int64_t expiry_ms)
+{
+    if (!store_set_expiry(r->store, r->session->db, key, e, expiry_ms)) {
+        fail_after_reply(r);
+    } else if (expiry_ms >= 0) {
+        if (effect_begin(r, "PEXPIREAT", 3)) {
+            effect_arg(r, 1);
+            effect_integer(r, expiry_ms);
+        }
+        tell_expire(r, key);
+    } else {
+        if (effect_begin(r, "PERSIST", 2))
+            effect_arg(r, 1);
+        request_changed(r, key, EVENT_GENERIC, "persist");
+    }
+}
+
 void getex_command(struct request *r)
 {
     unsigned options;
@@ -127,10 +189,9 @@ void getex_command(struct request *r)
     if (!reply_value(r, e) || !e)
         return;
     if (time && expiry_ms <= (int64_t)r->now_ms) // only an absolute time can lie in the past
-        store_delete(r->store, r->session->db, &key);
+        delete_key(r, &key);
     else if (time || (options & STRING_PERSIST && entry_expiry(e) >= 0))
-        if (!store_set_expiry(r->store, r->session->db, &key, e, expiry_ms))
-            fail_after_reply(r);
+        change_expiry(r, &key, e, expiry_ms);
 }
 
 void getdel_command(struct request *r)
@@ -138,14 +199,18 @@ void getdel_command(struct request *r)
     struct key key = request_key(r, 1);
     struct entry *e = lookup_read(r, &key);
     if (reply_value(r, e) && e)
-        store_delete(r->store, r->session->db, &key);
+        delete_key(r, &key);
 }
 
 void getset_command(struct request *r)
 {
     struct key key = request_key(r, 1);
     struct entry *e = lookup_read(r, &key);
-    if (reply_value(r, e) && !set_value(r, &key, e, 2, -1, 0))
+    if (!reply_value(r, e))
+        return;
+    if (set_value(r, &key, e, 2, -1, 0))
+        tell_set(r, &key);
+    else
         fail_after_reply(r);
 }
 
@@ -179,6 +244,7 @@ static bool set_pairs(struct request *r)
             request_error(r, ERR_OOM);
             return false;
         }
+        tell_set(r, &key);
     }
     return true;
 }

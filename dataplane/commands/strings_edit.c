@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "common/block.h"
+#include "dataplane/commands/effects.h"
 #include "dataplane/commands/lookup.h"
 #include "dataplane/commands/strings_commands.h"
 
@@ -25,14 +26,16 @@ void strlen_command(struct request *r)
 
 // Writes argument i at `offset` and answers with the new length.
 static void write_range(struct request *r, const struct key *key, struct entry *e, size_t offset,
-                        int i)
+                        int i, const char *event)
 {
     const struct arg *value = &r->argv[i];
     e = store_write_range(r->store, r->session->db, key, e, offset, value->ptr, value->len);
-    if (e)
-        reply_integer(r->out, (int64_t)string_length(e));
-    else
+    if (!e) {
         request_error(r, ERR_OOM);
+        return;
+    }
+    request_changed(r, key, EVENT_STRING, event);
+    reply_integer(r->out, (int64_t)string_length(e));
 }
 
 void append_command(struct request *r)
@@ -44,9 +47,10 @@ void append_command(struct request *r)
     if (e) {
         size_t len = string_length(e);
         if (strings_check_length(r, len, r->argv[2].len))
-            write_range(r, &key, e, len, 2);
+            write_range(r, &key, e, len, 2, "append");
     } else if (store_set_string(r->store, r->session->db, &key, NULL, &r->argv[2], -1,
                                 SET_INTEGER_TRY)) {
+        request_changed(r, &key, EVENT_STRING, "append");
         reply_integer(r->out, (int64_t)r->argv[2].len);
     } else {
         request_error(r, ERR_OOM);
@@ -69,7 +73,7 @@ void setrange_command(struct request *r)
     if (r->argv[3].len == 0) // writes nothing, not even the zeros up to the offset
         reply_integer(r->out, (int64_t)string_length(e));
     else if (strings_check_length(r, (uint64_t)offset, r->argv[3].len))
-        write_range(r, &key, e, (size_t)offset, 3);
+        write_range(r, &key, e, (size_t)offset, 3, "setrange");
 }
 
 // GETRANGE, and SUBSTR under its old name.
@@ -119,10 +123,12 @@ static void add_integer(struct request *r, int64_t increment)
         request_error(r, "ERR increment or decrement would overflow");
         return;
     }
-    if (store_set_integer(r->store, r->session->db, &key, e, value, -1, SET_KEEP_TTL))
-        reply_integer(r->out, value);
-    else
+    if (!store_set_integer(r->store, r->session->db, &key, e, value, -1, SET_KEEP_TTL)) {
         request_error(r, ERR_OOM);
+        return;
+    }
+    request_changed(r, &key, EVENT_STRING, "incrby");
+    reply_integer(r->out, value);
 }
 
 void incr_command(struct request *r)
@@ -205,8 +211,16 @@ void incrbyfloat_command(struct request *r)
     }
     char text[STRING_FLOAT_MAX];
     struct arg result = {.ptr = (const uint8_t *)text, .len = strings_format_float(text, value)};
-    if (store_set_string(r->store, r->session->db, &key, e, &result, -1, SET_KEEP_TTL))
-        reply_bulk(r->out, result.ptr, result.len);
-    else
+    if (!store_set_string(r->store, r->session->db, &key, e, &result, -1, SET_KEEP_TTL)) {
         request_error(r, ERR_OOM);
+        return;
+    }
+    // The sum, and not the addition, which another machine may round in another way.
+    if (effect_begin(r, "SET", 4)) {
+        effect_arg(r, 1);
+        effect_bytes(r, result.ptr, result.len);
+        effect_text(r, "KEEPTTL");
+    }
+    request_changed(r, &key, EVENT_STRING, "incrbyfloat");
+    reply_bulk(r->out, result.ptr, result.len);
 }

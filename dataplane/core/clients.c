@@ -2,7 +2,7 @@
 #include <mimalloc.h>
 #include <string.h>
 
-#include "dataplane/core/message.h"
+#include "dataplane/core/blocked.h"
 
 // Clients looked at in one round of the cron (every 100 ms), at least; a tenth of all otherwise.
 #define CRON_CLIENTS_MIN 32
@@ -128,6 +128,10 @@ static void client_lost(struct core *c, struct client *client)
             mi_free(slot);
         }
     }
+    if (client->waiter) {
+        blocked_cancel(c, client->waiter);
+        client->waiter = NULL;
+    }
     if (!(client->flags & CLIENT_INTERNAL)) {
         if (client->prev)
             client->prev->next = client->next;
@@ -168,6 +172,10 @@ void client_event(struct core *c, struct stream *s)
         client->flags &= ~CLIENT_OUT_FULL;
     if (events & STREAM_READABLE)
         client->last_active_us = c->now_us;
+    if (events & STREAM_EOF && client->waiter) {
+        client_close(c, client); // commands behind the one that waits would never run
+        return;
+    }
     if (events & (STREAM_READABLE | STREAM_EOF | STREAM_WRITABLE))
         client_queue(c, client);
 }
@@ -199,6 +207,8 @@ void client_push(struct core *c, struct client *client)
 void client_close(struct core *c, struct client *client)
 {
     client->flags |= CLIENT_CLOSE_AFTER_REPLY;
+    if (client->waiter) // what it waits for is not waited for
+        blocked_cancel(c, client->waiter);
     client_push(c, client);
 }
 
@@ -294,14 +304,15 @@ struct reply_slot *client_expect(struct core *c, struct client *client)
     return slot;
 }
 
-void client_complete(struct core *c, struct reply_slot *slot)
+// Hands on what is in order. The client whose replies are all out, or NULL.
+static struct client *deliver(struct core *c, struct reply_slot *slot)
 {
     struct client *client = slot->client;
     slot->done = true;
     if (!client) {
         outbuf_clear(&slot->out);
         mi_free(slot);
-        return;
+        return NULL;
     }
     while (client->first_reply && client->first_reply->done) {
         struct reply_slot *first = client->first_reply;
@@ -317,9 +328,23 @@ void client_complete(struct core *c, struct reply_slot *slot)
         client_push(c, client);
     }
     if (client->first_reply || client->flags & CLIENT_GONE)
-        return;
+        return NULL;
     client->flags &= ~CLIENT_BARRIER;
-    route_pending(c, client);
+    return client;
+}
+
+void client_complete(struct core *c, struct reply_slot *slot)
+{
+    struct client *client = deliver(c, slot);
+    if (client)
+        route_pending(c, client);
+}
+
+void client_complete_later(struct core *c, struct reply_slot *slot)
+{
+    struct client *client = deliver(c, slot);
+    if (client)
+        route_later(c, client);
 }
 
 // Limits of what waits for a client that reads slowly or not at all.
@@ -468,7 +493,8 @@ uint64_t client_memory(const struct client *client)
 bool clients_unsent(const struct core *c)
 {
     for (const struct client *client = c->clients; client; client = client->next)
-        if (client->first_reply || (client->stream && client->stream->ops->unsent(client->stream)))
+        if ((client->first_reply && !client->waiter) ||
+            (client->stream && client->stream->ops->unsent(client->stream)))
             return true;
     return false;
 }

@@ -10,7 +10,8 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#include "dataplane/core/message.h"
+#include "dataplane/commands/effects.h"
+#include "dataplane/core/blocked.h"
 #include "dataplane/core/service.h"
 
 // Background work of the store in a turn, in entries touched: about 20 µs at most.
@@ -74,6 +75,18 @@ void core_destroy(struct core *c)
     mi_free(c);
 }
 
+// The store takes a key away on its own. Its removal is told by itself, and not by the command that
+// met it.
+static void key_gone(void *core, enum store_gone why, unsigned db, const struct key *key,
+                     const uint8_t *field, size_t field_len)
+{
+    struct core *c = core;
+    if (c->effects)
+        effects_gone(c->effects, why, db, key, field, field_len);
+    if (c->observed)
+        parked_changed(c, db, key);
+}
+
 static int core_start(struct core *c, char *error, size_t size)
 {
     if (c->cpu >= 0) {
@@ -100,6 +113,11 @@ static int core_start(struct core *c, char *error, size_t size)
         snprintf(error, size, "out of memory");
         return -1;
     }
+    if (!blocked_start(c)) {
+        snprintf(error, size, "out of memory");
+        return -1;
+    }
+    store_on_gone(c->store, key_gone, c);
     services_init(c);
     core_clock_start(&c->clock);
     core_time(c);
@@ -139,8 +157,10 @@ static bool core_turn(struct core *c)
         any |= mailbox_receive(c);
         if (c->passed) // frames that other cores passed on
             streams_look(c);
-        route_starved(c);
     }
+    any |= blocked_turn(c);
+    if (c->starved)
+        route_starved(c);
     any |= control_receive(c);
     if (c->server->service)
         any |= service_complete(c->server->service, c->index) > 0;
@@ -167,6 +187,7 @@ static bool core_turn(struct core *c)
     clients_bury(c);
     core_stage(c, STAGE_TRANSMIT);
     any |= store_maintain(c->store, MAINTAIN_BUDGET);
+    parked_serve(c); // before a slot of an expired key can be lent
     if (c->now_us >= c->next_cron_us)
         cron(c);
     core_stage(c, STAGE_TIMERS);
@@ -176,7 +197,7 @@ static bool core_turn(struct core *c)
         c->counters.busy_cycles += cycles;
     else
         c->counters.idle_cycles += cycles;
-    return any || c->queue_first;
+    return any || c->queue_first || c->starved_later || c->backlog;
 }
 
 // Nothing happened: pause, or sleep until something does.
@@ -195,6 +216,12 @@ static void core_relax(struct core *c)
     uint64_t due = store_next_due(c->store);
     if (due != UINT64_MAX) {
         uint64_t until_us = due > c->now_ms ? (due - c->now_ms) * 1000 : 0;
+        if (until_us < timeout_us)
+            timeout_us = until_us;
+    }
+    uint64_t deadline_us = blocked_next_us(c);
+    if (deadline_us != UINT64_MAX) {
+        uint64_t until_us = deadline_us > c->now_us ? deadline_us - c->now_us : 0;
         if (until_us < timeout_us)
             timeout_us = until_us;
     }
@@ -275,6 +302,7 @@ void *core_main(void *context)
     transport_stop(c);
     control_end(c);
     settings_clear(c);
+    blocked_stop(c);
     if (c->store)
         store_destroy(c->store);
     atomic_store(&c->state, CORE_ENDED);

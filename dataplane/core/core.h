@@ -3,9 +3,10 @@
 //
 // What is where: core.c the loop; transport.c frames or sockets behind one face; clients.c
 // connections; batch.c parsing and executing; route.c where a command runs; message.c what travels
-// between cores; loan.c lending slots; gather.c commands that run on all cores; control.c messages
-// of the control plane; services.c what commands may ask; settings.c the configuration as cores
-// read it; server.c start and end.
+// between cores; loan.c lending slots; gather.c commands that run on all cores; blocked.c and
+// parked.c commands that wait for a key; steps.c replies over several turns; control.c messages of
+// the control plane; services.c what commands may ask; settings.c the configuration as cores read
+// it; server.c start and end.
 #pragma once
 
 #include <pthread.h>
@@ -24,7 +25,9 @@
 #include "drivers/nic.h"
 #include "drivers/sockets.h"
 
+struct blocked;
 struct core;
+struct effects;
 struct message;
 struct server;
 struct stepped;
@@ -150,7 +153,9 @@ struct core {
     unsigned credits[PLANE_CORES_MAX];
     unsigned together; // loans and gathers of this core under way, at most MAILBOX_CREDITS
     bool posted[PLANE_CORES_MAX]; // something was sent this turn: look whether it sleeps
-    struct client *starved;       // clients whose next command found no credit (next_starved)
+    // Clients whose next command found no credit, or is not to run within another's (next_starved).
+    struct client *starved;
+    bool starved_later; // one of the latter kind: no sleep before its turn
 
     // --- loans: slots of this core that another executes on, and what waits for them
     uint64_t held[SLOTS / 64]; // lent, or something waits for it
@@ -159,6 +164,14 @@ struct core {
     struct message *waiting_first, *waiting_last;
     bool waiting_runs, waiting_again;
 
+    // --- commands that wait for a key, and who hears of changes
+    struct blocked *blocked;
+    bool observed;           // somebody waits for a key of this core
+    unsigned executing;      // handlers under way, one within the other
+    struct effects *effects; // where writes tell what they did; NULL: nowhere
+    // Messages about waiters that found a full ring, by core.
+    struct message *backlog_first[PLANE_CORES_MAX], *backlog_last[PLANE_CORES_MAX];
+    unsigned backlog;
     struct stepped *steps_first, *steps_last; // replies that are written over several turns
     struct migration *migrations;             // keys on their way to other servers
 
@@ -274,6 +287,9 @@ struct reply_slot *client_expect(struct core *c, struct client *client);
 // Its reply is complete: sends what is in order.
 void client_complete(struct core *c, struct reply_slot *slot);
 
+// The same within a command: what the client sent next runs later in the turn or in the next one.
+void client_complete_later(struct core *c, struct reply_slot *slot);
+
 // --- batch.c
 // Answers the parser's error, after the replies that are due before it, and closes.
 void protocol_error(struct core *c, struct client *client);
@@ -286,6 +302,7 @@ void route_work(struct core *c, struct work *w);
 void route_replied(struct core *c, struct message *m);     // a reply came home
 void route_pending(struct core *c, struct client *client); // what waited for replies or credit
 void route_starved(struct core *c);
+void route_later(struct core *c, struct client *client); // its pending commands, and what it sent
 
 // --- execute: runs a handler here
 struct execution {
@@ -298,9 +315,12 @@ struct execution {
     struct out *out;
     const struct gathered *parts;
     unsigned n_parts;
-    bool may_step;               // the reply may be written in steps,
-    struct stepped *stepped;     // and is, by this
-    bool may_migrate;            // the command may wait for another server,
+    bool may_block, woken; // blocked.h
+    int woken_key;
+    bool blocked;            // the command waits: blocked_take gives the waiter that it has become
+    bool may_step;           // the reply may be written in steps,
+    struct stepped *stepped; // and is, by this
+    bool may_migrate;        // the command may wait for another server,
     struct migration *migration; // and does, by this
 };
 enum execute_what { EXECUTE_HANDLER, EXECUTE_START, EXECUTE_PART };

@@ -2,7 +2,8 @@
 #include <string.h>
 #include <x86intrin.h>
 
-#include "dataplane/core/core.h"
+#include "dataplane/commands/effects.h"
+#include "dataplane/core/blocked.h"
 
 // The first word of an error reply, counted for INFO errorstats.
 void count_error(struct core *c, const char *text, size_t len)
@@ -33,6 +34,8 @@ static void count_call(struct core *c, const struct request *r)
 {
     struct command_figures *figures = &c->command_figures[r->command->id];
     c->counters.commands++;
+    if (__builtin_expect(r->blocked, 0))
+        return; // counted when it is served
     figures->calls++;
     if (__builtin_expect(r->replied_error, 0)) {
         figures->failed++;
@@ -61,6 +64,11 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
         .n_parts = e->n_parts,
         .core_index = c->index,
         .limits = &c->settings.limits,
+        .effects = c->effects,
+        .observed = c->observed,
+        .may_block = e->may_block,
+        .woken = e->woken,
+        .woken_key = e->woken_key,
         .may_step = e->may_step,
         .may_migrate = e->may_migrate,
     };
@@ -75,22 +83,37 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
     if (what == EXECUTE_PART) {
         command->part(&r);
         c->command_mark = __rdtsc();
+        parked_serve(c);
         return true;
     }
-    if (__builtin_expect(command->flags & CMD_DENYOOM && c->settings.maxmemory, 0) &&
+    if (__builtin_expect(command->flags & CMD_DENYOOM && c->settings.maxmemory, 0) && !e->woken &&
         !store_make_room(c->store)) {
         reply_error(e->out, ERR_OOM);
         figures->rejected++;
         count_error(c, "OOM", 0);
+        parked_serve(c); // what was evicted
         return true;
     }
+    bool all = command->route == ROUTE_ALL;
+    uint64_t dirty = all ? store_statistics(c->store)->dirty : 0;
+    c->executing++;
+    if (__builtin_expect(!!r.effects, 0))
+        effects_start(&r);
     command->handler(&r);
+    if (__builtin_expect(!!r.effects, 0))
+        effects_end(&r);
+    c->executing--;
     e->stepped = r.stepped;
+    e->blocked = r.blocked;
     e->migration = r.migration;
     // One reading a command: its time runs from the end of the one before it in the stage.
     uint64_t end = __rdtsc();
     figures->usec += end - c->command_mark; // in cycles here; services.c gives microseconds
     c->command_mark = end;
     count_call(c, &r);
+    // Whole databases: no key is named. With several cores all slots come home from a loan.
+    if (__builtin_expect(all && c->observed, 0) && store_statistics(c->store)->dirty != dirty)
+        parked_look_all(c);
+    parked_serve(c);
     return true;
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataplane/core/message.h"
+#include "dataplane/core/blocked.h"
 
 // One command that borrows: the command, and one message for each core that lends.
 struct loan {
@@ -14,6 +14,10 @@ struct loan {
     unsigned n, granted;
     struct message *lender[PLANE_CORES_MAX];
     unsigned core[PLANE_CORES_MAX];
+    bool changed;          // keys may be other than they were
+    struct waiter *waiter; // that the command has become, or that it runs again for
+    bool served;           // the latter was,
+    struct outbuf out;     // with this reply
 };
 
 static inline uint16_t slot_at(const struct message *m, unsigned i)
@@ -106,8 +110,13 @@ static void loan_fail(struct core *c, struct loan *loan, struct message *m)
     for (unsigned i = 0; loan && i < loan->n; i++)
         message_free(loan->lender[i]);
     mi_free(loan);
-    reply_error(&m->slot->out.out, "ERR out of memory");
-    client_complete(c, m->slot);
+    if (m->waiter) {
+        blocked_retry_failed(c, m->waiter);
+        waiter_release(m->waiter);
+    } else {
+        reply_error(&m->slot->out.out, "ERR out of memory");
+        client_complete(c, m->slot);
+    }
     message_free(m);
 }
 
@@ -163,6 +172,7 @@ void loan_begin(struct core *c, struct message *m)
         return;
     }
     loan->command = m;
+    outbuf_init(&loan->out);
     bool ok = true;
     if (m->whole) {
         for (unsigned core = 0; ok && core < c->server->n_cores; core++) {
@@ -219,22 +229,84 @@ void loan_lend(struct core *c, struct message *b)
         mailbox_send(c, b->from, b);
 }
 
+// The slots go back, with word of what was done. The own ones last: what waits for them may serve a
+// new waiter, and the others must have heard of it before they hear that it is over.
+static void give_back(struct core *c, struct loan *loan)
+{
+    struct message *own = NULL;
+    for (unsigned i = 0; i < loan->n; i++) {
+        struct message *back = loan->lender[i];
+        back->kind = MESSAGE_RETURN;
+        back->changed = loan->changed;
+        back->waiter = loan->waiter;
+        back->retried = loan->command->waiter;
+        if (back->waiter)
+            waiter_retain(back->waiter);
+        if (loan->core[i] == c->index)
+            own = back;
+        else
+            mailbox_send(c, loan->core[i], back);
+    }
+    if (own)
+        loan_returned(c, own);
+}
+
 // Gives the slots back and answers.
 static void loan_end(struct core *c, struct loan *loan)
 {
     struct message *m = loan->command;
-    for (unsigned i = 0; i < loan->n; i++) {
-        struct message *back = loan->lender[i];
-        back->kind = MESSAGE_RETURN;
-        if (loan->core[i] == c->index)
-            loan_returned(c, back);
-        else
-            mailbox_send(c, loan->core[i], back);
-    }
-    mi_free(loan);
+    struct waiter *w = loan->waiter; // held until here: the first lender may have served it already
+    give_back(c, loan);
     c->together--;
-    client_complete(c, m->slot);
+    if (!w)
+        client_complete(c, m->slot);
+    else if (!m->waiter)
+        blocked_check(c, w);
+    else if (loan->served)
+        blocked_retried(c, w, &loan->out);
+    if (w)
+        waiter_release(w);
+    outbuf_clear(&loan->out);
+    mi_free(loan);
     message_free(m);
+}
+
+static void loan_execute(struct core *c, struct loan *loan, struct execution *e)
+{
+    uint64_t dirty = store_statistics(c->store)->dirty;
+    execute(c, e, EXECUTE_HANDLER);
+    loan->changed |= store_statistics(c->store)->dirty != dirty;
+}
+
+static struct execution execution_of(const struct message *m)
+{
+    return (struct execution){
+        .session = m->session,
+        .command = m->command,
+        .argv = m->argv,
+        .argc = m->argc,
+        .out = &m->slot->out.out,
+    };
+}
+
+// The command waits: the lenders hear of it when their slots come home, before anything else runs
+// there.
+static void loan_waits(struct core *c, struct loan *loan)
+{
+    loan->waiter = blocked_take(c);
+    loan->waiter->home = c->index;
+    waiter_retain(loan->waiter);
+    blocked_begin(c, loan->waiter, loan->command->slot);
+}
+
+// The command of a waiter, again.
+static void loan_retry(struct core *c, struct loan *loan)
+{
+    uint64_t dirty = store_statistics(c->store)->dirty;
+    loan->waiter = loan->command->waiter;
+    loan->served = blocked_run(c, loan->waiter, NULL, &loan->out);
+    loan->changed = store_statistics(c->store)->dirty != dirty;
+    loan_end(c, loan);
 }
 
 void loan_granted(struct core *c, struct message *b)
@@ -245,37 +317,31 @@ void loan_granted(struct core *c, struct message *b)
         loan_next(c, loan);
         return;
     }
-    const struct message *m = loan->command;
-    struct execution e = {
-        .session = m->session,
-        .command = m->command,
-        .argv = m->argv,
-        .argc = m->argc,
-        .out = &m->slot->out.out,
-    };
-    e.may_migrate = m->command->route == ROUTE_BORROW;
-    execute(c, &e, EXECUTE_HANDLER);
-    if (__builtin_expect(!!e.migration, 0))
+    if (loan->command->waiter) {
+        loan_retry(c, loan);
+        return;
+    }
+    struct execution e = execution_of(loan->command);
+    e.may_migrate = e.command->route == ROUTE_BORROW;
+    e.may_block = !e.session.internal;
+    loan_execute(c, loan, &e);
+    if (__builtin_expect(!!e.migration, 0)) {
         migrate_take(c, e.migration, loan);
-    else
-        loan_end(c, loan);
+        return;
+    }
+    if (__builtin_expect(e.blocked, 0))
+        loan_waits(c, loan);
+    loan_end(c, loan);
 }
 
 void loan_finish(struct core *c, struct loan *loan, const struct gathered *result)
 {
-    const struct message *m = loan->command;
-    struct execution e = {
-        .session = m->session,
-        .command = m->command,
-        .argv = m->argv,
-        .argc = m->argc,
-        .out = &m->slot->out.out,
-        .parts = result,
-        .n_parts = 1,
-    };
-    c->command_figures[m->command->id].calls--; // the second half of one call
+    struct execution e = execution_of(loan->command);
+    e.parts = result;
+    e.n_parts = 1;
+    c->command_figures[e.command->id].calls--; // the second half of one call
     c->counters.commands--;
-    execute(c, &e, EXECUTE_HANDLER);
+    loan_execute(c, loan, &e);
     loan_end(c, loan);
 }
 
@@ -301,6 +367,7 @@ void loan_release(struct core *c, uint16_t slot)
     c->lent[slot / 64] &= ~(1ull << (slot % 64));
     store_slot_returned(c->store, slot);
     c->loans--;
+    parked_slot_returned(c, slot);
     run_waiting(c);
 }
 
@@ -312,6 +379,7 @@ void loan_returned(struct core *c, struct message *b)
     else
         mark(c->lent, b, false);
     c->loans--;
+    parked_returned(c, b);
     message_free(b);
     run_waiting(c);
 }

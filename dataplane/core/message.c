@@ -9,6 +9,7 @@
 #include <rte_ring.h>
 
 #include "common/block.h"
+#include "dataplane/core/blocked.h"
 
 // Arguments of at least this many bytes travel in a block of their own, which the store may keep.
 #define MESSAGE_BLOCK_MIN BLOCK_VALUE_MIN
@@ -104,6 +105,35 @@ void mailbox_send(struct core *c, unsigned to, struct message *m)
     c->posted[to] = true;
 }
 
+void mailbox_post(struct core *c, unsigned to, struct message *m)
+{
+    if (!c->backlog_first[to] && rte_ring_count(c->ring[to]) < MAILBOX_CREDITS) {
+        mailbox_send(c, to, m);
+        return;
+    }
+    m->next = NULL;
+    if (c->backlog_last[to])
+        c->backlog_last[to]->next = m;
+    else
+        c->backlog_first[to] = m;
+    c->backlog_last[to] = m;
+    c->backlog++;
+}
+
+static void send_backlog(struct core *c)
+{
+    for (unsigned to = 0; to < c->server->n_cores; to++) {
+        struct message *m;
+        while ((m = c->backlog_first[to]) && rte_ring_count(c->ring[to]) < MAILBOX_CREDITS) {
+            c->backlog_first[to] = m->next;
+            if (!m->next)
+                c->backlog_last[to] = NULL;
+            c->backlog--;
+            mailbox_send(c, to, m);
+        }
+    }
+}
+
 static void receive_one(struct core *c, struct message *m)
 {
     switch (m->kind) {
@@ -131,12 +161,22 @@ static void receive_one(struct core *c, struct message *m)
     case MESSAGE_FRAME:
         passed_frame(c, m);
         break;
+    case MESSAGE_BLOCKED:
+    case MESSAGE_SERVED:
+    case MESSAGE_RETRY:
+        blocked_message(c, m);
+        break;
+    case MESSAGE_UNPARK:
+        parked_unpark(c, m);
+        break;
     }
 }
 
 bool mailbox_receive(struct core *c)
 {
     bool any = false;
+    if (c->backlog)
+        send_backlog(c);
     for (unsigned from = 0; from < c->server->n_cores; from++) {
         if (from == c->index)
             continue;

@@ -16,7 +16,11 @@ enum message_kind {
     MESSAGE_RETURN,  // they are back
     MESSAGE_PART,    // a core's part of a gathered command
     MESSAGE_PART_DONE,
-    MESSAGE_FRAME, // a received frame whose flow may live there
+    MESSAGE_FRAME,   // a received frame whose flow may live there
+    MESSAGE_BLOCKED, // a command on its way home: it waits (blocked.h)
+    MESSAGE_SERVED,
+    MESSAGE_RETRY,
+    MESSAGE_UNPARK,
 };
 
 // A frame that travels between cores: a copy in plain memory, freed at the end of the receiver's
@@ -29,6 +33,7 @@ struct passed_frame {
 
 struct loan;
 struct gather;
+struct waiter;
 
 struct message {
     struct message
@@ -44,6 +49,9 @@ struct message {
     struct loan *loan;           // MESSAGE_BORROW … MESSAGE_RETURN
     struct gather *gather;       // MESSAGE_PART …
     struct passed_frame *passed; // MESSAGE_FRAME
+    struct waiter *waiter;       // MESSAGE_BLOCKED …; of a loan: the command that came to wait
+    bool retried;                // MESSAGE_RETURN: it waited before, and ran again
+    bool changed;                // MESSAGE_RETURN: keys may be other than they were
     bool whole;                  // needs all slots of the core that executes it
     bool has_key;
     struct key key;
@@ -63,6 +71,8 @@ bool mailbox_open(struct server *server);
 void mailbox_close(struct server *server);
 // Sends to another core. Never fails: credits keep the rings from filling.
 void mailbox_send(struct core *c, unsigned to, struct message *m);
+// The same for messages that no credit bounds: where the ring is full they wait in order.
+void mailbox_post(struct core *c, unsigned to, struct message *m);
 // Takes what arrived; true when something did.
 bool mailbox_receive(struct core *c);
 // True when something waits to be taken (asked before sleeping).

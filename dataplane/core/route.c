@@ -6,7 +6,7 @@
 #include <strings.h>
 
 #include "common/block.h"
-#include "dataplane/core/message.h"
+#include "dataplane/core/blocked.h"
 #include "dataplane/core/service.h"
 
 enum place {
@@ -79,7 +79,7 @@ static struct routing route_many(struct core *c, const struct work *w)
     r.failed = n > 0 && !slots;
     if (!slots)
         return r;
-    r.barrier = !one_slot;
+    r.barrier = !one_slot || w->command->flags & CMD_BLOCKING;
     if (one_core) {
         r.place = PLACE_OWNER;
         r.core = keyspace_core(c->server->keyspace, slots[0]);
@@ -120,7 +120,7 @@ static struct routing route_of(struct core *c, const struct work *w, struct clie
             return w->command->n_keys ? route_many(c, w) : r;
         r.place = PLACE_OWNER;
         r.core = keyspace_core(c->server->keyspace, w->key.slot);
-        r.barrier = false;
+        r.barrier = w->command->flags & CMD_BLOCKING; // nothing overtakes what may wait
         r.n_slots = 1;
         return r;
     case ROUTE_CURSOR: {
@@ -181,6 +181,16 @@ static void starve(struct core *c, struct client *client)
     c->starved = client;
 }
 
+void route_later(struct core *c, struct client *client)
+{
+    c->starved_later = true;
+    if (client->flags & CLIENT_STARVED)
+        return;
+    client->flags |= CLIENT_STARVED;
+    client->next_starved = c->starved;
+    c->starved = client;
+}
+
 // A browser that was made to send us a request (cross-protocol scripting) is cut off without an
 // answer.
 static bool is_http(const struct arg *name)
@@ -236,6 +246,22 @@ static void gather_alone(struct core *c, struct execution *e)
     outbuf_clear(&part);
 }
 
+// The command has written nothing; its reply comes later.
+static void wait_here(struct core *c, struct client *client, struct waiter *w)
+{
+    assert(!client->first_reply);
+    struct reply_slot *slot = client_expect(c, client);
+    client_reply_mode_next(client);
+    if (slot) {
+        blocked_here(c, w, slot);
+        return;
+    }
+    for (unsigned owners = (unsigned)__builtin_popcountll(w->owners); owners; owners--)
+        waiter_release(w);
+    waiter_release(w);
+    client_abort(c, client, "out of memory");
+}
+
 // The command goes on for some turns: as a message from here to here.
 static void run_in_steps(struct core *c, struct client *client, const struct work *w,
                          struct reply_slot *slot, struct execution *e)
@@ -270,6 +296,7 @@ static void run_here(struct core *c, struct client *client, const struct work *w
         .argc = w->argc,
         .key = w->has_key ? &w->key : NULL,
         .out = client_out(c, client, &slot),
+        .may_block = !(client->flags & CLIENT_INTERNAL),
     };
     session_of(client, &e.session);
     e.may_step = !(client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP));
@@ -277,7 +304,9 @@ static void run_here(struct core *c, struct client *client, const struct work *w
         gather_alone(c, &e);
     else
         execute(c, &e, EXECUTE_HANDLER);
-    if (__builtin_expect(!!e.stepped, 0))
+    if (__builtin_expect(e.blocked, 0))
+        wait_here(c, client, blocked_take(c));
+    else if (__builtin_expect(!!e.stepped, 0))
         run_in_steps(c, client, w, slot, &e);
     else
         client_replied(c, client, slot);
@@ -455,11 +484,28 @@ void route_starved(struct core *c)
 {
     struct client *client = c->starved;
     c->starved = NULL;
+    c->starved_later = false;
     for (struct client *next; client; client = next) {
         next = client->next_starved;
         client->flags &= ~CLIENT_STARVED;
         route_pending(c, client);
     }
+}
+
+// A command of some core came to wait here. Home is told first: what is told next follows it.
+static void wait_for_home(struct core *c, struct message *m, struct waiter *w)
+{
+    if (m->from == c->index) {
+        struct reply_slot *slot = m->slot;
+        message_free(m);
+        blocked_here(c, w, slot);
+        return;
+    }
+    w->home = m->from;
+    m->kind = MESSAGE_BLOCKED;
+    m->waiter = w;
+    mailbox_send(c, m->from, m);
+    parked_add(c, w);
 }
 
 void route_execute(struct core *c, struct message *m)
@@ -477,10 +523,13 @@ void route_execute(struct core *c, struct message *m)
         .argc = m->argc,
         .key = m->has_key ? &m->key : NULL,
         .out = &m->out.out,
+        .may_block = !m->session.internal,
     };
     e.may_step = !m->whole;
     execute(c, &e, EXECUTE_HANDLER);
-    if (__builtin_expect(!!e.stepped, 0))
+    if (__builtin_expect(e.blocked, 0))
+        wait_for_home(c, m, blocked_take(c));
+    else if (__builtin_expect(!!e.stepped, 0))
         steps_take(c, e.stepped, m);
     else
         route_answer(c, m);

@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "dataplane/core/core.h"
+#include "dataplane/core/blocked.h"
 #include "dataplane/core/service.h"
 
 // --- configuration
@@ -161,6 +161,8 @@ static void core_figures(struct core *c, struct core_figures *f)
         .connections_received = n->connections_received,
         .connections_rejected = n->connections_rejected,
         .clients = c->n_clients,
+        .blocked_clients = c->blocked->n_waiters,
+        .timeout_clients = c->blocked->n_due,
         .error_replies = n->errors,
         .hits = s->hits,
         .misses = s->misses,
@@ -278,6 +280,11 @@ static void kill_client(struct core *c, struct client *client)
     client_close(c, client);
 }
 
+static bool unblock_client(struct core *c, struct client *client, bool error)
+{
+    return client->waiter && blocked_unblock(c, client->waiter, error);
+}
+
 void services_init(struct core *c)
 {
     c->services = (struct services){
@@ -292,6 +299,7 @@ void services_init(struct core *c)
         .password_required = password_required,
         .each_client = each_client,
         .client_kill = kill_client,
+        .client_unblock = unblock_client,
         .client_memory = memory_of_client,
         .core_figures = core_figures,
         .command_figures = command_figures,
@@ -304,4 +312,5 @@ void services_init(struct core *c)
         .protected_allowed = protected_allowed,
         .config_access = config_access,
     };
+    blocked_services(&c->services);
 }

@@ -12,6 +12,7 @@
 struct command;
 struct message;
 struct reply_slot;
+struct waiter;
 
 enum client_flags {
     CLIENT_CLOSE_AFTER_REPLY =
@@ -52,6 +53,8 @@ struct client {
     // (dataplane/core/route.c).
     struct message *first_pending, *last_pending;
     unsigned pending;
+
+    struct waiter *waiter; // blocked: a command of it waits for a key (dataplane/core/blocked.h)
 
     struct client *next_queued; // in the core's list of clients to parse
     struct client *next_starved;

@@ -4,8 +4,9 @@ and so must be the keys in the end. What may differ is in known.py, and in SAME 
 
 A round is a run of commands from one seed, over connections of both protocols, pipelined, and the
 comparison of all keys afterwards. It counts as one test. A family is a file family_NAME.py with
-COMMANDS, SAME and METADATA, CONTENT where it makes values of a type, and LIMITS: directives that a round
-sets, with what they may be set to.
+COMMANDS, SAME and METADATA, CONTENT where it makes values of a type, LIMITS: directives that a round
+sets, with what they may be set to, and UNSPOILED: commands that must have just the arguments they are given,
+lest they wait for ever.
 
 usage: test_commands.py [--seed N] [--rounds N] [--commands N] [--cores 0 --cores 0,1] [--families a,b]
                         [--peer redis] [--no-shrink]
@@ -57,7 +58,7 @@ def shown_reply(reply, most=300):
 class Families:
     def __init__(self, names):
         self.commands, self.same, self.metadata = {}, {"DUMP": payload.same}, []
-        self.content, self.limits = dict(CONTENT), {}
+        self.content, self.limits, self.unspoiled = dict(CONTENT), {}, set()
         for name in names:
             family = importlib.import_module(f"family_{name}")
             self.commands.update(family.COMMANDS)
@@ -65,6 +66,7 @@ class Families:
             self.metadata += family.METADATA
             self.content.update(getattr(family, "CONTENT", {}))
             self.limits.update(getattr(family, "LIMITS", {}))
+            self.unspoiled.update(getattr(family, "UNSPOILED", ()))
 
     def draw(self, d, n):
         """`n` commands: the number of the connection, the words."""
@@ -76,7 +78,9 @@ class Families:
                 drawn.append((0, self.limit(d, d.pick(list(self.limits)))))
             connection = d.random.randrange(len(Servers.PROTOCOLS))
             for name in d.random.choices(names, weights, k=d.random.randint(1, PIPELINE_MAX)):
-                words = d.spoil([d.case(name)] + self.commands[name][1](d))
+                words = [d.case(name)] + self.commands[name][1](d)
+                if name not in self.unspoiled:
+                    words = d.spoil(words)
                 if name == "DBSIZE":  # expired keys count until somebody looks at them
                     drawn.append((connection, [b"EXISTS"] + ALL_KEYS))
                 drawn.append((connection, words))

@@ -19,7 +19,7 @@ struct quicklist *quicklist_new(int fill, unsigned compress)
     ql->ring = &ql->one;
     ql->cap = 1;
     ql->fill = fill < -5 ? -5 : fill < 1 && fill >= 0 ? 1 : fill;
-    ql->compress = compress < UINT16_MAX ? compress : UINT16_MAX;
+    ql->compress = compress <= UINT16_MAX ? compress : 0; // so deep, nothing is compressed
     ql->memory = mi_usable_size(ql);
     return ql;
 }

@@ -80,6 +80,10 @@ bool quicklist_delete(struct quicklist_iter *it);
 // fewer. False: memory is short and nothing is changed.
 bool quicklist_delete_range(struct quicklist *ql, int64_t index, uint64_t count);
 
+// Makes sure that quicklist_delete_range of the same, and quicklist_drop of an end that it covers,
+// cannot fail. False: memory is short.
+bool quicklist_prepare_delete(struct quicklist *ql, int64_t index, uint64_t count);
+
 // --- nodes, for files and walks of their own -----------------------------------------------------
 
 struct quicklist_node {

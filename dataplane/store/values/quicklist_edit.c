@@ -261,6 +261,20 @@ static void delete_some(struct quicklist *ql, uint32_t i, uint32_t from, uint32_
     ql_node_moved(ql, i, lp_delete_range(lp, from, count), before);
 }
 
+bool quicklist_prepare_delete(struct quicklist *ql, int64_t index, uint64_t count)
+{
+    int64_t all = (int64_t)ql->count;
+    uint32_t at;
+    if (index < 0)
+        index += all;
+    if (!ql->compress || index < 0 || index >= all || !count)
+        return true;
+    if (count > (uint64_t)(all - index))
+        count = (uint64_t)(all - index);
+    return ql_node_unpack(ql, locate(ql, (uint64_t)index, &at)) &&
+           ql_node_unpack(ql, locate(ql, (uint64_t)index + count - 1, &at));
+}
+
 bool quicklist_delete_range(struct quicklist *ql, int64_t index, uint64_t count)
 {
     int64_t all = (int64_t)ql->count;

@@ -63,13 +63,8 @@ static void on_gone(void *context, enum store_gone why, unsigned db, const struc
                     const uint8_t *field, size_t field_len)
 {
     struct script *s = context;
-    (void)db;
-    if (!s->gone_listens)
-        return;
-    if (why == GONE_FIELD)
-        effects_field_gone(&s->gone, key->ptr, key->len, field, field_len);
-    else
-        effects_key_gone(&s->gone, key->ptr, key->len);
+    if (s->gone_listens)
+        effects_gone(&s->gone, why, db, key, field, field_len);
 }
 
 struct script *script_open(unsigned cores)

@@ -1,0 +1,232 @@
+// Commands that read many elements: LRANGE, LPOS.
+#include <string.h>
+
+#include "dataplane/commands/lists_commands.h"
+#include "dataplane/commands/lists_value.h"
+#include "dataplane/commands/steps.h"
+
+enum {
+    SHORT_MAX = 63, // bytes of an element that are copied as 64
+    SHORT_ROOM = 1 + 2 + 2 + 64 + 2,
+    STEP_ELEMENTS = 4 * STEPS_ELEMENTS, // they are written faster than most
+    STEP_BYTES = 64 * 1024,
+};
+
+// A short string: its header and 64 bytes at once, of which those beyond it are written over.
+static inline void reply_short(struct out *o, const uint8_t *ptr, uint32_t len)
+{
+    uint8_t *to = out_room(o, SHORT_ROOM);
+    *to++ = '$';
+    if (len >= 10)
+        *to++ = (uint8_t)('0' + len / 10);
+    *to++ = (uint8_t)('0' + len % 10);
+    memcpy(to, "\r\n", 2);
+    memcpy(to + 2, ptr, 64);
+    memcpy(to + 2 + len, "\r\n", 2);
+    o->pos = to + 2 + len + 2;
+}
+
+// The elements of a listpack from `p` on, at most `most`; returns how many.
+static uint64_t reply_run(struct request *r, const uint8_t *p, const uint8_t *end, uint64_t most)
+{
+    struct out *o = r->out;
+    uint64_t n = 0;
+    for (; n < most && *p != LP_END; n++) {
+        struct lp_item item;
+        p = lp_step(p, &item);
+        if (item.ptr && item.len <= SHORT_MAX && end - item.ptr >= 64)
+            reply_short(o, item.ptr, item.len);
+        else
+            list_reply_item(r, &item);
+    }
+    return n;
+}
+
+// Writes at most `most` elements from an index on, and stops behind the node that makes it
+// STEP_BYTES. Returns how many.
+static uint64_t reply_forward(struct request *r, const struct quicklist *ql, int64_t index,
+                              uint64_t most)
+{
+    struct quicklist_iter it;
+    uint64_t n = 0;
+    size_t bytes = 0;
+    bool ok = quicklist_iter_begin(&it, ql, index, false);
+    while (ok && n < most && bytes < STEP_BYTES) {
+        if (it.item.ptr == it.lp) { // a plain node
+            list_reply_item(r, &it.item);
+            bytes += it.item.len;
+            n++;
+        } else {
+            n += reply_run(r, it.p, it.lp + lp_bytes(it.lp), most - n);
+            bytes += lp_bytes(it.lp);
+            it.p = lp_last(it.lp);
+        }
+        ok = n < most && quicklist_iter_next(&it);
+    }
+    r->out->failed |= it.failed;
+    quicklist_iter_end(&it);
+    return it.failed ? most : n;
+}
+
+void list_reply_elements(struct request *r, const struct quicklist *ql, int64_t index,
+                         uint64_t count, bool backward)
+{
+    if (!backward) {
+        for (uint64_t n; count; count -= n, index += (int64_t)n)
+            n = reply_forward(r, ql, index, count);
+        return;
+    }
+    struct quicklist_iter it;
+    bool ok = quicklist_iter_begin(&it, ql, index, true);
+    for (; ok && count; count--) {
+        list_reply_item(r, &it.item);
+        ok = count > 1 && quicklist_iter_next(&it);
+    }
+    r->out->failed |= it.failed;
+    quicklist_iter_end(&it);
+}
+
+// --- LRANGE --------------------------------------------------------------------------------------
+
+struct range {
+    const struct quicklist *ql;
+    int64_t at;
+    uint64_t left;
+    bool begun;
+};
+
+static bool range_step(struct request *r, void *state)
+{
+    struct range *range = state;
+    if (!range->begun)
+        reply_array(r->out, (int64_t)range->left);
+    range->begun = true;
+    uint64_t n = range->left < STEP_ELEMENTS ? range->left : STEP_ELEMENTS;
+    n = reply_forward(r, range->ql, range->at, n);
+    range->at += (int64_t)n;
+    range->left -= n;
+    return !range->left;
+}
+
+void lrange_command(struct request *r)
+{
+    struct list l;
+    int64_t start, stop;
+    if (!request_integer(r, 2, &start) || !request_integer(r, 3, &stop) ||
+        !list_open_read(r, 1, &l))
+        return;
+    int64_t length = (int64_t)list_length(&l);
+    start = start < 0 ? start + length : start;
+    stop = stop < 0 ? stop + length : stop;
+    start = start < 0 ? 0 : start;
+    stop = stop >= length ? length - 1 : stop;
+    if (start > stop) {
+        reply_array(r->out, 0);
+        return;
+    }
+    struct range range = {.ql = l.ql, .at = start, .left = (uint64_t)(stop - start) + 1};
+    if (range.left > STEPS_WORTHWHILE) {
+        struct range *steps = request_steps(r, &l.key, range_step, sizeof(*steps));
+        if (steps) {
+            *steps = range;
+            return;
+        }
+    }
+    reply_array(r->out, (int64_t)range.left);
+    list_reply_elements(r, range.ql, range.at, range.left, false);
+}
+
+// --- LPOS ----------------------------------------------------------------------------------------
+
+struct positions {
+    int64_t rank, count, most; // count -1: not given; 0: all
+};
+
+static bool parse_positions(struct request *r, struct positions *p)
+{
+    *p = (struct positions){.rank = 1, .count = -1};
+    for (int i = 3; i < r->argc; i += 2) {
+        bool more = i + 1 < r->argc;
+        if (more && request_is(r, i, "rank")) {
+            if (!request_integer(r, i + 1, &p->rank))
+                return false;
+            if (p->rank == INT64_MIN) {
+                request_error(r, "ERR value is out of range, value must between "
+                                 "-9223372036854775807 and 9223372036854775807");
+                return false;
+            }
+            if (p->rank == 0) {
+                request_error(r, "ERR RANK can't be zero: use 1 to start from the first match, 2 "
+                                 "from the second ... or use negative to start from the end of the "
+                                 "list");
+                return false;
+            }
+        } else if (more && request_is(r, i, "count")) {
+            if (!list_parse_least(r, i + 1, 0, "COUNT can't be negative", &p->count))
+                return false;
+        } else if (more && request_is(r, i, "maxlen")) {
+            if (!list_parse_least(r, i + 1, 0, "MAXLEN can't be negative", &p->most))
+                return false;
+        } else {
+            request_error(r, ERR_SYNTAX);
+            return false;
+        }
+    }
+    return true;
+}
+
+// Stands at the next element that matches; `*looked` counts those compared, also from before.
+static bool find_next(struct quicklist_iter *it, bool here, const struct quicklist_probe *probe,
+                      const struct positions *p, int64_t *looked)
+{
+    for (; here; here = quicklist_iter_next(it)) {
+        if (p->most && *looked == p->most)
+            return false;
+        ++*looked;
+        if (quicklist_equal(it, probe))
+            return true;
+    }
+    return false;
+}
+
+// Calls for every match that is to be told, and returns their number.
+static int64_t each_match(struct request *r, const struct list *l, const struct positions *p,
+                          bool write)
+{
+    struct quicklist_probe probe = quicklist_probe(r->argv[2].ptr, r->argv[2].len);
+    struct quicklist_iter it;
+    bool backward = p->rank < 0;
+    int64_t looked = 0, matches = 0, told = 0, rank = backward ? -p->rank : p->rank;
+    bool here = quicklist_iter_begin(&it, l->ql, backward ? -1 : 0, backward);
+    while (find_next(&it, here, &probe, p, &looked)) {
+        if (++matches >= rank) {
+            if (write)
+                reply_integer(r->out, (int64_t)it.index);
+            told++;
+            if (p->count && told >= (p->count < 0 ? 1 : p->count))
+                break;
+        }
+        here = quicklist_iter_next(&it);
+    }
+    r->out->failed |= it.failed;
+    quicklist_iter_end(&it);
+    return told;
+}
+
+void lpos_command(struct request *r)
+{
+    struct positions p;
+    struct list l;
+    if (!parse_positions(r, &p) || !list_open_read(r, 1, &l))
+        return;
+    if (p.count < 0) {
+        if (!l.entry || !each_match(r, &l, &p, true))
+            reply_null(r->out, r->session->resp);
+        return;
+    }
+    // The header stands before the matches: they are counted first.
+    int64_t n = l.entry ? each_match(r, &l, &p, false) : 0;
+    reply_array(r->out, n);
+    if (n)
+        each_match(r, &l, &p, true);
+}
