@@ -52,7 +52,7 @@ static double read_score_text(struct rdb_reader *r)
 
 bool rdb_load_zset(struct rdb_load *l, bool text)
 {
-    uint64_t n = rdb_read_count(l->r, 3);
+    uint64_t n = rdb_read_count(l->r, 2);
     struct sorted z = l->r->error ? (struct sorted){0} : sorted_new_big(l->s);
     if (!z.object)
         return rdb_short(l->r);

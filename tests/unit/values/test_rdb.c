@@ -312,6 +312,72 @@ static void test_fields_expire(void **state)
     clear(f);
 }
 
+// --- memory is short ----------------------------------------------------------------------------
+
+// The allocator is wrapped: so many calls succeed, then one fails; negative: none does.
+static long allocations_left = -1;
+
+static bool refuse(void)
+{
+    return allocations_left >= 0 && allocations_left-- == 0;
+}
+
+void *__real_mi_malloc(size_t n);
+void *__wrap_mi_malloc(size_t n);
+void *__wrap_mi_malloc(size_t n)
+{
+    return refuse() ? NULL : __real_mi_malloc(n);
+}
+
+void *__real_mi_zalloc(size_t n);
+void *__wrap_mi_zalloc(size_t n);
+void *__wrap_mi_zalloc(size_t n)
+{
+    return refuse() ? NULL : __real_mi_zalloc(n);
+}
+
+void *__real_mi_mallocn(size_t count, size_t n);
+void *__wrap_mi_mallocn(size_t count, size_t n);
+void *__wrap_mi_mallocn(size_t count, size_t n)
+{
+    return refuse() ? NULL : __real_mi_mallocn(count, n);
+}
+
+void *__real_mi_realloc(void *p, size_t n);
+void *__wrap_mi_realloc(void *p, size_t n);
+void *__wrap_mi_realloc(void *p, size_t n)
+{
+    return refuse() ? NULL : __real_mi_realloc(p, n);
+}
+
+// Every allocation of every loader fails once: it is told, or done without, and nothing stays.
+static void test_short(void **state)
+{
+    struct fixture *f = *state;
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 2 * SEEDS; i++) {
+        const struct restore_seed *seed = &restore_seeds[i / 2];
+        bool done = false;
+        for (long n = 0; !done; n++) {
+            struct rdb_reader r = rdb_reader(seed->bytes + 1, seed->len - 1);
+            struct rdb_value value;
+            allocations_left = n;
+            bool ok = rdb_read_value(&r, f->s, i % 2 ? &usual : &tight,
+                                     (enum rdb_type)seed->bytes[0], &value);
+            done = allocations_left >= 0; // there were fewer
+            allocations_left = -1;
+            if (!ok && r.error != RDB_NO_MEMORY)
+                fail_msg("seed %u, allocation %ld: error %d", i / 2, n, r.error);
+            if (ok)
+                rdb_value_clear(&value);
+            assert_true(ok || !done);
+            refused += !ok;
+        }
+    }
+    assert_true(refused > 2 * SEEDS);
+    clear(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +390,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_promises, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fields_expire, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_short, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
