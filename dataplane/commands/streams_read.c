@@ -31,10 +31,8 @@ static bool parse_streams(struct reading *g, int i)
     struct request *r = g->r;
     int words = r->argc - i;
     if (words % 2) {
-        request_errorf(r,
-                       "ERR Unbalanced '%s' list of streams: for each stream key an ID or '%c' "
-                       "must be specified.",
-                       r->command->name, g->of_group ? '>' : '$');
+        request_error(r, "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' "
+                         "must be specified.");
         return false;
     }
     g->first = i;
