@@ -2,7 +2,7 @@
 
 import payload
 
-FOOTERS = (b"", b"\x00", b"\x00" * 9, b"\x00" * 10, b"\x00\x03\x0a\x00" + b"\x00" * 8)
+FOOTERS = (b"", b"\x00", b"\x00" * 9, b"\x00\x03\x0a\x00" + b"\x00" * 8)
 
 
 def value(d):

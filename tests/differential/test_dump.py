@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Damaged payloads with a right check sum, to redis-server (which is told to look closely) and to Pollux.
 Neither may take harm. What Redis refuses Pollux refuses; what both take means the same. Pollux may be
-stricter: it also refuses what is no order, no number, or said twice.
+stricter: it also refuses what is no order, no number, said twice, or only there with the footer's bytes.
 
 usage: test_dump.py [--seed N] [--payloads N] [--cores 0]
 """
