@@ -14,8 +14,10 @@ def value(d):
 
 def restore(d):
     ttl = d.pick((b"0", b"0", b"0", b"100000", b"9223372036854775807", b"-1", b"x", b"1000000"))
-    options = [("REPLACE",), ("REPLACE",), ("ABSTTL",), ("IDLETIME", d.small_integer), ("FREQ", d.small_integer)]
-    return [d.key(), ttl, value(d)] + d.soup(options, 3)
+    options = d.soup([("REPLACE",), ("REPLACE",), ("IDLETIME", d.small_integer), ("FREQ", d.small_integer)], 3)
+    if d.chance(0.2):
+        ttl, options = d.unix_milliseconds(), options + [d.case("ABSTTL")]
+    return [d.key(), ttl, value(d)] + options
 
 
 COMMANDS = {
