@@ -148,6 +148,7 @@ struct command {
     // at home first and returns false when it has already answered (bad arguments).
     bool (*start)(struct request *r);
     void (*part)(struct request *r);
+    bool part_keys; // `part` looks at keys
     unsigned (*core_of)(
         struct request *r); // ROUTE_CURSOR: index of the core, parsed from arguments
     // ROUTE_KEYS: true when these arguments make it touch keys that they do not name (SORT … GET),

@@ -579,6 +579,7 @@ const struct command server_commands[] = {
         .doc = &debug_doc,
         .handler = debug_command,
         .part = debug_part,
+        .part_keys = true,
         .start = debug_start,
     },
     {

@@ -69,7 +69,7 @@ void gather_begin(struct core *c, struct message *m)
         part->kind = MESSAGE_PART;
         part->from = c->index;
         part->gather = g;
-        part->whole = true;
+        part->whole = m->command->part_keys; // else it need not wait for slots that are lent
         g->part[g->n++] = part;
     }
     if (!ok) {

@@ -331,3 +331,37 @@ def test_over_each_wire(wire):
         assert ours.call("MGET", *want) == list(want.values())
         answer = ours.call("MIGRATE", address, redis.port + 1, "big", 0, 500)
         assert answer.startswith(b"-IOERR error or timeout"), answer
+
+
+def test_figures_meanwhile(wire):
+    """What looks at no key does not wait for one that is under way."""
+    with pollux.Client(wire.connect()) as one, pollux.Client(wire.connect()) as two, Target() as target:
+        one.call("SET", "k", "v")
+        one.send("MIGRATE", "127.0.0.1", target.port, "k", 0, 800)
+        time.sleep(0.1)
+        begin = time.monotonic()
+        for words in (["INFO"], ["CLIENT", "LIST"], ["DBSIZE"], ["CONFIG", "SET", "timeout", "0"], ["MEMORY", "STATS"]):
+            two.call(*words)
+        assert time.monotonic() - begin < 0.5
+        assert one.reply() == READING
+
+
+def test_fields_that_expire(wire):
+    """Their times travel with them, but not to a server that does not know such hashes."""
+    cores = ",".join(str(i) for i in range(wire.cores))
+    with contextlib.ExitStack() as stack:
+        servers = [pollux.Server({"cores": cores}), pollux.Redis({})]
+        for server in servers:
+            stack.enter_context(contextlib.closing(server))
+        for server in servers:
+            server.wait_ready()
+        ours = stack.enter_context(pollux.Client(wire.connect()))
+        ours.call("HSET", "h", "a", 1, "b", 2)
+        assert ours.call("HPEXPIRE", "h", 100000, "FIELDS", 1, "a") == [1]
+        wrong = b"-ERR Target instance replied with error: ERR DUMP payload version or checksum are wrong"
+        assert migrate(ours, servers[1], "h") == wrong
+        assert migrate(ours, servers[0], "h") == b"+OK"
+        other = stack.enter_context(connect(servers[0]))
+        times = other.call("HPTTL", "h", "FIELDS", 2, "a", "b")
+        assert 90000 < times[0] <= 100000 and times[1] == -1
+        assert other.call("HMGET", "h", "a", "b") == [b"1", b"2"]
