@@ -209,7 +209,7 @@ static uint8_t *zipmap_convert(struct rdb_reader *r, const uint8_t *zm, size_t l
             lp = append(r, lp, &value);
         }
     }
-    if ((zm[0] < ZIPMAP_COUNT_UNKNOWN && zm[0] != count) || !count)
+    if ((zm[0] != ZIPMAP_COUNT_UNKNOWN && zm[0] != count) || zm[0] > ZIPMAP_COUNT_UNKNOWN || !count)
         rdb_bad(r);
     if (!r->error)
         return lp;
