@@ -358,6 +358,9 @@ class Draw:
             left_out = {"RENAME", "COPY", "SORT", "BLMPOP", "ZRANGESTORE", "ZUNIONSTORE"}
         elif pair.cores > 1:
             left_out = {"BLMOVE", "BRPOPLPUSH"}
+        # Redis forgets to serve those who wait for a key of another type when these put a list or a sorted
+        # set in its place.
+        left_out |= {"SET"} if seed % 3 else {"SORT", "ZRANGESTORE"}
         self.makers = [(weight, make) for weight, name, make in self.all_makers()
                        if name not in left_out and pair.known(name)]
 
