@@ -216,6 +216,11 @@ bool edit_end(struct edit *edit, uint64_t changes)
     bool empty = object_is_empty(type, edit->encoding, edit->object);
     if (after == edit->before && next_due == edit->next_due && !empty)
         return true;
+    if (!empty && next_due == edit->next_due) { // only bytes: nothing else is touched
+        slot_of(s->ks, edit->db, edit->key->slot)->bytes += after - edit->before;
+        counts_add(s, edit->db, 0, 0, (int64_t)(after - edit->before));
+        return true;
+    }
     struct change c = change_begin(s, edit->db, edit->key->slot);
     c.slot->bytes += after - edit->before;
     note_fields(s, c.slot, edit, next_due);
