@@ -15,7 +15,6 @@
 #include "tests/unit/commands/script.h"
 
 #define WRONG_TYPE "-WRONGTYPE Operation against a key holding the wrong kind of value"
-#define SYNTAX "-ERR syntax error"
 #define NOT_INTEGER "-ERR value is not an integer or out of range"
 #define NO_FIELDS "-ERR Mandatory argument FIELDS is missing or not at the right position"
 #define NOT_MATCHING "-ERR The `numfields` parameter must match the number of arguments"
@@ -119,7 +118,16 @@ static void test_errors(void **state)
                 "-ERR Only one of FXX or FNX arguments can be specified"},
                {"hsetex h ex 10 keepttl fields 1 a 1",
                 "-ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified"},
-               {"hsetex h fields 1 a 1 b", NOT_MATCHING},
+               {"hsetex h fields 1 a 1 b", "-ERR wrong number of arguments"},
+               {"hsetex h fields 0 a 1", "-ERR invalid number of fields"},
+               {"hsetex h nx fields 1 a 1", "-ERR unknown argument: nx"},
+               {"hsetex h 1 fields 1 a 1", "-ERR unknown argument: 1"},
+               {"hsetex h ex fields 1 a 1", NOT_INTEGER},
+               {"hsetex h fnx fnx fields 1 a 1",
+                "-ERR Only one of FXX or FNX arguments can be specified"},
+               {"hgetex h persist 1 fields 1 a", NO_FIELDS},
+               {"hgetex h fields 0 a", "-ERR Number of fields must be a positive integer"},
+               {"httl h fields 0 a", "-ERR Number of fields must be a positive integer"},
                {"hsetex h ex 0 fields 1 b 1", ":1"},
                {"hsetex s fields 1 b 1", WRONG_TYPE},
                {NULL, NULL},
