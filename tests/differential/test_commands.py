@@ -78,7 +78,8 @@ class Families:
             for name in d.random.choices(names, weights, k=d.random.randint(1, PIPELINE_MAX)):
                 words = d.spoil([d.case(name)] + self.commands[name][1](d))
                 if name == "DBSIZE":  # expired keys count until somebody looks at them
-                    drawn.append((connection, [b"EXISTS"] + ALL_KEYS))
+                    others = {w[1] for _, w in drawn if len(w) > 1} - set(ALL_KEYS)  # of spoilt commands
+                    drawn.append((connection, [b"EXISTS"] + ALL_KEYS + sorted(others)))
                 drawn.append((connection, words))
         return drawn
 
