@@ -6,7 +6,6 @@
 #include "dataplane/store/values/quicklist_internal.h"
 
 enum {
-    NODE_ROOM = 512,    // a further node starts with so much, and doubles
     SHRINK_MIN = 64,    // less memory is not worth a move
     FREE_NODE_COST = 4, // of freeing a node, in elements
 };
@@ -125,13 +124,8 @@ static bool make_room(struct quicklist *ql, uint32_t i, size_t size, bool in_fro
         slide(ql, n, (uint32_t)(in_front ? rest + size : rest));
         return true;
     }
-    size_t need = n->bytes + size;
-    if (ql->len > 1) { // lists of one node are many: those grow by as little as may be
-        size_t limit = ql_node_limit(ql), twice = 2 * need;
-        twice = twice < limit ? twice : limit;
-        need = need > twice ? need : twice;
-    }
-    return move_node(ql, i, need, in_front);
+    // The allocator's classes are an eighth apart: growth is amortised, and little lies idle.
+    return move_node(ql, i, n->bytes + size, in_front);
 }
 
 static bool push_node(struct quicklist *ql, enum quicklist_end end, struct node *n, uint32_t gap)
@@ -177,14 +171,12 @@ bool quicklist_append_listpack(struct quicklist *ql, uint8_t *lp)
     return true;
 }
 
-// A node of one element, with room for more towards its end of the list.
+// A node of one element; what room the allocator gives besides is towards the list's end.
 static bool push_packed(struct quicklist *ql, enum quicklist_end end, const struct lp_encoded *e,
                         size_t size)
 {
-    size_t bytes = LP_EMPTY_BYTES + size, room = bytes;
-    if (ql->len && room < NODE_ROOM && ql->fill != 1)
-        room = NODE_ROOM;
-    struct node n = {mi_malloc(room), (uint32_t)bytes, 1, 0};
+    size_t bytes = LP_EMPTY_BYTES + size;
+    struct node n = {mi_malloc(bytes), (uint32_t)bytes, 1, 0};
     uint32_t gap = 0;
     if (n.data) {
         if (end == QUICKLIST_HEAD)
