@@ -6,8 +6,8 @@
 #include "dataplane/store/values/quicklist_internal.h"
 
 enum {
-    SHRINK_MIN = 64,    // less memory is not worth a move
-    FREE_NODE_COST = 4, // of freeing a node, in elements
+    SHRINK_MIN = 64,  // less memory is not worth a move
+    FREE_BYTES = 256, // of a node, that cost as much to free as an element elsewhere
 };
 
 struct quicklist *quicklist_new(int fill, unsigned compress)
@@ -38,8 +38,10 @@ bool quicklist_free_step(struct quicklist *ql, unsigned *budget)
     while (ql->len) {
         if (!*budget)
             return false;
-        *budget -= *budget < FREE_NODE_COST ? *budget : FREE_NODE_COST;
-        mi_free(node_at(ql, --ql->len)->data);
+        const struct node *n = node_at(ql, --ql->len);
+        unsigned cost = 1 + n->bytes / FREE_BYTES;
+        *budget -= *budget < cost ? *budget : cost;
+        mi_free(n->data);
     }
     if (ql->cap > 1)
         mi_free(ql->ring);
