@@ -41,6 +41,7 @@ bool quicklist_free_step(struct quicklist *ql, unsigned *budget)
         const struct node *n = node_at(ql, --ql->len);
         unsigned cost = 1 + n->bytes / FREE_BYTES;
         *budget -= *budget < cost ? *budget : cost;
+        ql->memory -= mi_usable_size(n->data);
         mi_free(n->data);
     }
     if (ql->cap > 1)
