@@ -12,8 +12,6 @@ enum answer {
     ANSWER_DELETED = 2, // the time lies in the past
 };
 
-#define NOT_POSITIVE "ERR Parameter `numFields` should be greater than 0"
-
 // --- HEXPIRE and its like ------------------------------------------------------------------------
 
 enum condition { ALWAYS, IF_NX, IF_XX, IF_GT, IF_LT };
@@ -77,7 +75,8 @@ static void expire_fields(struct request *r, int64_t unit_ms, int64_t base_ms)
     if (!hash_open_write(r, &h) || !hash_parse_time(r, 2, unit_ms, base_ms, &expiry_ms))
         return;
     enum condition condition = parse_condition(r, 3);
-    if (!hash_parse_fields(r, condition == ALWAYS ? 3 : 4, NOT_POSITIVE, &fields))
+    if (!hash_parse_fields(r, condition == ALWAYS ? 3 : 4,
+                           "ERR Parameter `numFields` should be greater than 0", &fields))
         return;
     if (!h.entry) {
         reply_all(r, fields.n, ANSWER_NO_FIELD);
@@ -136,7 +135,7 @@ static void reply_times(struct request *r, int64_t unit_ms, int64_t base_ms)
 {
     struct hash h;
     struct field_args fields;
-    if (!hash_open_peek(r, &h) || !hash_parse_fields(r, 2, NOT_POSITIVE, &fields))
+    if (!hash_open_peek(r, &h) || !hash_parse_fields(r, 2, ERR_FIELD_COUNT, &fields))
         return;
     if (!h.entry) {
         reply_all(r, fields.n, ANSWER_NO_FIELD);
@@ -178,7 +177,7 @@ void hpersist_command(struct request *r)
 {
     struct hash h;
     struct field_args fields;
-    if (!hash_open_write(r, &h) || !hash_parse_fields(r, 2, NOT_POSITIVE, &fields))
+    if (!hash_open_write(r, &h) || !hash_parse_fields(r, 2, ERR_FIELD_COUNT, &fields))
         return;
     if (!h.entry) {
         reply_all(r, fields.n, ANSWER_NO_FIELD);

@@ -7,12 +7,11 @@
 #include "dataplane/commands/effects.h"
 #include "dataplane/commands/hashes_commands.h"
 
-#define NOT_POSITIVE "ERR Number of fields must be a positive integer"
-
 // --- arguments ----------------------------------------------------------------------------------
 
-bool hash_parse_count(struct request *r, int at, int per_field, const char *not_positive,
-                      struct field_args *fields)
+// A number of fields with `per_field` arguments each, that follow up to the end.
+static bool parse_count(struct request *r, int at, int per_field, const char *not_positive,
+                        const char *not_matching, struct field_args *fields)
 {
     int64_t n;
     if (!parse_int64(r->argv[at].ptr, r->argv[at].len, &n) || n < 1) {
@@ -23,7 +22,7 @@ bool hash_parse_count(struct request *r, int at, int per_field, const char *not_
     fields->n = (int)n;
     if (n <= INT32_MAX / per_field && n * per_field == r->argc - fields->first)
         return true;
-    request_error(r, "ERR The `numfields` parameter must match the number of arguments");
+    request_error(r, not_matching);
     return false;
 }
 
@@ -38,7 +37,9 @@ static bool need_fields(struct request *r, int at)
 bool hash_parse_fields(struct request *r, int at, const char *not_positive,
                        struct field_args *fields)
 {
-    return need_fields(r, at) && hash_parse_count(r, at + 1, 1, not_positive, fields);
+    return need_fields(r, at) &&
+           parse_count(r, at + 1, 1, not_positive,
+                       "ERR The `numfields` parameter must match the number of arguments", fields);
 }
 
 bool hash_parse_time(struct request *r, int i, int64_t unit_ms, int64_t base_ms, int64_t *expiry_ms)
@@ -116,7 +117,7 @@ void hgetdel_command(struct request *r)
     struct hash h;
     struct field_args fields;
     struct field_list done;
-    if (!hash_open_write(r, &h) || !hash_parse_fields(r, 2, NOT_POSITIVE, &fields))
+    if (!hash_open_write(r, &h) || !hash_parse_fields(r, 2, ERR_FIELD_COUNT, &fields))
         return;
     if (!field_list_make(&done, fields.n)) {
         request_error(r, ERR_OOM);
@@ -167,7 +168,7 @@ static bool parse_time_option(struct request *r, int *i, enum time_option o, str
     if (o == TIME_PERSIST || o == TIME_KEEPTTL)
         return true;
     if (++*i == r->argc) {
-        request_error(r, ERR_SYNTAX);
+        request_error(r, "ERR missing expire time");
         return false;
     }
     bool relative = o == TIME_EX || o == TIME_PX;
@@ -201,10 +202,15 @@ static bool parse_options(struct request *r, enum time_option other, struct ex_o
             x->if_none = none;
             x->if_all = all;
         } else {
-            return need_fields(r, i);
+            break;
         }
     }
-    return need_fields(r, x->fields);
+    if (other == TIME_PERSIST || (x->fields < r->argc && request_is(r, x->fields, "fields")))
+        return need_fields(r, x->fields);
+    int unknown = x->fields < r->argc ? x->fields : r->argc - 1;
+    request_errorf(r, "ERR unknown argument: %.*s", (int)r->argv[unknown].len,
+                   (const char *)r->argv[unknown].ptr);
+    return false;
 }
 
 static bool names_time(const struct ex_options *x)
@@ -238,7 +244,7 @@ void hgetex_command(struct request *r)
     struct field_args fields;
     struct field_list done;
     if (!hash_open_write(r, &h) || !parse_options(r, TIME_PERSIST, &x) ||
-        !hash_parse_fields(r, x.fields, NOT_POSITIVE, &fields))
+        !hash_parse_fields(r, x.fields, ERR_FIELD_COUNT, &fields))
         return;
     bool changes = h.entry && x.time != TIME_NONE;
     if (!field_list_make(&done, fields.n)) {
@@ -335,7 +341,9 @@ void hsetex_command(struct request *r)
     struct ex_options x;
     struct field_args fields;
     if (!parse_options(r, TIME_KEEPTTL, &x) ||
-        !hash_parse_count(r, x.fields + 1, 2, NOT_POSITIVE, &fields) || !hash_open_write(r, &h))
+        !parse_count(r, x.fields + 1, 2, "ERR invalid number of fields",
+                     "ERR wrong number of arguments", &fields) ||
+        !hash_open_write(r, &h))
         return;
     if (!fields_allow(&h, &x, &fields)) {
         reply_integer(r->out, 0);

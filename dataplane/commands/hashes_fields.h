@@ -11,11 +11,9 @@ struct field_args {
 };
 // FIELDS, the number of fields, and as many arguments, up to the end. Answers otherwise, with
 // `not_positive` where that is no number of fields.
+#define ERR_FIELD_COUNT "ERR Number of fields must be a positive integer"
 bool hash_parse_fields(struct request *r, int at, const char *not_positive,
                        struct field_args *fields);
-// The number, of fields with `per_field` arguments each.
-bool hash_parse_count(struct request *r, int at, int per_field, const char *not_positive,
-                      struct field_args *fields);
 // The Unix time in ms that argument i means. Answers when it makes no sense.
 bool hash_parse_time(struct request *r, int i, int64_t unit_ms, int64_t base_ms,
                      int64_t *expiry_ms);

@@ -6,6 +6,7 @@
 #include "common/outbuf.h"
 #include "dataplane/commands/hashes_commands.h"
 #include "dataplane/commands/hashes_value.h"
+#include "dataplane/commands/steps.h"
 #include "dataplane/store/values/listpack.h"
 
 enum {
@@ -18,6 +19,7 @@ struct pick {
     struct request *r;
     struct hash hash;
     bool values;
+    struct out *to;
     struct outbuf found;
     uint64_t n; // of them
 };
@@ -30,7 +32,7 @@ static uint64_t random_below(struct request *r, uint64_t n)
 static void add(struct pick *p, const uint8_t *name, size_t name_len, const uint8_t *value,
                 size_t value_len)
 {
-    struct out *o = &p->found.out;
+    struct out *o = p->to;
     if (p->values && p->r->session->resp == 3)
         reply_array(o, 2);
     reply_bulk(o, name, name_len);
@@ -55,11 +57,9 @@ static void add_place(struct pick *p, const uint8_t *place)
     add(p, name, name_len, value, value_len);
 }
 
-static void reply_found(struct pick *p)
+static void reply_count(struct pick *p, uint64_t n)
 {
-    int64_t n = (int64_t)p->n;
-    reply_array(p->r->out, p->values && p->r->session->resp == 2 ? 2 * n : n);
-    outbuf_move(&p->found, p->r->out);
+    reply_array(p->r->out, (int64_t)(p->values && p->r->session->resp == 2 ? 2 * n : n));
 }
 
 // A member of the table that is not over. NULL: there is none.
@@ -75,26 +75,49 @@ static struct entry *draw_member(struct pick *p)
     return hash_next(&it) ? it.value.member : NULL;
 }
 
-// `count` of them, each drawn from all. False: memory is short.
-static bool pick_repeating(struct pick *p, uint64_t count)
+static void add_drawn(struct pick *p)
 {
     if (p->hash.encoding == ENC_HASHTABLE) {
-        while (p->n < count && !p->found.out.failed)
-            add_member(p, draw_member(p));
-        return true;
+        add_member(p, draw_member(p));
+        return;
     }
-    uint64_t length = hash_length(&p->hash), i = 0;
-    const uint8_t **places = mi_malloc(length * sizeof(*places));
-    if (!places)
-        return false;
-    for (uint8_t *at = lp_first(p->hash.object); at; i++) {
-        places[i] = at;
-        at = lp_next(p->hash.object, lp_next(p->hash.object, at));
+    uint64_t i = random_below(p->r, hash_length(&p->hash));
+    add_place(p, lp_seek(p->hash.object, 2 * (int64_t)i));
+}
+
+// Of those that may repeat: so many are still to come.
+struct repeating {
+    struct pick pick;
+    uint64_t left;
+    bool begun;
+};
+
+static bool repeating_step(struct request *r, void *state)
+{
+    struct repeating *w = state;
+    struct pick *p = &w->pick;
+    p->r = p->hash.r = r;
+    p->to = r->out;
+    if (!w->begun)
+        reply_count(p, w->left);
+    w->begun = true;
+    for (unsigned i = 0; i < STEPS_ELEMENTS && w->left && !r->out->failed; i++, w->left--)
+        add_drawn(p);
+    return !w->left || r->out->failed;
+}
+
+static void reply_repeating(struct pick *p, uint64_t count)
+{
+    struct repeating all = {.pick = *p, .left = count};
+    if (count > STEPS_WORTHWHILE) {
+        struct repeating *w = request_steps(p->r, &p->hash.key, repeating_step, sizeof(*w));
+        if (w) {
+            *w = all;
+            return;
+        }
     }
-    while (p->n < count && !p->found.out.failed)
-        add_place(p, places[random_below(p->r, length)]);
-    mi_free(places);
-    return true;
+    while (!repeating_step(p->r, &all))
+        ;
 }
 
 // On a walk over all `live` fields each is taken with the chance that makes it `count` in the end,
@@ -170,19 +193,13 @@ static bool parse_count(struct request *r, int64_t *count, bool *values)
 
 static void reply_one(struct request *r)
 {
-    struct pick p = {.r = r};
+    struct pick p = {.r = r, .to = r->out};
     if (!hash_open_read(r, &p.hash))
         return;
-    if (!p.hash.entry || !hash_live(&p.hash)) {
-        reply_null(r->out, r->session->resp);
-        return;
-    }
-    outbuf_init(&p.found);
-    if (p.hash.encoding == ENC_HASHTABLE)
-        add_member(&p, draw_member(&p));
+    if (p.hash.entry && hash_live(&p.hash))
+        add_drawn(&p);
     else
-        add_place(&p, lp_seek(p.hash.object, 2 * (int64_t)random_below(r, hash_length(&p.hash))));
-    outbuf_move(&p.found, r->out);
+        reply_null(r->out, r->session->resp);
 }
 
 void hrandfield_command(struct request *r)
@@ -195,17 +212,18 @@ void hrandfield_command(struct request *r)
     }
     if (!parse_count(r, &count, &p.values) || !hash_open_read(r, &p.hash))
         return;
-    outbuf_init(&p.found);
     uint64_t live = p.hash.entry ? hash_live(&p.hash) : 0;
-    bool ok = true;
-    if (live && count > 0)
-        ok = pick_different(&p, (uint64_t)count, live);
-    else if (live && count < 0)
-        ok = pick_repeating(&p, (uint64_t)-count);
-    if (ok && !p.found.out.failed) {
-        reply_found(&p);
+    if (live && count < 0) {
+        reply_repeating(&p, (uint64_t)-count);
         return;
     }
-    outbuf_clear(&p.found);
-    request_error(r, ERR_OOM);
+    outbuf_init(&p.found);
+    p.to = &p.found.out;
+    if (live && count > 0 && (!pick_different(&p, (uint64_t)count, live) || p.found.out.failed)) {
+        outbuf_clear(&p.found);
+        request_error(r, ERR_OOM);
+        return;
+    }
+    reply_count(&p, p.n);
+    outbuf_move(&p.found, r->out);
 }

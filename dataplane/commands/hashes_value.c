@@ -310,9 +310,14 @@ bool hash_next(struct hash_iterator *it)
     return true;
 }
 
+bool hash_any_over(const struct hash *h)
+{
+    return is_table(h) && members_any_over(h->r->store, h->object);
+}
+
 uint64_t hash_live(const struct hash *h)
 {
-    if (!is_table(h) || !members_any_over(h->r->store, h->object))
+    if (!hash_any_over(h))
         return hash_length(h);
     uint64_t n = 0;
     for (struct hash_iterator it = hash_begin(h); hash_next(&it);)

@@ -77,5 +77,7 @@ struct hash_iterator {
 };
 struct hash_iterator hash_begin(const struct hash *h);
 bool hash_next(struct hash_iterator *it);
-// How many of them there are: a walk, where fields may be over that nobody met yet.
+// Whether there may be fields that are over and that nobody met yet.
+bool hash_any_over(const struct hash *h);
+// How many live fields there are: a walk where some may be over.
 uint64_t hash_live(const struct hash *h);

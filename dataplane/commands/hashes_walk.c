@@ -18,28 +18,45 @@ static void reply_parts(struct request *r, const struct hash_iterator *it, unsig
         reply_bulk(r->out, it->value.ptr, it->value.len);
 }
 
+// Counts, then writes: where fields may be over, the number at the head of the reply is known only
+// behind a walk.
 struct walk {
     struct hash hash;
     struct hash_iterator it;
+    enum { WALK_BEGIN, WALK_COUNT, WALK_WRITE } phase;
     unsigned parts;
-    bool begun;
+    uint64_t live;
 };
+
+static void walk_write(struct walk *w, struct request *r, uint64_t live)
+{
+    if (w->parts == (NAMES | VALUES))
+        reply_map(r->out, r->session->resp, (int64_t)live);
+    else
+        reply_array(r->out, (int64_t)live);
+    w->it = hash_begin(&w->hash);
+    w->phase = WALK_WRITE;
+}
 
 static bool walk_step(struct request *r, void *state)
 {
     struct walk *w = state;
     w->hash.r = r;
-    if (!w->begun) {
-        w->begun = true;
+    if (w->phase == WALK_BEGIN && hash_any_over(&w->hash)) {
         w->it = hash_begin(&w->hash);
-        uint64_t n = hash_live(&w->hash);
-        if (w->parts == (NAMES | VALUES))
-            reply_map(r->out, r->session->resp, (int64_t)n);
-        else
-            reply_array(r->out, (int64_t)n);
+        w->phase = WALK_COUNT;
+    } else if (w->phase == WALK_BEGIN) {
+        walk_write(w, r, hash_length(&w->hash));
     }
     for (unsigned i = 0; i < STEPS_ELEMENTS; i++) {
-        if (!hash_next(&w->it))
+        bool more = hash_next(&w->it);
+        if (w->phase == WALK_COUNT) {
+            w->live += more;
+            if (!more)
+                walk_write(w, r, w->live);
+            continue;
+        }
+        if (!more)
             return true;
         reply_parts(r, &w->it, w->parts);
     }

@@ -150,11 +150,6 @@ static bool parse_positions(struct request *r, struct positions *p)
         if (more && request_is(r, i, "rank")) {
             if (!request_integer(r, i + 1, &p->rank))
                 return false;
-            if (p->rank == INT64_MIN) {
-                request_error(r, "ERR value is out of range, value must between "
-                                 "-9223372036854775807 and 9223372036854775807");
-                return false;
-            }
             if (p->rank == 0) {
                 request_error(r, "ERR RANK can't be zero: use 1 to start from the first match, 2 "
                                  "from the second ... or use negative to start from the end of the "
@@ -196,7 +191,9 @@ static int64_t each_match(struct request *r, const struct list *l, const struct 
     struct quicklist_probe probe = quicklist_probe(r->argv[2].ptr, r->argv[2].len);
     struct quicklist_iter it;
     bool backward = p->rank < 0;
-    int64_t looked = 0, matches = 0, told = 0, rank = backward ? -p->rank : p->rank;
+    int64_t looked = 0, matches = 0, told = 0;
+    // The least integer has no opposite: as in Redis, it then stands for the first match.
+    int64_t rank = backward ? (int64_t) - (uint64_t)p->rank : p->rank;
     bool here = quicklist_iter_begin(&it, l->ql, backward ? -1 : 0, backward);
     while (find_next(&it, here, &probe, p, &looked)) {
         if (++matches >= rank) {

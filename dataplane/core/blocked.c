@@ -281,7 +281,8 @@ static void finish(struct core *c, struct waiter *w)
     w->slot = NULL;
     client_complete_later(c, slot);
     waiter_release(w);
-    parked_serve(c); // who stood behind it
+    if (!c->stopping)
+        parked_serve(c); // who stood behind it
 }
 
 void blocked_begin(struct core *c, struct waiter *w, struct reply_slot *slot)

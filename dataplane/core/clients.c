@@ -429,11 +429,18 @@ static void unqueue(struct core *c, struct client *client)
 
 static void unstarve(struct core *c, struct client *client)
 {
-    for (struct client **at = &c->starved; *at; at = &(*at)->next_starved)
-        if (*at == client) {
-            *at = client->next_starved;
-            return;
-        }
+    struct client *before = NULL;
+    for (struct client *s = c->starved; s; before = s, s = s->next_starved) {
+        if (s != client)
+            continue;
+        if (before)
+            before->next_starved = s->next_starved;
+        else
+            c->starved = s->next_starved;
+        if (c->last_starved == s)
+            c->last_starved = before;
+        return;
+    }
 }
 
 void clients_bury(struct core *c)

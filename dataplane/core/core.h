@@ -154,7 +154,7 @@ struct core {
     unsigned together; // loans and gathers of this core under way, at most MAILBOX_CREDITS
     bool posted[PLANE_CORES_MAX]; // something was sent this turn: look whether it sleeps
     // Clients whose next command found no credit, or is not to run within another's (next_starved).
-    struct client *starved;
+    struct client *starved, *last_starved;
     bool starved_later; // one of the latter kind: no sleep before its turn
 
     // --- loans: slots of this core that another executes on, and what waits for them

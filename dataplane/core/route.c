@@ -171,24 +171,31 @@ static void pend(struct core *c, struct client *client, const struct work *w)
     client->pending++;
 }
 
+// Its pending commands go on later: in order, with those of others.
+static void add_starved(struct core *c, struct client *client)
+{
+    client->flags |= CLIENT_STARVED;
+    client->next_starved = NULL;
+    if (c->last_starved)
+        c->last_starved->next_starved = client;
+    else
+        c->starved = client;
+    c->last_starved = client;
+}
+
 static void starve(struct core *c, struct client *client)
 {
     if (client->flags & CLIENT_STARVED)
         return;
     c->counters.starved++;
-    client->flags |= CLIENT_STARVED;
-    client->next_starved = c->starved;
-    c->starved = client;
+    add_starved(c, client);
 }
 
 void route_later(struct core *c, struct client *client)
 {
     c->starved_later = true;
-    if (client->flags & CLIENT_STARVED)
-        return;
-    client->flags |= CLIENT_STARVED;
-    client->next_starved = c->starved;
-    c->starved = client;
+    if (!(client->flags & CLIENT_STARVED))
+        add_starved(c, client);
 }
 
 // A browser that was made to send us a request (cross-protocol scripting) is cut off without an
@@ -483,7 +490,7 @@ void route_pending(struct core *c, struct client *client)
 void route_starved(struct core *c)
 {
     struct client *client = c->starved;
-    c->starved = NULL;
+    c->starved = c->last_starved = NULL;
     c->starved_later = false;
     for (struct client *next; client; client = next) {
         next = client->next_starved;

@@ -113,6 +113,11 @@ COMMANDS = {
 
 SAME = {}
 
+LIMITS = {
+    "list-max-listpack-size": (-2, -2, -1, -5, 1, 3, 50),
+    "list-compress-depth": (0, 0, 1, 2),
+}
+
 CONTENT = {b"list": lambda key: [b"LRANGE", key, b"0", b"-1"]}
 
 METADATA = [name for name in COMMANDS if name != "DEL"]

@@ -82,7 +82,8 @@ class Families:
                 if name not in self.unspoiled:
                     words = d.spoil(words)
                 if name == "DBSIZE":  # expired keys count until somebody looks at them
-                    drawn.append((connection, [b"EXISTS"] + ALL_KEYS))
+                    others = {w[1] for _, w in drawn if len(w) > 1} - set(ALL_KEYS)  # of spoilt commands
+                    drawn.append((connection, [b"EXISTS"] + ALL_KEYS + sorted(others)))
                 drawn.append((connection, words))
         return drawn
 

@@ -1,6 +1,7 @@
 """Clients that wait for keys, many at once, with the keys on several cores: no wake-up is lost, and every
 element is given once."""
 
+import random
 import threading
 import time
 
@@ -35,7 +36,7 @@ class Crowd:
         def run():
             try:
                 with client:
-                    work(client, pollux_random(seed))
+                    work(client, random.Random(seed))
             except BaseException as failure:  # shown by `finish`
                 if not self.over:
                     self.failures.append(failure)
@@ -69,12 +70,6 @@ class Crowd:
             raise self.failures[0]
 
 
-def pollux_random(seed):
-    import random
-
-    return random.Random(seed)
-
-
 def needs_lists(client):
     if client.call("COMMAND", "INFO", "blmove")[0] in NONE:
         pytest.skip("the server has no lists")
@@ -82,7 +77,7 @@ def needs_lists(client):
 
 def pushed(client):
     """Pushes all elements, some at a time, and returns them."""
-    rand, elements, at = pollux_random(1), [b"%d" % i for i in range(ELEMENTS)], 0
+    rand, elements, at = random.Random(1), [b"%d" % i for i in range(ELEMENTS)], 0
     while at < ELEMENTS:
         some = elements[at : at + rand.randint(1, 4)]
         client.call(rand.choice(("LPUSH", "RPUSH")), rand.choice(QUEUES), *some)

@@ -6,9 +6,8 @@
 #include "dataplane/store/values/quicklist_internal.h"
 
 enum {
-    NODE_ROOM = 512,    // a further node starts with so much, and doubles
-    SHRINK_MIN = 64,    // less memory is not worth a move
-    FREE_NODE_COST = 4, // of freeing a node, in elements
+    SHRINK_MIN = 64,  // less memory is not worth a move
+    FREE_BYTES = 256, // of a node, that cost as much to free as an element elsewhere
 };
 
 struct quicklist *quicklist_new(int fill, unsigned compress)
@@ -39,8 +38,11 @@ bool quicklist_free_step(struct quicklist *ql, unsigned *budget)
     while (ql->len) {
         if (!*budget)
             return false;
-        *budget -= *budget < FREE_NODE_COST ? *budget : FREE_NODE_COST;
-        mi_free(node_at(ql, --ql->len)->data);
+        const struct node *n = node_at(ql, --ql->len);
+        unsigned cost = 1 + n->bytes / FREE_BYTES;
+        *budget -= *budget < cost ? *budget : cost;
+        ql->memory -= mi_usable_size(n->data);
+        mi_free(n->data);
     }
     if (ql->cap > 1)
         mi_free(ql->ring);
@@ -125,13 +127,8 @@ static bool make_room(struct quicklist *ql, uint32_t i, size_t size, bool in_fro
         slide(ql, n, (uint32_t)(in_front ? rest + size : rest));
         return true;
     }
-    size_t need = n->bytes + size;
-    if (ql->len > 1) { // lists of one node are many: those grow by as little as may be
-        size_t limit = ql_node_limit(ql), twice = 2 * need;
-        twice = twice < limit ? twice : limit;
-        need = need > twice ? need : twice;
-    }
-    return move_node(ql, i, need, in_front);
+    // The allocator's classes are an eighth apart: growth is amortised, and little lies idle.
+    return move_node(ql, i, n->bytes + size, in_front);
 }
 
 static bool push_node(struct quicklist *ql, enum quicklist_end end, struct node *n, uint32_t gap)
@@ -177,14 +174,12 @@ bool quicklist_append_listpack(struct quicklist *ql, uint8_t *lp)
     return true;
 }
 
-// A node of one element, with room for more towards its end of the list.
+// A node of one element; what room the allocator gives besides is towards the list's end.
 static bool push_packed(struct quicklist *ql, enum quicklist_end end, const struct lp_encoded *e,
                         size_t size)
 {
-    size_t bytes = LP_EMPTY_BYTES + size, room = bytes;
-    if (ql->len && room < NODE_ROOM && ql->fill != 1)
-        room = NODE_ROOM;
-    struct node n = {mi_malloc(room), (uint32_t)bytes, 1, 0};
+    size_t bytes = LP_EMPTY_BYTES + size;
+    struct node n = {mi_malloc(bytes), (uint32_t)bytes, 1, 0};
     uint32_t gap = 0;
     if (n.data) {
         if (end == QUICKLIST_HEAD)

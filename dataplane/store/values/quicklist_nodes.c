@@ -138,9 +138,17 @@ void ql_node_shrink(struct quicklist *ql, uint32_t i)
     struct node *n = node_at(ql, i);
     if (n->flags & (NODE_LZF | NODE_PLAIN))
         return;
+    // Nodes have other room than listpacks by themselves, so lp_shrink would not see it.
     size_t before = mi_usable_size(n->data);
-    n->data = lp_shrink(n->data);
-    ql->memory += mi_usable_size(n->data) - before;
+    if (mi_good_size(n->bytes) >= before)
+        return;
+    uint8_t *less = mi_malloc(n->bytes);
+    if (!less)
+        return;
+    memcpy(less, n->data, n->bytes);
+    mi_free(n->data);
+    n->data = less;
+    ql->memory += mi_usable_size(less) - before;
 }
 
 // --- compression ---------------------------------------------------------------------------------

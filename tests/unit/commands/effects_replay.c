@@ -254,6 +254,18 @@ static void sort_reply(struct text *reply, unsigned step)
     *reply = (struct text){sorted, len};
 }
 
+// When a consumer was last seen is no part of what is told, in Redis as well.
+static void blank_seen(struct text *reply)
+{
+    static const char label[] = "seen-time\r\n:";
+    uint8_t *end = reply->ptr + reply->len, *at = reply->ptr;
+    while ((at = memmem(at, (size_t)(end - at), label, strlen(label)))) {
+        at += strlen(label);
+        while (*at >= '0' && *at <= '9')
+            *at++ = '?';
+    }
+}
+
 // What `words` (KEY stands for the key) answer about a key.
 static struct text ask(struct side *side, unsigned db, const char *words, const struct arg *key,
                        unsigned sorted)
@@ -278,6 +290,7 @@ static struct text ask(struct side *side, unsigned db, const char *words, const 
     struct text reply = collect(&out);
     if (sorted && *reply.ptr == '*')
         sort_reply(&reply, sorted);
+    blank_seen(&reply);
     return reply;
 }
 

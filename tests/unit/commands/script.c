@@ -17,6 +17,7 @@
 
 #define WORDS_MAX 64
 #define DATABASES 4
+#define EVENTS_TEXT_MAX 1024
 
 struct core {
     const char *bulk_max, *policy;
@@ -36,6 +37,7 @@ struct script {
     bool gone_listens; // script_gone was called
     struct effects gone;
     char *gone_text;
+    char events[EVENTS_TEXT_MAX];
     uint8_t *reply;
     size_t reply_len;
     char *text; // the reply for comparing
@@ -57,6 +59,17 @@ static uint64_t next_random(struct core *core)
 {
     core->random = core->random * 6364136223846793005u + 1442695040888963407u;
     return core->random >> 33;
+}
+
+static void note_event(struct request *r, unsigned db, const struct key *key, unsigned class,
+                       const char *event)
+{
+    struct script *s = (struct script *)((char *)r->core - offsetof(struct script, core));
+    size_t len = strlen(s->events);
+    (void)db;
+    assert_true(class && !(class & (class - 1)));
+    snprintf(s->events + len, sizeof(s->events) - len, "%s%s %.*s", len ? " " : "", event,
+             (int)key->len, (const char *)key->ptr);
 }
 
 static void on_gone(void *context, enum store_gone why, unsigned db, const struct key *key,
@@ -89,7 +102,8 @@ struct script *script_open(unsigned cores)
         store_on_gone(s->stores[i], on_gone, s);
     }
     outbuf_init(&s->gone.out);
-    s->services = (struct services){.config_get = get_config, .random = next_random};
+    s->services = (struct services){
+        .config_get = get_config, .random = next_random, .key_changed = note_event};
     s->session = (struct session){.resp = 2, .authenticated = true};
     s->limits = (struct value_limits){
         .hash_max_listpack_entries = 512,
@@ -290,7 +304,9 @@ const char *script_run_with(struct script *s, const char *line, const void *data
         .core = &s->core,
         .now_ms = s->now_ms,
         .limits = &s->limits,
+        .observed = true,
     };
+    s->events[0] = '\0';
     assert_non_null(r.command);
     bool runs = commands_check_arity(r.out, r.command, argc);
     if (runs) {
@@ -350,6 +366,11 @@ uint64_t script_keys(const struct script *s)
 uint64_t script_memory(const struct script *s)
 {
     return keyspace_memory(s->keyspace);
+}
+
+const char *script_events(const struct script *s)
+{
+    return s->events;
 }
 
 const char *script_gone(struct script *s)

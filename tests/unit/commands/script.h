@@ -32,6 +32,9 @@ uint64_t script_keys(const struct script *s); // of database 0
 uint64_t script_memory(const struct script *s);
 // The effects of the last command (effects.h): their words, each command behind "; " but the first.
 const char *script_effects(const struct script *s);
+// The events of the last command (request_changed): name and key of each, in order, a space
+// between.
+const char *script_events(const struct script *s);
 // DEL and HDEL of what the stores have taken away on their own since the last call.
 // The first call begins to listen.
 const char *script_gone(struct script *s);

@@ -15,7 +15,6 @@
 #include "tests/unit/commands/script.h"
 
 #define WRONG_TYPE "-WRONGTYPE Operation against a key holding the wrong kind of value"
-#define SYNTAX "-ERR syntax error"
 #define NOT_INTEGER "-ERR value is not an integer or out of range"
 #define NO_FIELDS "-ERR Mandatory argument FIELDS is missing or not at the right position"
 #define NOT_MATCHING "-ERR The `numfields` parameter must match the number of arguments"
@@ -119,7 +118,16 @@ static void test_errors(void **state)
                 "-ERR Only one of FXX or FNX arguments can be specified"},
                {"hsetex h ex 10 keepttl fields 1 a 1",
                 "-ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified"},
-               {"hsetex h fields 1 a 1 b", NOT_MATCHING},
+               {"hsetex h fields 1 a 1 b", "-ERR wrong number of arguments"},
+               {"hsetex h fields 0 a 1", "-ERR invalid number of fields"},
+               {"hsetex h nx fields 1 a 1", "-ERR unknown argument: nx"},
+               {"hsetex h 1 fields 1 a 1", "-ERR unknown argument: 1"},
+               {"hsetex h ex fields 1 a 1", NOT_INTEGER},
+               {"hsetex h fnx fnx fields 1 a 1",
+                "-ERR Only one of FXX or FNX arguments can be specified"},
+               {"hgetex h persist 1 fields 1 a", NO_FIELDS},
+               {"hgetex h fields 0 a", "-ERR Number of fields must be a positive integer"},
+               {"httl h fields 0 a", "-ERR Number of fields must be a positive integer"},
                {"hsetex h ex 0 fields 1 b 1", ":1"},
                {"hsetex s fields 1 b 1", WRONG_TYPE},
                {NULL, NULL},
@@ -242,6 +250,40 @@ static void test_told(void **state)
     expect("hget h c", "$-1");
     assert_string_equal(script_gone(s), "HDEL h c");
     expect("exists h", ":0");
+}
+
+static void expect_events(const char *line, const char *events)
+{
+    script_run(s, line);
+    assert_string_equal(script_events(s), events);
+}
+
+static void test_events(void **state)
+{
+    (void)state;
+    expect_events("hset h a 1 b 2 c 3", "hset h");
+    expect_events("hmset h d 1 e 2", "hset h");
+    expect_events("hsetnx h a 1", "");
+    expect_events("hsetnx h f 1", "hset h");
+    expect_events("hincrby h a 1", "hincrby h");
+    expect_events("hincrbyfloat h a 1", "hincrbyfloat h");
+    expect_events("hget h a", "");
+    expect_events("hexpire h 10 fields 2 a none", "hexpire h");
+    expect_events("hexpire h 10 nx fields 1 a", "");
+    expect_events("hpersist h fields 1 a", "hpersist h");
+    expect_events("hpersist h fields 1 a", "");
+    expect_events("hexpire h 0 fields 1 a", "hdel h");
+    expect_events("hgetex h ex 10 fields 1 b", "hexpire h");
+    expect_events("hgetex h persist fields 1 b", "hpersist h");
+    expect_events("hgetex h fields 1 b", "");
+    expect_events("hsetex h ex 10 fields 1 b 3", "hset h hexpire h");
+    expect_events("hsetex h fields 1 b 3", "hset h");
+    expect_events("hgetdel h fields 1 b", "hdel h");
+    expect_events("hdel h none", "");
+    expect_events("hdel h c d", "hdel h");
+    expect_events("hdel h e f g", "hdel h del h");
+    expect_events("hset g a 1", "hset g");
+    expect_events("hgetdel g fields 1 a", "hdel g del g");
 }
 
 static void test_double_commands(void **state)
@@ -513,6 +555,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_active, begin, end),
         cmocka_unit_test_setup_teardown(test_gone_when_looked_at, begin, end),
         cmocka_unit_test_setup_teardown(test_told, begin, end),
+        cmocka_unit_test_setup_teardown(test_events, begin, end),
         cmocka_unit_test_setup_teardown(test_double_commands, begin, end),
         cmocka_unit_test_setup_teardown(test_effects, begin, end),
         cmocka_unit_test_setup_teardown(test_random_fields, begin, end),
