@@ -11,6 +11,7 @@
 enum {
     DUE_ROOM_FIRST = 2,
     DUE_STALE_ALLOWED = 64, // beyond twice the volatile keys
+    DUE_PRUNE_TRIES = 4,    // elements looked at for one that comes
 };
 
 // --- the heap of a slot -------------------------------------------------------------------------
@@ -160,15 +161,57 @@ static void due_rebuild(struct store *s, const struct hash_secret *secret, struc
         due_sift_down(ext, i);
 }
 
+// Whether an element promises something that is still to come: an entry at its position that is
+// due no earlier.
+static bool due_is_needed(const struct store *s, const struct hash_secret *secret,
+                          const struct slot *slot, struct due due)
+{
+    uint64_t *bucket = table_locate(slot, due.position);
+    unsigned n = bucket_count(bucket);
+    for (unsigned i = 0; i < n; i++) {
+        const struct entry *e = word_entry(*bucket_word(bucket, i));
+        int64_t first = entry_first_due(s, e);
+        if (first == INT64_MAX || coarse_time(s->ks, first) < due.time)
+            continue;
+        struct entry_parts parts = entry_parts(e);
+        if (hash_position(hash_key(secret, parts.key, parts.key_len)) == due.position)
+            return true;
+    }
+    return false;
+}
+
+// Looks at a few elements at random and drops those that are stale, so that a heap of which most is
+// stale gets smaller though elements come.
+static void due_prune(struct store *s, const struct hash_secret *secret, struct slot *slot)
+{
+    struct slot_ext *ext = slot->ext;
+    for (unsigned try = 0; try < DUE_PRUNE_TRIES && ext->due_count; try++) {
+        uint32_t i = (uint32_t)store_random_below(s, ext->due_count);
+        if (due_is_needed(s, secret, slot, *due_at(ext, i)))
+            continue;
+        if (i == --ext->due_count)
+            continue;
+        *due_at(ext, i) = *due_at(ext, ext->due_count);
+        due_sift_up(ext, i);
+        due_sift_down(ext, i);
+    }
+    due_shrink(slot);
+}
+
 bool due_reserve(struct store *s, const struct hash_secret *secret, struct slot *slot)
 {
     if (!slot_need_ext(slot))
         return false;
     struct slot_ext *ext = slot->ext;
-    if (ext->due_count > 2 * ((uint64_t)ext->volatile_keys + ext->field_keys) + DUE_STALE_ALLOWED)
-        due_rebuild(s, secret, slot);
+    uint64_t enough = 2 * ((uint64_t)ext->volatile_keys + ext->field_keys) + DUE_STALE_ALLOWED;
+    if (ext->due_count > enough && slot->keys)
+        due_prune(s, secret, slot);
     if (ext->due_count < ext->due_room)
         return true;
+    if (ext->due_count > enough && slot->keys) { // those that are left promise the same again
+        due_rebuild(s, secret, slot);
+        return true;
+    }
     if (ext->due_room > UINT32_MAX - DUE_CHUNK)
         return false;
     return ext->due_room < DUE_CHUNK ? due_grow_single(slot) : due_grow_chunks(slot);

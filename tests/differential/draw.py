@@ -26,6 +26,9 @@ PATTERNS = [
     b"*\x00*", b"long*k", b"**", b"[]", b"\\", b"nothing", b"x{b}y", b"[\\a-c]", b"*y",
 ]
 
+# Their arguments are not exchanged: a value in the place of the time could be a few milliseconds.
+TIMED = (b"SET", b"SETEX", b"PSETEX", b"GETEX", b"EXPIRE", b"PEXPIRE")
+
 
 class Draw:
     def __init__(self, seed):
@@ -162,7 +165,7 @@ class Draw:
             del words[self.random.randrange(1, len(words)) :]
         elif style == 1:
             words.append(self.value())
-        elif len(words) > 2:
+        elif len(words) > 2 and words[0].upper() not in TIMED:
             i, j = self.random.sample(range(1, len(words)), 2)
             words[i], words[j] = words[j], words[i]
         return words

@@ -43,6 +43,9 @@ void script_maintain(struct script *s);
 bool script_maintain_turn(struct script *s, unsigned budget);
 // maxmemory, under allkeys-lru; 0: none. From then on commands that may add memory make room first.
 void script_limit_memory(struct script *s, uint64_t maxmemory);
+// Called before (true) and after each handler: allocations that are to fail begin and end there. A
+// reply for which memory was short is shown as "incomplete".
+void script_around(struct script *s, void (*around)(bool begin));
 // Drops what was kept of the last command, so that no memory is in use but the store's.
 void script_forget(struct script *s);
 
