@@ -118,7 +118,8 @@ LIMITS = {
     "list-compress-depth": (0, 0, 1, 2),
 }
 
-CONTENT = {b"list": lambda key: [b"LRANGE", key, b"0", b"-1"]}
+# All of it, by indexes that are the name of no key.
+CONTENT = {b"list": lambda key: [b"LRANGE", key, b"-4611686018427387904", b"4611686018427387903"]}
 
 METADATA = [name for name in COMMANDS if name != "DEL"]
 
