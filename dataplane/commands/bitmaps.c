@@ -202,8 +202,13 @@ void bitcount_command(struct request *r)
     int64_t start = 0, end = -1;
     bool bits = false;
     if (r->argc == 4 || r->argc == 5) {
-        if (!request_integer(r, 2, &start) || !request_integer(r, 3, &end) ||
-            !parse_unit(r, 4, &bits))
+        if (!request_integer(r, 2, &start) || !request_integer(r, 3, &end))
+            return;
+        if (start < 0 && end < 0 && start > end) { // answered before the unit is looked at
+            reply_integer(r->out, 0);
+            return;
+        }
+        if (!parse_unit(r, 4, &bits))
             return;
     } else if (r->argc != 2) {
         request_error(r, ERR_SYNTAX);
@@ -212,9 +217,7 @@ void bitcount_command(struct request *r)
     char scratch[24];
     struct string_view v = entry_string(e, scratch);
     uint64_t from, to;
-    // Backwards from the end is nothing here, even where BITPOS takes it for the first byte.
-    bool backwards = start < 0 && end < 0 && start > end;
-    bool some = !backwards && range_to_bits(start, end, bits, v.len, &from, &to);
+    bool some = range_to_bits(start, end, bits, v.len, &from, &to);
     reply_integer(r->out, some ? (int64_t)count_bits(v.ptr, from, to) : 0);
 }
 

@@ -63,6 +63,16 @@ void effects_key_gone(struct effects *effects, const void *key, size_t len)
     word(effects, key, len);
 }
 
+void effects_field_gone(struct effects *effects, const void *key, size_t len, const void *field,
+                        size_t field_len)
+{
+    effects->commands++;
+    reply_array(&effects->out.out, 3);
+    word(effects, "HDEL", 4);
+    word(effects, key, len);
+    word(effects, field, field_len);
+}
+
 void effect_nothing(struct request *r)
 {
     if (effects_wanted(r))

@@ -42,6 +42,9 @@ void effect_arg(struct request *r, int i);
 // Names the key of an argument, DEL and the like of a key the server itself took away (expired,
 // evicted).
 void effects_key_gone(struct effects *effects, const void *key, size_t len);
+// HDEL of a field whose time was over.
+void effects_field_gone(struct effects *effects, const void *key, size_t len, const void *field,
+                        size_t field_len);
 // This command changed nothing that must be told (it told what it did in another way, or not at
 // all).
 void effect_nothing(struct request *r);

@@ -1,6 +1,29 @@
 // The table of hash commands. Figures are those of COMMAND INFO and COMMAND DOCS of Redis 7.0.15.
 #include "dataplane/commands/hashes_commands.h"
 #include "dataplane/commands/tables.h"
+// Beyond 7.0: the time of fields of 7.4 and the double commands of 8.0, from their documentation.
+
+#define ARG_FIELDS                                                                     \
+    {                                                                                  \
+        .name = "fields", .type = DOC_BLOCK, .token = "FIELDS",                        \
+        .args = DOC_ARGS({.name = "numfields", .type = DOC_INTEGER},                   \
+                         {.name = "field", .type = DOC_STRING, .flags = DOC_MULTIPLE}) \
+    }
+#define ARG_FIELD_CONDITION                                                     \
+    {                                                                           \
+        .name = "condition", .type = DOC_ONEOF, .flags = DOC_OPTIONAL,          \
+        .args = DOC_ARGS({.name = "nx", .type = DOC_PURE_TOKEN, .token = "NX"}, \
+                         {.name = "xx", .type = DOC_PURE_TOKEN, .token = "XX"}, \
+                         {.name = "gt", .type = DOC_PURE_TOKEN, .token = "GT"}, \
+                         {.name = "lt", .type = DOC_PURE_TOKEN, .token = "LT"}) \
+    }
+#define ARG_TIMES                                                                \
+    {.name = "seconds", .type = DOC_INTEGER, .token = "EX"},                     \
+        {.name = "milliseconds", .type = DOC_INTEGER, .token = "PX"},            \
+        {.name = "unix-time-seconds", .type = DOC_UNIX_TIME, .token = "EXAT"},   \
+    {                                                                            \
+        .name = "unix-time-milliseconds", .type = DOC_UNIX_TIME, .token = "PXAT" \
+    }
 
 const struct command hashes_commands[] = {
     {
@@ -32,6 +55,47 @@ const struct command hashes_commands[] = {
                    .args = DOC_ARGS(ARG_KEY, {.name = "field", .type = DOC_STRING})),
     },
     {
+        .name = "hexpire",
+        .arity = -6,
+        .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST,
+        .categories = CAT_WRITE | CAT_HASH | CAT_FAST,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RW | KS_UPDATE}},
+        .n_keys = 1,
+        .handler = hexpire_command,
+        .doc = DOC(.summary = "Gives fields seconds to live.", .since = "7.4.0", .group = "hash",
+                   .complexity = "O(N), N: fields named",
+                   .args = DOC_ARGS(ARG_KEY, {.name = "seconds", .type = DOC_INTEGER},
+                                    ARG_FIELD_CONDITION, ARG_FIELDS)),
+    },
+    {
+        .name = "hexpireat",
+        .arity = -6,
+        .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST,
+        .categories = CAT_WRITE | CAT_HASH | CAT_FAST,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RW | KS_UPDATE}},
+        .n_keys = 1,
+        .handler = hexpireat_command,
+        .doc = DOC(.summary = "Gives fields an end in Unix seconds.", .since = "7.4.0",
+                   .group = "hash", .complexity = "O(N), N: fields named",
+                   .args = DOC_ARGS(ARG_KEY, {.name = "unix-time-seconds", .type = DOC_UNIX_TIME},
+                                    ARG_FIELD_CONDITION, ARG_FIELDS)),
+    },
+    {
+        .name = "hexpiretime",
+        .arity = -5,
+        .flags = CMD_READONLY | CMD_FAST,
+        .categories = CAT_READ | CAT_HASH | CAT_FAST,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RO | KS_ACCESS}},
+        .n_keys = 1,
+        .handler = hexpiretime_command,
+        .doc = DOC(.summary = "Tells the end of fields in Unix seconds.", .since = "7.4.0",
+                   .group = "hash", .complexity = "O(N), N: fields named",
+                   .args = DOC_ARGS(ARG_KEY, ARG_FIELDS)),
+    },
+    {
         .name = "hget",
         .arity = 3,
         .flags = CMD_READONLY | CMD_FAST,
@@ -57,6 +121,41 @@ const struct command hashes_commands[] = {
         .doc =
             DOC(.summary = "Gives all fields with their values.", .since = "2.0.0", .group = "hash",
                 .complexity = "O(N), N: fields of the hash", .args = DOC_ARGS(ARG_KEY)),
+    },
+    {
+        .name = "hgetdel",
+        .arity = -5,
+        .flags = CMD_WRITE | CMD_FAST,
+        .categories = CAT_WRITE | CAT_HASH | CAT_FAST,
+        .route = ROUTE_KEYS,
+        .keys =
+            (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RW | KS_ACCESS | KS_DELETE}},
+        .n_keys = 1,
+        .handler = hgetdel_command,
+        .doc = DOC(.summary = "Gives the values of fields and deletes them.", .since = "8.0.0",
+                   .group = "hash", .complexity = "O(N), N: fields named",
+                   .args = DOC_ARGS(ARG_KEY, ARG_FIELDS)),
+    },
+    {
+        .name = "hgetex",
+        .arity = -5,
+        .flags = CMD_WRITE | CMD_FAST,
+        .categories = CAT_WRITE | CAT_HASH | CAT_FAST,
+        .route = ROUTE_KEYS,
+        .keys =
+            (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RW | KS_ACCESS | KS_UPDATE}},
+        .n_keys = 1,
+        .handler = hgetex_command,
+        .doc = DOC(.summary = "Gives the values of fields and sets or takes away their end.",
+                   .since = "8.0.0", .group = "hash", .complexity = "O(N), N: fields named",
+                   .args = DOC_ARGS(ARG_KEY,
+                                    {.name = "expiration",
+                                     .type = DOC_ONEOF,
+                                     .flags = DOC_OPTIONAL,
+                                     .args = DOC_ARGS(ARG_TIMES, {.name = "persist",
+                                                                  .type = DOC_PURE_TOKEN,
+                                                                  .token = "PERSIST"})},
+                                    ARG_FIELDS)),
     },
     {
         .name = "hincrby",
@@ -147,6 +246,74 @@ const struct command hashes_commands[] = {
                               .args = DOC_ARGS({.name = "field", .type = DOC_STRING}, ARG_VALUE)})),
     },
     {
+        .name = "hpersist",
+        .arity = -5,
+        .flags = CMD_WRITE | CMD_FAST,
+        .categories = CAT_WRITE | CAT_HASH | CAT_FAST,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RW | KS_UPDATE}},
+        .n_keys = 1,
+        .handler = hpersist_command,
+        .doc = DOC(.summary = "Takes the end of fields away.", .since = "7.4.0", .group = "hash",
+                   .complexity = "O(N), N: fields named", .args = DOC_ARGS(ARG_KEY, ARG_FIELDS)),
+    },
+    {
+        .name = "hpexpire",
+        .arity = -6,
+        .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST,
+        .categories = CAT_WRITE | CAT_HASH | CAT_FAST,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RW | KS_UPDATE}},
+        .n_keys = 1,
+        .handler = hpexpire_command,
+        .doc = DOC(.summary = "Gives fields milliseconds to live.", .since = "7.4.0",
+                   .group = "hash", .complexity = "O(N), N: fields named",
+                   .args = DOC_ARGS(ARG_KEY, {.name = "milliseconds", .type = DOC_INTEGER},
+                                    ARG_FIELD_CONDITION, ARG_FIELDS)),
+    },
+    {
+        .name = "hpexpireat",
+        .arity = -6,
+        .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST,
+        .categories = CAT_WRITE | CAT_HASH | CAT_FAST,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RW | KS_UPDATE}},
+        .n_keys = 1,
+        .handler = hpexpireat_command,
+        .doc =
+            DOC(.summary = "Gives fields an end in Unix milliseconds.", .since = "7.4.0",
+                .group = "hash", .complexity = "O(N), N: fields named",
+                .args = DOC_ARGS(ARG_KEY, {.name = "unix-time-milliseconds", .type = DOC_UNIX_TIME},
+                                 ARG_FIELD_CONDITION, ARG_FIELDS)),
+    },
+    {
+        .name = "hpexpiretime",
+        .arity = -5,
+        .flags = CMD_READONLY | CMD_FAST,
+        .categories = CAT_READ | CAT_HASH | CAT_FAST,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RO | KS_ACCESS}},
+        .n_keys = 1,
+        .handler = hpexpiretime_command,
+        .doc = DOC(.summary = "Tells the end of fields in Unix milliseconds.", .since = "7.4.0",
+                   .group = "hash", .complexity = "O(N), N: fields named",
+                   .args = DOC_ARGS(ARG_KEY, ARG_FIELDS)),
+    },
+    {
+        .name = "hpttl",
+        .arity = -5,
+        .flags = CMD_READONLY | CMD_FAST,
+        .categories = CAT_READ | CAT_HASH | CAT_FAST,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RO | KS_ACCESS}},
+        .n_keys = 1,
+        .handler = hpttl_command,
+        .tips = TEXTS("nondeterministic_output"),
+        .doc = DOC(.summary = "Tells how many milliseconds fields have to live.", .since = "7.4.0",
+                   .group = "hash", .complexity = "O(N), N: fields named",
+                   .args = DOC_ARGS(ARG_KEY, ARG_FIELDS)),
+    },
+    {
         .name = "hrandfield",
         .arity = -2,
         .flags = CMD_READONLY,
@@ -211,6 +378,40 @@ const struct command hashes_commands[] = {
                               .args = DOC_ARGS({.name = "field", .type = DOC_STRING}, ARG_VALUE)})),
     },
     {
+        .name = "hsetex",
+        .arity = -6,
+        .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST,
+        .categories = CAT_WRITE | CAT_HASH | CAT_FAST,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RW | KS_UPDATE}},
+        .n_keys = 1,
+        .handler = hsetex_command,
+        .doc = DOC(.summary = "Sets fields together with their end.", .since = "8.0.0",
+                   .group = "hash", .complexity = "O(N), N: fields named",
+                   .args = DOC_ARGS(
+                       ARG_KEY,
+                       {.name = "condition",
+                        .type = DOC_ONEOF,
+                        .flags = DOC_OPTIONAL,
+                        .args = DOC_ARGS({.name = "fnx", .type = DOC_PURE_TOKEN, .token = "FNX"},
+                                         {.name = "fxx", .type = DOC_PURE_TOKEN, .token = "FXX"})},
+                       {.name = "expiration",
+                        .type = DOC_ONEOF,
+                        .flags = DOC_OPTIONAL,
+                        .args = DOC_ARGS(
+                            ARG_TIMES,
+                            {.name = "keepttl", .type = DOC_PURE_TOKEN, .token = "KEEPTTL"})},
+                       {.name = "fields",
+                        .type = DOC_BLOCK,
+                        .token = "FIELDS",
+                        .args = DOC_ARGS({.name = "numfields", .type = DOC_INTEGER},
+                                         {.name = "data",
+                                          .type = DOC_BLOCK,
+                                          .flags = DOC_MULTIPLE,
+                                          .args = DOC_ARGS({.name = "field", .type = DOC_STRING},
+                                                           ARG_VALUE)})})),
+    },
+    {
         .name = "hsetnx",
         .arity = 4,
         .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST,
@@ -235,6 +436,20 @@ const struct command hashes_commands[] = {
         .doc = DOC(.summary = "Tells the length of the value of a field.", .since = "3.2.0",
                    .group = "hash", .complexity = "O(1)",
                    .args = DOC_ARGS(ARG_KEY, {.name = "field", .type = DOC_STRING})),
+    },
+    {
+        .name = "httl",
+        .arity = -5,
+        .flags = CMD_READONLY | CMD_FAST,
+        .categories = CAT_READ | CAT_HASH | CAT_FAST,
+        .route = ROUTE_KEYS,
+        .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RO | KS_ACCESS}},
+        .n_keys = 1,
+        .handler = httl_command,
+        .tips = TEXTS("nondeterministic_output"),
+        .doc = DOC(.summary = "Tells how many seconds fields have to live.", .since = "7.4.0",
+                   .group = "hash", .complexity = "O(N), N: fields named",
+                   .args = DOC_ARGS(ARG_KEY, ARG_FIELDS)),
     },
     {
         .name = "hvals",

@@ -204,10 +204,14 @@ static bool set_in_table(struct hash *h, const struct arg *name, const void *val
 {
     struct store *s = h->r->store;
     struct entry *e = members_find(s, h->object, name->ptr, name->len);
-    *created = !e || is_over(h, e);
+    if (e && is_over(h, e)) {
+        edit_expire_field(&h->edit, e);
+        e = NULL;
+    }
+    *created = !e;
     if (!e)
         return members_add(s, h->object, name->ptr, name->len, value, len);
-    if ((!keep || *created) && entry_expiry(e) >= 0) {
+    if (!keep && entry_expiry(e) >= 0) {
         e = members_set_expiry(s, h->object, e, -1);
         if (!e)
             return false;
@@ -240,11 +244,14 @@ bool hash_remove(struct hash *h, const void *name, size_t len)
 {
     if (is_table(h)) {
         struct entry *e = members_find(h->r->store, h->object, name, len);
-        bool was_there = e && !is_over(h, e);
+        if (e && is_over(h, e)) {
+            edit_expire_field(&h->edit, e);
+            return false;
+        }
         if (e)
             members_remove(h->r->store, h->object, e);
-        h->changes += was_there;
-        return was_there;
+        h->changes += e != NULL;
+        return e;
     }
     uint8_t *at = find_name(h, name, len);
     uint8_t *lp = at ? lp_delete_from(h->object, at, 2, NULL) : NULL;

@@ -16,7 +16,8 @@ struct hash {
     enum object_encoding encoding;
     struct edit edit;
     uint64_t changes;
-    int64_t now_ms; // when it was opened: a reply over several turns sees one time
+    bool short_of_memory; // in the middle of an edit of several fields
+    int64_t now_ms;       // when it was opened: a reply over several turns sees one time
 };
 
 // Looks up the hash of argument 1. False: another type is there, which is answered. When there is

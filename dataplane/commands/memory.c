@@ -76,23 +76,54 @@ static void pair_double(struct request *r, const char *name, double value)
     reply_double(r->out, r->session->resp, value);
 }
 
+// Bytes that the allocator holds, free pages included.
+static uint64_t allocator_active(void)
+{
+    size_t elapsed, user, system, resident, peak_resident, committed, peak_committed, faults;
+    mi_process_info(&elapsed, &user, &system, &resident, &peak_resident, &committed,
+                    &peak_committed, &faults);
+    return committed;
+}
+
+// How much more `large` is than `small`, as a ratio and in bytes.
+static void pair_excess(struct request *r, const char *ratio_name, const char *bytes_name,
+                        uint64_t large, uint64_t small)
+{
+    pair_double(r, ratio_name, ratio(large, small));
+    pair_integer(r, bytes_name, large - small);
+}
+
+// The names are Redis's, whose tools look for them; what has no meaning here, or is not there yet,
+// takes nothing.
 void memory_stats_command(struct request *r)
 {
     struct memory_view v = view(r);
-    reply_map(r->out, r->session->resp, 12);
+    uint64_t resident = v.server.memory_resident, active = allocator_active();
+    reply_map(r->out, r->session->resp, 27);
     pair_integer(r, "peak.allocated", v.peak);
     pair_integer(r, "total.allocated", v.used);
+    pair_integer(r, "startup.allocated", 0);
+    pair_integer(r, "replication.backlog", 0);
+    pair_integer(r, "clients.slaves", 0);
     pair_integer(r, "clients.normal", v.sum.query_buffer_bytes + v.sum.output_bytes);
+    pair_integer(r, "cluster.links", 0);
+    pair_integer(r, "aof.buffer", 0);
+    pair_integer(r, "lua.caches", 0);
+    pair_integer(r, "functions.caches", 0);
     pair_integer(r, "overhead.total", v.used - v.dataset);
     pair_integer(r, "keys.count", v.keys);
     pair_integer(r, "keys.bytes-per-key", v.keys ? v.dataset / v.keys : 0);
     pair_integer(r, "dataset.bytes", v.dataset);
     pair_double(r, "dataset.percentage", PERCENT * ratio(v.dataset, v.used));
     pair_double(r, "peak.percentage", PERCENT * ratio(v.used, v.peak));
-    pair_integer(r, "allocator.resident", v.server.memory_resident);
-    pair_double(r, "fragmentation", ratio(v.server.memory_resident, v.used));
-    reply_bulk_string(r->out, "fragmentation.bytes");
-    reply_integer(r->out, (int64_t)(v.server.memory_resident - v.used));
+    pair_integer(r, "allocator.allocated", v.used);
+    pair_integer(r, "allocator.active", active);
+    pair_integer(r, "allocator.resident", resident);
+    pair_excess(r, "allocator-fragmentation.ratio", "allocator-fragmentation.bytes", active,
+                v.used);
+    pair_excess(r, "allocator-rss.ratio", "allocator-rss.bytes", resident, active);
+    pair_excess(r, "rss-overhead.ratio", "rss-overhead.bytes", resident, resident);
+    pair_excess(r, "fragmentation", "fragmentation.bytes", resident, v.used);
 }
 
 // --- DOCTOR ------------------------------------------------------------------------------------

@@ -319,12 +319,17 @@ int commands_keys(const struct command *c, const struct arg *argv, int argc, int
                   int max)
 {
     int n = 0;
+    if (c->find_keys)
+        return c->find_keys(argv, argc, positions, max);
     for (unsigned s = 0; s < c->n_keys; s++) {
         const struct keyspec *k = &c->keys[s];
         if (k->flags & KS_NOT_KEY)
             continue;
         int first = spec_begin(k, argv, argc), last;
         if (first == 0)
+            continue;
+        // A list behind other keys may be empty: PFMERGE with nothing but a destination.
+        if (s && k->begin == BEGIN_INDEX && first >= argc)
             continue;
         if (first < 0 || (k->flags & KS_INCOMPLETE) || !spec_range(k, argv, argc, &first, &last))
             return -1;

@@ -62,6 +62,10 @@ static struct routing route_many(struct core *c, const struct work *w)
         return r;
     }
     int n = commands_keys(w->command, w->argv, w->argc, positions, w->argc);
+    if (n < 0) { // the arguments do not tell: whatever key the handler looks at is borrowed
+        r.place = PLACE_BORROW;
+        r.whole = true;
+    }
     uint16_t *slots = n > 0 ? mi_mallocn((size_t)n, sizeof(*slots)) : NULL;
     bool one_core = true, one_slot = true;
     for (int i = 0; slots && i < n; i++) {
@@ -93,13 +97,25 @@ static struct routing route_of(struct core *c, const struct work *w, struct clie
     struct routing r = {.place = PLACE_HERE, .core = c->index, .barrier = true};
     if (w->command->route == ROUTE_SERVICE)
         r.place = PLACE_SERVICE;
+    // Without a key it has nothing to wait for.
+    if (w->command->route == ROUTE_BORROW) {
+        if (commands_keys(w->command, w->argv, w->argc, NULL, 0) > 0)
+            r.place = PLACE_BORROW;
+        return r;
+    }
     if (c->server->n_cores == 1 && !c->loans)
         return r;
     switch (w->command->route) {
     case ROUTE_SERVICE:
+    case ROUTE_BORROW:
     case ROUTE_HOME:
         return r;
     case ROUTE_KEYS:
+        if (w->command->needs_all && w->command->needs_all(w->argv, w->argc)) {
+            r.place = PLACE_BORROW;
+            r.whole = true;
+            return r;
+        }
         if (!w->has_key)
             return w->command->n_keys ? route_many(c, w) : r;
         r.place = PLACE_OWNER;
@@ -368,7 +384,7 @@ static bool route_one(struct core *c, struct client *client, const struct work *
     if (refused(c, client, w))
         return true;
     client->last_command = w->command;
-    if (c->server->n_cores == 1 && !c->loans && w->command->route != ROUTE_SERVICE) {
+    if (c->server->n_cores == 1 && !c->loans && w->command->route < ROUTE_SERVICE) {
         if (__builtin_expect(client->replies_waiting, 0))
             return false;
         run_here(c, client, w);

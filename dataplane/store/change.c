@@ -131,7 +131,7 @@ bool change_put(struct store *s, struct change *c, const struct key *key, struct
     // later than wanted is there already unless a time is new or has come nearer.
     int64_t wanted = entry_first_due(s, fresh);
     bool push = wanted < (at ? entry_first_due(s, at) : INT64_MAX);
-    if (push && !due_reserve(s, slot))
+    if (push && !due_reserve(s, &s->ks->secret, slot))
         return false;
     if (at) {
         *table_word(slot, key->hash, at) = word_make(fresh, key->hash);

@@ -176,6 +176,7 @@ static bool evict_one(struct store *s)
         if (!word)
             continue;
         struct change c = change_begin(s, best.id / s->ks->per_core, slot_number(s, best.id));
+        gone_tell(s, GONE_EVICTED, &c, best.hash, word_entry(*word), NULL);
         change_remove(s, &c, best.hash, word);
         change_end(s, &c);
         s->stats.evicted++;

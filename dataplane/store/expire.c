@@ -135,7 +135,7 @@ void slot_drop_ext(struct slot *slot)
 }
 
 // Makes the heap anew from the entries. There is room: it held more elements than there are keys.
-static void due_rebuild(struct store *s, struct slot *slot)
+static void due_rebuild(struct store *s, const struct hash_secret *secret, struct slot *slot)
 {
     struct slot_ext *ext = slot->ext;
     ext->due_count = 0;
@@ -152,7 +152,7 @@ static void due_rebuild(struct store *s, struct slot *slot)
             assert(ext->due_count < ext->due_room);
             *due_at(ext, ext->due_count++) = (struct due){
                 .time = coarse_time(s->ks, first),
-                .position = hash_position(hash_key(&s->ks->secret, parts.key, parts.key_len)),
+                .position = hash_position(hash_key(secret, parts.key, parts.key_len)),
             };
         }
     }
@@ -160,13 +160,13 @@ static void due_rebuild(struct store *s, struct slot *slot)
         due_sift_down(ext, i);
 }
 
-bool due_reserve(struct store *s, struct slot *slot)
+bool due_reserve(struct store *s, const struct hash_secret *secret, struct slot *slot)
 {
     if (!slot_need_ext(slot))
         return false;
     struct slot_ext *ext = slot->ext;
     if (ext->due_count > 2 * ((uint64_t)ext->volatile_keys + ext->field_keys) + DUE_STALE_ALLOWED)
-        due_rebuild(s, slot);
+        due_rebuild(s, secret, slot);
     if (ext->due_count < ext->due_room)
         return true;
     if (ext->due_room > UINT32_MAX - DUE_CHUNK)
@@ -241,6 +241,46 @@ void queue_update(struct store *s, uint32_t id, const struct slot *slot)
 
 // --- what is due --------------------------------------------------------------------------------
 
+void store_on_gone(struct store *s, store_gone_fn *gone, void *context)
+{
+    s->gone = gone;
+    s->gone_context = context;
+}
+
+void gone_tell(struct store *s, enum store_gone why, const struct change *c, uint64_t hash,
+               const struct entry *e, const struct entry *field)
+{
+    if (!s->gone)
+        return;
+    struct entry_parts parts = entry_parts(e);
+    struct key key = {
+        .ptr = parts.key, .len = parts.key_len, .slot = (uint16_t)c->number, .hash = hash};
+    size_t len = 0;
+    const uint8_t *name = field ? member_name(field, &len) : NULL;
+    s->gone(s->gone_context, why, c->db, &key, name, len);
+}
+
+struct field_context {
+    struct store *store;
+    const struct change *change;
+    uint64_t hash;
+    const struct entry *entry;
+};
+
+static void field_gone(void *context, struct entry *field)
+{
+    struct field_context *f = context;
+    gone_tell(f->store, GONE_FIELD, f->change, f->hash, f->entry, field);
+}
+
+unsigned fields_expire(struct store *s, const struct change *c, uint64_t hash, struct entry *e)
+{
+    struct field_context context = {s, c, hash, e};
+    unsigned n = members_expire(s, entry_object(e), FIELDS_AT_ONCE, field_gone, &context);
+    s->stats.expired_fields += n;
+    return n;
+}
+
 // Takes out what is over in the hash of `word`. False: the entry went with the last field.
 static bool expire_fields(struct store *s, struct change *c, uint64_t hash, uint64_t *word,
                           unsigned *removed)
@@ -248,10 +288,9 @@ static bool expire_fields(struct store *s, struct change *c, uint64_t hash, uint
     struct entry *e = word_entry(*word);
     struct members *fields = entry_object(e);
     size_t before = members_memory(fields);
-    unsigned n = members_expire(s, fields, FIELDS_AT_ONCE, NULL, NULL);
+    unsigned n = fields_expire(s, c, hash, e);
     c->slot->bytes += members_memory(fields) - before;
     *removed += n;
-    s->stats.expired_fields += n;
     s->stats.dirty += n;
     if (entry_next_field(s, e) == INT64_MAX)
         c->slot->ext->field_keys--;
@@ -287,11 +326,11 @@ unsigned expire_first(struct store *s, uint32_t id, bool evict)
             continue;
         int64_t expiry = parts.expiry ? expiry_load(parts.expiry) : INT64_MAX;
         if (may_go(s, expiry, evict && !removed, due.time)) {
-            if ((uint64_t)expiry <= s->now_ms)
-                s->stats.expired++;
-            else
-                s->stats.evicted++;
+            bool over = (uint64_t)expiry <= s->now_ms;
+            s->stats.expired += over;
+            s->stats.evicted += !over;
             s->stats.dirty++;
+            gone_tell(s, over ? GONE_EXPIRED : GONE_EVICTED, &c, hash, e, NULL);
             change_remove(s, &c, hash, word);
             removed++;
             continue;

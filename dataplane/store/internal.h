@@ -83,6 +83,9 @@ struct store {
     void *map;
     size_t map_bytes;
 
+    store_gone_fn *gone; // NULL: nobody listens
+    void *gone_context;
+
     struct garbage *garbage;
     struct garbage_object *garbage_objects;
     struct candidate pool[EVICTION_POOL]; // best last
@@ -204,12 +207,18 @@ static inline int64_t entry_first_due(const struct store *s, const struct entry 
     int64_t expiry = entry_expiry(e);
     return expiry >= 0 && expiry < field ? expiry : field;
 }
-// Room for one more element in the slot's heap. False: memory is short.
-bool due_reserve(struct store *s, struct slot *slot);
+// Room for one more element in the slot's heap; `secret` is that of the table's hash. False: memory
+// is short.
+bool due_reserve(struct store *s, const struct hash_secret *secret, struct slot *slot);
 void due_push(struct slot *slot, uint32_t time, uint32_t position);
 void due_first_done(struct slot *slot); // takes out the first element
 // Gives back room for elements that left.
 void due_shrink(struct slot *slot);
+// Tells whoever listens that an entry, or a field of it, is about to go.
+void gone_tell(struct store *s, enum store_gone why, const struct change *c, uint64_t hash,
+               const struct entry *e, const struct entry *field);
+// Takes fields that are over out of the hash of an entry, a bounded number; returns how many.
+unsigned fields_expire(struct store *s, const struct change *c, uint64_t hash, struct entry *e);
 // Puts the slot at its right place of the store's queue.
 void queue_update(struct store *s, uint32_t id, const struct slot *slot);
 // Deletes what is due; `budget` as store_maintain. True when more is due.

@@ -53,6 +53,7 @@ void store_prefetch_object(const struct store *s, unsigned db, const struct key 
 static void remove_expired(struct store *s, unsigned db, const struct key *key, uint64_t *word)
 {
     struct change c = change_begin(s, db, key->slot);
+    gone_tell(s, GONE_EXPIRED, &c, key->hash, word_entry(*word), NULL);
     change_remove(s, &c, key->hash, word);
     change_end(s, &c);
     s->stats.expired++;
@@ -129,7 +130,7 @@ struct entry *store_set_expiry(struct store *s, unsigned db, const struct key *k
     struct change c = change_begin(s, db, key->slot);
     if (before >= 0 && expiry_ms >= 0) {
         bool push = expiry_ms < before;
-        bool ok = !push || due_reserve(s, c.slot);
+        bool ok = !push || due_reserve(s, &s->ks->secret, c.slot);
         if (ok) {
             struct entry_parts parts = entry_parts(e);
             expiry_save(parts.expiry, expiry_ms);

@@ -6,7 +6,8 @@
 
 enum {
     SCAN_BUCKETS_PER_MEMBER = 10, // buckets looked at for each member asked for, at most
-    RANDOM_PLACES = 128,          // places drawn; one in eight is taken where fewest are
+    RANDOM_PLACES = 256,          // places drawn; one in eight is taken where fewest are
+    PLACES_EACH = 16,             // of a bucket; more than nearly all hold
 };
 
 // Tables of different objects grow at different loads, as those of slots do.
@@ -127,7 +128,8 @@ struct entry *members_set_expiry(struct store *s, struct members *m, struct entr
     if (expiry_ms > ENTRY_EXPIRY_MAX)
         expiry_ms = ENTRY_EXPIRY_MAX;
     bool push = expiry_ms >= 0 && (before < 0 || expiry_ms < before);
-    if (push && !due_reserve(s, &m->table))
+    struct hash_secret secret = secret_of(s, m);
+    if (push && !due_reserve(s, &secret, &m->table))
         return NULL;
     uint64_t hash = hash_of(s, m, e);
     if (before >= 0 && expiry_ms >= 0) {
@@ -262,15 +264,32 @@ uint64_t members_scan(struct store *s, const struct members *m, uint64_t cursor,
     return 0;
 }
 
+// In the middle of a resize, buckets that are cut by the smaller count are wider, so they are met
+// more often: as much more as this is refused.
+static bool width_refused(struct store *s, const struct slot *table, uint32_t position)
+{
+    if (!(table->root & ROOT_RESIZING))
+        return false;
+    uint32_t old = table->ext->old_buckets, fresh = table->buckets;
+    bool growing = fresh > old;
+    uint32_t at = table_cut(position, old);
+    bool moved = growing ? at >= table->ext->frontier : at < table->ext->frontier;
+    uint32_t wide = growing ? old : fresh, narrow = growing ? fresh : old;
+    return moved != growing && store_random_below(s, narrow) >= wide;
+}
+
 struct entry *members_random(struct store *s, const struct members *m)
 {
     if (!m->table.keys)
         return NULL;
+    // A place of a bucket is drawn, taken or not, so that members in fuller ones are not rarer.
     for (unsigned try = 0; try < RANDOM_PLACES; try++) {
-        uint64_t *bucket = table_locate(&m->table, (uint32_t)store_random(s));
+        uint32_t position = (uint32_t)store_random(s);
+        if (width_refused(s, &m->table, position))
+            continue;
+        uint64_t *bucket = table_locate(&m->table, position);
         unsigned held = bucket_count(bucket);
-        unsigned places = held > BUCKET_WORDS ? held : BUCKET_WORDS;
-        unsigned place = (unsigned)store_random_below(s, places);
+        unsigned place = (unsigned)store_random_below(s, held > PLACES_EACH ? held : PLACES_EACH);
         if (place < held)
             return word_entry(*bucket_word(bucket, place));
     }

@@ -173,9 +173,10 @@ struct edit edit_begin(struct store *s, unsigned db, const struct key *key, stru
 
 bool edit_reserve_due(struct edit *edit)
 {
-    struct change c = change_begin(edit->store, edit->db, edit->key->slot);
-    bool ok = due_reserve(edit->store, c.slot);
-    change_end(edit->store, &c);
+    struct store *s = edit->store;
+    struct change c = change_begin(s, edit->db, edit->key->slot);
+    bool ok = due_reserve(s, &s->ks->secret, c.slot);
+    change_end(s, &c);
     return ok;
 }
 
@@ -215,6 +216,11 @@ bool edit_end(struct edit *edit, uint64_t changes)
     bool empty = object_is_empty(type, edit->encoding, edit->object);
     if (after == edit->before && next_due == edit->next_due && !empty)
         return true;
+    if (!empty && next_due == edit->next_due) { // only bytes: nothing else is touched
+        slot_of(s->ks, edit->db, edit->key->slot)->bytes += after - edit->before;
+        counts_add(s, edit->db, 0, 0, (int64_t)(after - edit->before));
+        return true;
+    }
     struct change c = change_begin(s, edit->db, edit->key->slot);
     c.slot->bytes += after - edit->before;
     note_fields(s, c.slot, edit, next_due);
@@ -224,13 +230,23 @@ bool edit_end(struct edit *edit, uint64_t changes)
     return !empty;
 }
 
+void edit_expire_field(struct edit *edit, struct entry *field)
+{
+    struct store *s = edit->store;
+    struct change c = change_begin(s, edit->db, edit->key->slot); // where it is; edit_end counts
+    gone_tell(s, GONE_FIELD, &c, edit->key->hash, edit->entry, field);
+    members_remove(s, edit->object, field);
+    s->stats.expired_fields++;
+    s->stats.dirty++;
+}
+
 struct entry *store_settle_fields(struct store *s, unsigned db, const struct key *key,
                                   struct entry *e)
 {
     if (entry_next_field(s, e) > (int64_t)s->now_ms)
         return e;
     struct edit edit = edit_begin(s, db, key, e);
-    unsigned n = members_expire(s, edit.object, FIELDS_AT_ONCE, NULL, NULL);
-    s->stats.expired_fields += n;
+    struct change c = change_begin(s, db, key->slot); // where it is; edit_end counts
+    unsigned n = fields_expire(s, &c, key->hash, e);
     return edit_end(&edit, n) ? e : NULL;
 }

@@ -56,6 +56,9 @@ struct edit edit_begin(struct store *s, unsigned db, const struct key *key, stru
 // empty and the key is gone.
 bool edit_end(struct edit *edit, uint64_t changes);
 
+// Within an edit: takes out a field whose time is over, which the changer has met.
+void edit_expire_field(struct edit *edit, struct entry *field);
+
 // Takes fields whose time is over out of a hash, a bounded number of them. Returns the entry, or
 // NULL when the last field went, and the key with it.
 struct entry *store_settle_fields(struct store *s, unsigned db, const struct key *key,

@@ -214,6 +214,14 @@ bool store_maintain(struct store *s, unsigned budget);
 // Wall clock ms at which store_maintain has something to do; UINT64_MAX: nothing known.
 uint64_t store_next_due(const struct store *s);
 
+// What the store takes away on its own is told just before: a key whose time is over, one that is
+// evicted, a field whose time is over (its hash goes with the last one, which is not told again).
+// `gone` must not touch the store.
+enum store_gone { GONE_EXPIRED, GONE_EVICTED, GONE_FIELD };
+typedef void store_gone_fn(void *context, enum store_gone why, unsigned db, const struct key *key,
+                           const uint8_t *field, size_t field_len);
+void store_on_gone(struct store *s, store_gone_fn *gone, void *context); // NULL: nobody listens
+
 // Lending: called by the owner before another core may execute on the slot, and after.
 void store_slot_lent(struct store *owner, uint16_t slot);
 void store_slot_returned(struct store *owner, uint16_t slot);

@@ -122,4 +122,9 @@ SAME = {
 
 CONTENT = {b"hash": lambda key: [b"HGETALL", key]}
 
+LIMITS = {
+    "hash-max-listpack-entries": (512, 512, 4, 0),
+    "hash-max-listpack-value": (64, 64, 10, 0),
+}
+
 METADATA = [name for name in COMMANDS if name != "DEL"]

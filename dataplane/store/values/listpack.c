@@ -1,5 +1,6 @@
 #include "dataplane/store/values/listpack.h"
 
+#include <assert.h>
 #include <mimalloc.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@ enum {
     INT24 = 0xf2,
     INT32 = 0xf3,
     INT64 = 0xf4,
-    END = 0xff,
+    END = LP_END,
     HEADER = 6,
     COUNT_UNKNOWN = 65535,
     HEAD_MAX = 9, // bytes before a string, or all of an integer
@@ -136,6 +137,12 @@ struct lp_item lp_get(const uint8_t *p)
     }
 }
 
+const uint8_t *lp_step_long(const uint8_t *p, struct lp_item *item)
+{
+    *item = lp_get(p);
+    return skip(p);
+}
+
 const uint8_t *lp_text(const uint8_t *p, char scratch[24], size_t *len)
 {
     struct lp_item item = lp_get(p);
@@ -164,17 +171,9 @@ bool lp_equal(const uint8_t *p, const void *data, size_t len)
     return len <= INTEGER_TEXT_MAX && integer_parse(data, len, &value) && value == item.value;
 }
 
-// An element as it will be written: its first bytes (for an integer, all of it), the string behind
-// them.
-struct encoded {
-    uint8_t head[HEAD_MAX];
-    uint32_t head_len;
-    const void *data;
-    uint32_t len;
-    uint32_t body;
-};
+static_assert((int)HEAD_MAX <= (int)sizeof((struct lp_encoded){0}.head), "an integer fits");
 
-static void encode_integer(struct encoded *e, int64_t v)
+static void encode_integer(struct lp_encoded *e, int64_t v)
 {
     uint8_t *h = e->head;
     e->data = NULL;
@@ -198,7 +197,7 @@ static void encode_integer(struct encoded *e, int64_t v)
     e->body = e->head_len;
 }
 
-static void encode(struct encoded *e, const void *data, size_t len)
+static void encode(struct lp_encoded *e, const void *data, size_t len)
 {
     int64_t v;
     if (len && len <= INTEGER_TEXT_MAX && integer_parse(data, len, &v)) {
@@ -224,14 +223,20 @@ static void encode(struct encoded *e, const void *data, size_t len)
 
 size_t lp_element_bytes(const void *data, size_t len)
 {
-    struct encoded e;
+    struct lp_encoded e;
     if (len > LP_BYTES_MAX)
         return len;
     encode(&e, data, len);
     return e.body + back_bytes(e.body);
 }
 
-static void put(uint8_t *to, const struct encoded *e)
+size_t lp_encode(struct lp_encoded *e, const void *data, size_t len)
+{
+    encode(e, data, len);
+    return e->body + back_bytes(e->body);
+}
+
+void lp_write(uint8_t *to, const struct lp_encoded *e)
 {
     memcpy(to, e->head, e->head_len);
     if (e->len)
@@ -239,11 +244,15 @@ static void put(uint8_t *to, const struct encoded *e)
     back_write(to + e->body, e->body);
 }
 
+// Up to so many bytes a listpack lies in the size class of its length, so that what it takes is
+// known without a look at the allocator's own lines.
+#define CLASSED_MAX 8192
+
 // --- the whole -----------------------------------------------------------------------------------
 
 uint8_t *lp_new(size_t room)
 {
-    uint8_t *lp = mi_malloc(room > LP_EMPTY_BYTES ? room : LP_EMPTY_BYTES);
+    uint8_t *lp = mi_malloc(room > CLASSED_MAX ? room : LP_EMPTY_BYTES);
     if (!lp)
         return NULL;
     set_bytes(lp, LP_EMPTY_BYTES);
@@ -269,7 +278,7 @@ uint8_t *lp_copy(const uint8_t *lp)
 uint8_t *lp_shrink(uint8_t *lp)
 {
     size_t bytes = lp_bytes(lp);
-    if (mi_good_size(bytes) >= mi_usable_size(lp))
+    if (bytes <= CLASSED_MAX || mi_good_size(bytes) >= mi_usable_size(lp))
         return lp;
     uint8_t *copy = lp_copy(lp);
     if (!copy)
@@ -285,7 +294,8 @@ size_t lp_bytes(const uint8_t *lp)
 
 size_t lp_memory(const uint8_t *lp)
 {
-    return mi_usable_size(lp);
+    size_t bytes = lp_bytes(lp);
+    return bytes <= CLASSED_MAX ? mi_good_size(bytes) : mi_usable_size(lp);
 }
 
 uint32_t lp_count(const uint8_t *lp)
@@ -386,14 +396,26 @@ uint8_t *lp_find(const uint8_t *lp, uint8_t *p, const void *data, size_t len, un
 
 // --- changes -------------------------------------------------------------------------------------
 
-// The same listpack with room for so many bytes in all.
-static uint8_t *resize(uint8_t *lp, size_t bytes)
+// The same listpack in memory for so many bytes in all, as many of which are kept as fit.
+static uint8_t *resize(uint8_t *lp, size_t present, size_t bytes)
 {
-    return bytes <= mi_usable_size(lp) ? lp : mi_realloc(lp, bytes);
+    if (bytes <= CLASSED_MAX) {
+        if (present <= CLASSED_MAX && mi_good_size(present) == mi_good_size(bytes))
+            return lp;
+    } else if (present > CLASSED_MAX && bytes <= mi_usable_size(lp) &&
+               bytes >= mi_usable_size(lp) / 2) { // half may lie idle, no more
+        return lp;
+    }
+    uint8_t *moved = mi_malloc(bytes);
+    if (moved) {
+        memcpy(moved, lp, present < bytes ? present : bytes);
+        mi_free(lp);
+    }
+    return moved;
 }
 
 // Replaces `old` bytes at offset `at` by an element; `added` more elements then.
-static uint8_t *splice(uint8_t *lp, size_t at, size_t old, const struct encoded *e, int added,
+static uint8_t *splice(uint8_t *lp, size_t at, size_t old, const struct lp_encoded *e, int added,
                        uint8_t **where)
 {
     size_t bytes = lp_bytes(lp);
@@ -401,12 +423,16 @@ static uint8_t *splice(uint8_t *lp, size_t at, size_t old, const struct encoded 
     size_t total = bytes - old + size;
     if (total > LP_BYTES_MAX)
         return NULL;
-    lp = resize(lp, total);
-    if (!lp)
-        return NULL;
-    if (size != old)
+    if (total < bytes)
         memmove(lp + at + size, lp + at + old, bytes - at - old);
-    put(lp + at, e);
+    uint8_t *resized = resize(lp, bytes, total);
+    if (!resized && total > bytes)
+        return NULL;
+    if (resized) // less memory is a wish only
+        lp = resized;
+    if (total > bytes)
+        memmove(lp + at + size, lp + at + old, bytes - at - old);
+    lp_write(lp + at, e);
     set_bytes(lp, total);
     uint32_t count = count_of(lp);
     if (count != COUNT_UNKNOWN)
@@ -416,7 +442,7 @@ static uint8_t *splice(uint8_t *lp, size_t at, size_t old, const struct encoded 
     return lp;
 }
 
-static uint8_t *insert(uint8_t *lp, uint8_t *p, enum lp_where where, const struct encoded *e,
+static uint8_t *insert(uint8_t *lp, uint8_t *p, enum lp_where where, const struct lp_encoded *e,
                        uint8_t **at)
 {
     size_t old = 0;
@@ -430,7 +456,7 @@ static uint8_t *insert(uint8_t *lp, uint8_t *p, enum lp_where where, const struc
 uint8_t *lp_insert(uint8_t *lp, uint8_t *p, enum lp_where where, const void *data, size_t len,
                    uint8_t **at)
 {
-    struct encoded e;
+    struct lp_encoded e;
     if (len > LP_BYTES_MAX)
         return NULL;
     encode(&e, data, len);
@@ -440,14 +466,14 @@ uint8_t *lp_insert(uint8_t *lp, uint8_t *p, enum lp_where where, const void *dat
 uint8_t *lp_insert_integer(uint8_t *lp, uint8_t *p, enum lp_where where, int64_t value,
                            uint8_t **at)
 {
-    struct encoded e;
+    struct lp_encoded e;
     encode_integer(&e, value);
     return insert(lp, p, where, &e, at);
 }
 
 uint8_t *lp_append(uint8_t *lp, const void *data, size_t len)
 {
-    struct encoded e;
+    struct lp_encoded e;
     if (len > LP_BYTES_MAX)
         return NULL;
     encode(&e, data, len);
@@ -456,14 +482,14 @@ uint8_t *lp_append(uint8_t *lp, const void *data, size_t len)
 
 uint8_t *lp_append_integer(uint8_t *lp, int64_t value)
 {
-    struct encoded e;
+    struct lp_encoded e;
     encode_integer(&e, value);
     return splice(lp, lp_bytes(lp) - 1, 0, &e, 1, NULL);
 }
 
 uint8_t *lp_prepend(uint8_t *lp, const void *data, size_t len)
 {
-    struct encoded e;
+    struct lp_encoded e;
     if (len > LP_BYTES_MAX)
         return NULL;
     encode(&e, data, len);
@@ -483,12 +509,9 @@ uint8_t *lp_delete_from(uint8_t *lp, uint8_t *p, uint32_t count, uint8_t **next)
     uint32_t held = count_of(lp);
     if (held != COUNT_UNKNOWN)
         set_count(lp, held - gone);
-    // Half of the memory may lie idle, no more.
-    if (bytes < mi_usable_size(lp) / 2) {
-        uint8_t *less = mi_realloc(lp, bytes);
-        if (less)
-            lp = less;
-    }
+    uint8_t *less = resize(lp, bytes + (size_t)(end - p), bytes);
+    if (less)
+        lp = less;
     if (next)
         *next = lp[at] == END ? NULL : lp + at;
     return lp;
@@ -511,7 +534,7 @@ uint8_t *lp_append_all(uint8_t *lp, const uint8_t *from)
     if (!lp_takes(lp, more))
         return NULL;
     uint32_t count = count_of(lp), added = count_of(from);
-    lp = resize(lp, bytes + more);
+    lp = resize(lp, bytes, bytes + more);
     if (!lp)
         return NULL;
     memcpy(lp + bytes - 1, from + HEADER, more + 1);

@@ -39,6 +39,22 @@ uint8_t *lp_prev(const uint8_t *lp, const uint8_t *p);
 uint8_t *lp_seek(const uint8_t *lp, int64_t index); // negative from the end; NULL: out of range
 
 struct lp_item lp_get(const uint8_t *p);
+// Reads the element and returns the place behind it, which is the next element, or the end: 0xff.
+#define LP_END 0xff
+const uint8_t *lp_step_long(const uint8_t *p, struct lp_item *item);
+static inline const uint8_t *lp_step(const uint8_t *p, struct lp_item *item)
+{
+    uint8_t b = *p;
+    if (b < 0x80) {
+        *item = (struct lp_item){.value = b};
+        return p + 2;
+    }
+    if (b < 0xc0) { // a string of less than 64 bytes
+        *item = (struct lp_item){.ptr = p + 1, .len = b & 63u};
+        return p + 2 + item->len;
+    }
+    return lp_step_long(p, item);
+}
 // The bytes of an element; those of an integer are printed to `scratch`.
 const uint8_t *lp_text(const uint8_t *p, char scratch[24], size_t *len);
 // Whether it reads as an integer (stored so, or text that is one).
@@ -68,6 +84,19 @@ uint8_t *lp_find(const uint8_t *lp, uint8_t *p, const void *data, size_t len, un
 bool lp_takes(const uint8_t *lp, size_t more);
 // Bytes that an element of this value takes.
 size_t lp_element_bytes(const void *data, size_t len);
+
+// An element before it is written, for those who keep room around a listpack themselves: its first
+// bytes (of an integer: all of it), and the string behind them, which stays the caller's.
+struct lp_encoded {
+    uint8_t head[12];
+    uint32_t head_len;
+    const void *data;
+    uint32_t len;
+    uint32_t body;
+};
+// `len` is at most LP_BYTES_MAX. Returns the bytes that lp_write writes.
+size_t lp_encode(struct lp_encoded *e, const void *data, size_t len);
+void lp_write(uint8_t *to, const struct lp_encoded *e);
 
 // True when `len` bytes from outside are a listpack of well-formed elements; `*count` becomes their
 // number. Reads nothing beyond.

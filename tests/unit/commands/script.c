@@ -7,11 +7,13 @@
 #include <cmocka.h>
 #include <mimalloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/block.h"
 #include "common/outbuf.h"
 #include "dataplane/commands/command.h"
+#include "dataplane/commands/effects.h"
 
 #define WORDS_MAX 64
 #define DATABASES 4
@@ -30,9 +32,14 @@ struct script {
     struct services services;
     struct session session;
     struct value_limits limits;
+    bool limited;
+    bool gone_listens; // script_gone was called
+    struct effects gone;
+    char *gone_text;
     uint8_t *reply;
     size_t reply_len;
     char *text; // the reply for comparing
+    char *effects;
 };
 
 static void get_config(struct core *core, const char *pattern, size_t len, config_each_fn *each,
@@ -50,6 +57,19 @@ static uint64_t next_random(struct core *core)
 {
     core->random = core->random * 6364136223846793005u + 1442695040888963407u;
     return core->random >> 33;
+}
+
+static void on_gone(void *context, enum store_gone why, unsigned db, const struct key *key,
+                    const uint8_t *field, size_t field_len)
+{
+    struct script *s = context;
+    (void)db;
+    if (!s->gone_listens)
+        return;
+    if (why == GONE_FIELD)
+        effects_field_gone(&s->gone, key->ptr, key->len, field, field_len);
+    else
+        effects_key_gone(&s->gone, key->ptr, key->len);
 }
 
 struct script *script_open(unsigned cores)
@@ -71,7 +91,9 @@ struct script *script_open(unsigned cores)
         s->stores[i] = store_create(s->keyspace, i, i + 1);
         assert_non_null(s->stores[i]);
         store_set_time(s->stores[i], s->now_ms);
+        store_on_gone(s->stores[i], on_gone, s);
     }
+    outbuf_init(&s->gone.out);
     s->services = (struct services){.config_get = get_config, .random = next_random};
     s->session = (struct session){.resp = 2, .authenticated = true};
     s->limits = (struct value_limits){
@@ -99,6 +121,9 @@ void script_close(struct script *s)
     keyspace_destroy(s->keyspace);
     mi_free(s->reply);
     mi_free(s->text);
+    mi_free(s->effects);
+    outbuf_clear(&s->gone.out);
+    mi_free(s->gone_text);
     mi_free(s);
 }
 
@@ -208,6 +233,35 @@ static void show(struct script *s)
         to[-1] = '\0';
 }
 
+// Bulk strings of arrays as words.
+static void show_effects(struct effects *effects, char **text)
+{
+    uint8_t *bytes;
+    size_t len;
+    collect(&effects->out, &bytes, &len);
+    mi_free(*text);
+    *text = mi_zalloc(len + 1);
+    assert_non_null(*text);
+    char *to = *text;
+    for (const uint8_t *p = bytes; p < bytes + len;) {
+        size_t n = strtoul((const char *)p + 1, NULL, 10);
+        const uint8_t *line_end = (const uint8_t *)strstr((const char *)p, "\r\n") + 2;
+        if (*p == '*') {
+            if (to > *text)
+                *to++ = ';';
+            p = line_end;
+            continue;
+        }
+        if (to > *text)
+            *to++ = ' ';
+        memcpy(to, line_end, n);
+        to += n;
+        p = line_end + n + 2;
+    }
+    *to = '\0';
+    mi_free(bytes);
+}
+
 const char *script_run_with(struct script *s, const char *line, const void *data, size_t len)
 {
     struct arg argv[WORDS_MAX];
@@ -253,10 +307,20 @@ const char *script_run_with(struct script *s, const char *line, const void *data
             r.core_index = r.command->core_of(&r);
         }
         r.store = s->stores[r.core_index];
+        struct effects effects = {0};
+        outbuf_init(&effects.out);
+        r.effects = r.command->flags & CMD_WRITE ? &effects : NULL;
+        if (r.effects)
+            effects_start(&r);
+        if (s->limited && r.command->flags & CMD_DENYOOM)
+            assert_true(store_make_room(r.store));
         if (r.command->route == ROUTE_GATHER)
             run_gather(s, &r);
         else
             r.command->handler(&r);
+        if (r.effects)
+            effects_end(&r);
+        show_effects(&effects, &s->effects);
     }
     block_release(block);
     mi_free(s->reply);
@@ -286,6 +350,55 @@ size_t script_reply_len(const struct script *s)
 uint64_t script_keys(const struct script *s)
 {
     return keyspace_keys(s->keyspace, 0);
+}
+
+uint64_t script_memory(const struct script *s)
+{
+    return keyspace_memory(s->keyspace);
+}
+
+const char *script_gone(struct script *s)
+{
+    s->gone_listens = true;
+    show_effects(&s->gone, &s->gone_text);
+    return s->gone_text;
+}
+
+const char *script_effects(const struct script *s)
+{
+    return s->effects;
+}
+
+bool script_maintain_turn(struct script *s, unsigned budget)
+{
+    bool more = false;
+    for (unsigned i = 0; i < s->cores; i++)
+        more |= store_maintain(s->stores[i], budget);
+    return more;
+}
+
+void script_maintain(struct script *s)
+{
+    while (script_maintain_turn(s, 100))
+        ;
+}
+
+void script_limit_memory(struct script *s, uint64_t maxmemory)
+{
+    struct store_options options = {
+        .policy = maxmemory ? EVICT_ALLKEYS_LRU : EVICT_NONE, .maxmemory = maxmemory, .samples = 5};
+    for (unsigned i = 0; i < s->cores; i++)
+        store_configure(s->stores[i], &options);
+    s->limited = maxmemory;
+}
+
+void script_forget(struct script *s)
+{
+    mi_free(s->reply);
+    mi_free(s->text);
+    mi_free(s->effects);
+    s->reply = NULL;
+    s->text = s->effects = NULL;
 }
 
 void script_play(struct script *s, const struct step *steps)

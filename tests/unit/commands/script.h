@@ -29,6 +29,19 @@ size_t script_reply_len(const struct script *s);
 // The last reply as it was written.
 const uint8_t *script_reply(const struct script *s);
 uint64_t script_keys(const struct script *s); // of database 0
+uint64_t script_memory(const struct script *s);
+// The effects of the last command (effects.h): their words, each command behind "; " but the first.
+const char *script_effects(const struct script *s);
+// DEL and HDEL of what the stores have taken away on their own since the last call.
+// The first call begins to listen.
+const char *script_gone(struct script *s);
+// The background work of all cores until nothing is due; one turn of it, true: more is due.
+void script_maintain(struct script *s);
+bool script_maintain_turn(struct script *s, unsigned budget);
+// maxmemory, under allkeys-lru; 0: none. From then on commands that may add memory make room first.
+void script_limit_memory(struct script *s, uint64_t maxmemory);
+// Drops what was kept of the last command, so that no memory is in use but the store's.
+void script_forget(struct script *s);
 
 struct step {
     const char *line, *reply;

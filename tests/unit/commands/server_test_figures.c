@@ -164,7 +164,7 @@ static void memory(void **state)
 {
     struct server *s = *state;
     const char *text = server_ask(s, "MEMORY", "STATS");
-    assert_memory_equal(text, "*24\r\n", 5);
+    assert_memory_equal(text, "*54\r\n", 5);
     has(text, "$14\r\nclients.normal\r\n:30\r\n");
     has(text, "$10\r\nkeys.count\r\n:0\r\n");
     has(server_ask(s, "MEMORY", "DOCTOR"), "next to nothing");

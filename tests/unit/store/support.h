@@ -123,13 +123,14 @@ static inline size_t unsigned_usable(const void *p)
 
 // Bytes of all allocations that hang from a slot, asked of the allocator one by one; every
 // invariant of the table on the way.
-static inline uint64_t slot_check(const struct world *w, const struct slot *slot)
+static inline uint64_t table_check(const struct world *w, const struct hash_secret *secret,
+                                   const struct slot *slot)
 {
     if (!slot->keys) {
         assert_true(slot->root == 0 && slot->bytes == 0 && !slot->ext);
         return 0;
     }
-    uint64_t bytes = 0, keys = 0, volatile_keys = 0;
+    uint64_t bytes = 0, keys = 0, volatile_keys = 0, field_keys = 0;
     uint64_t **units = (uint64_t **)(slot->root & ~(uintptr_t)ROOT_FLAGS);
     uint32_t n = slot->buckets;
     if (slot->root & ROOT_RESIZING && slot->ext->old_buckets > n)
@@ -165,7 +166,7 @@ static inline uint64_t slot_check(const struct world *w, const struct slot *slot
         for (unsigned i = 0; i < held; i++) {
             const struct entry *e = word_entry(*bucket_word(bucket, i));
             struct entry_parts parts = entry_parts(e);
-            uint64_t hash = hash_key(&w->ks->secret, parts.key, parts.key_len);
+            uint64_t hash = hash_key(secret, parts.key, parts.key_len);
             assert_true(hash_position(hash) >= start && hash_position(hash) < end);
             assert_true(*bucket_word(bucket, i) == word_make(e, hash));
             bytes += mi_usable_size(e);
@@ -174,10 +175,11 @@ static inline uint64_t slot_check(const struct world *w, const struct slot *slot
             if (entry_is_object(e))
                 bytes += object_memory(entry_type(e), entry_encoding(e), entry_object(e));
             keys++;
-            if (entry_has_expiry(e)) {
-                volatile_keys++;
+            volatile_keys += entry_has_expiry(e);
+            field_keys += entry_next_field(w->stores[0], e) < INT64_MAX;
+            if (entry_first_due(w->stores[0], e) < INT64_MAX) {
                 bool promised = false; // some element is due no later than the entry
-                uint32_t due = coarse_time(w->ks, entry_expiry(e));
+                uint32_t due = coarse_time(w->ks, entry_first_due(w->stores[0], e));
                 for (uint32_t j = 0; j < slot->ext->due_count && !promised; j++)
                     promised = due_at(slot->ext, j)->position == hash_position(hash) &&
                                due_at(slot->ext, j)->time <= due;
@@ -187,8 +189,14 @@ static inline uint64_t slot_check(const struct world *w, const struct slot *slot
     }
     assert_int_equal(keys, slot->keys);
     assert_int_equal(volatile_keys, slot_volatile(slot));
+    assert_int_equal(field_keys, slot->ext ? slot->ext->field_keys : 0);
     assert_int_equal(bytes, slot->bytes);
     return bytes;
+}
+
+static inline uint64_t slot_check(const struct world *w, const struct slot *slot)
+{
+    return table_check(w, &w->ks->secret, slot);
 }
 
 // Everything that must agree, agrees. No garbage may be waiting and no slot be lent.

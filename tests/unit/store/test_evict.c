@@ -1,4 +1,5 @@
 // maxmemory: every policy takes the keys it should, in bounded steps, and says when there are none.
+#include "dataplane/store/members.h"
 #include "support.h"
 
 enum { KEYS = 20000, VALUE = 100 };
@@ -144,6 +145,76 @@ static void test_few_volatile(void **state)
     }
 }
 
+static void put_hash(unsigned i, int64_t field_expiry_ms)
+{
+    char name[32];
+    struct key key = keyspace_key(w.ks, name, (size_t)sprintf(name, "hash:%u", i));
+    struct members *m = members_new();
+    assert_non_null(members_add(s, m, "lasting", 7, "v", 1));
+    struct entry *e = members_add(s, m, "field", 5, "v", 1);
+    assert_non_null(members_set_expiry(s, m, e, field_expiry_ms));
+    struct entry *at = store_find(s, 0, &key, LOOKUP_WRITE);
+    assert_non_null(store_put_object(s, 0, &key, at, OBJ_HASH, ENC_HASHTABLE, m, -1));
+}
+
+// Keys whose fields expire are not keys that expire. Those that do are found among them.
+static void test_fields_are_no_keys(void **state)
+{
+    (void)state;
+    enum { HASHES = 300 };
+    for (enum eviction_policy policy = EVICT_VOLATILE_LRU; policy <= EVICT_VOLATILE_TTL; policy++) {
+        begin(1);
+        for (unsigned i = 0; i < HASHES; i++)
+            put_hash(i, EPOCH_MS + 1000 + (int)i);
+        for (unsigned i = 0; i < 20; i++)
+            put_number(i, EPOCH_MS + 1000000);
+        limit(policy, 1000);
+        for (unsigned i = 0; i < 200 && keyspace_volatile_keys(w.ks, 0); i++)
+            store_make_room(s);
+        assert_false(store_make_room(s));
+        assert_int_equal(keyspace_volatile_keys(w.ks, 0), 0);
+        assert_int_equal(store_statistics(s)->evicted, 20);
+        assert_int_equal(keyspace_keys(w.ks, 0), HASHES);
+        assert_false(store_maintain(s, 1000));
+        world_check(&w);
+        store_set_time(s, EPOCH_MS + 5000);
+        while (store_maintain(s, 100))
+            ;
+        assert_int_equal(store_statistics(s)->expired_fields, HASHES);
+        assert_int_equal(keyspace_keys(w.ks, 0), HASHES);
+        world_check(&w);
+        world_close(&w);
+    }
+}
+
+// A big object that is evicted frees enough, though not at once: no other key goes with it.
+static void test_big_object(void **state)
+{
+    (void)state;
+    begin(1);
+    struct members *m = members_new();
+    char name[32];
+    for (unsigned i = 0; i < KEYS; i++)
+        assert_non_null(members_add(s, m, name, (size_t)sprintf(name, "%u", i), NULL, 0));
+    struct key key = keyspace_key(w.ks, "big", 3);
+    assert_non_null(store_put_object(s, 0, &key, NULL, OBJ_SET, ENC_HASHTABLE, m, -1));
+    store_set_time(s, EPOCH_MS + 100000);
+    for (unsigned i = 0; i < 1000; i++)
+        put_number(i, -1);
+    limit(EVICT_ALLKEYS_LRU, keyspace_memory(w.ks) - 1000);
+    struct store_options exact = s->options;
+    exact.samples = 64;
+    store_configure(s, &exact);
+    for (unsigned i = 0; i < 10 && store_statistics(s)->evicted < 100 && store_memory_over(s); i++)
+        assert_true(store_make_room(s));
+    while (store_maintain(s, 100))
+        ;
+    assert_false(store_memory_over(s));
+    assert_true(store_statistics(s)->evicted < 40);
+    world_check(&w);
+    world_close(&w);
+}
+
 // A writer stays at the limit, whatever it writes.
 static void test_writing_at_the_limit(void **state)
 {
@@ -216,9 +287,10 @@ static void test_access(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_policies),     cmocka_unit_test(test_noeviction),
-        cmocka_unit_test(test_few_volatile), cmocka_unit_test(test_writing_at_the_limit),
-        cmocka_unit_test(test_two_cores),    cmocka_unit_test(test_access),
+        cmocka_unit_test(test_policies),           cmocka_unit_test(test_noeviction),
+        cmocka_unit_test(test_few_volatile),       cmocka_unit_test(test_writing_at_the_limit),
+        cmocka_unit_test(test_two_cores),          cmocka_unit_test(test_access),
+        cmocka_unit_test(test_fields_are_no_keys), cmocka_unit_test(test_big_object),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
