@@ -237,7 +237,8 @@ COMMANDS = {
     "ZINTERSTORE": (4, lambda d: stores(d, WEIGHTED)),
     "ZDIFFSTORE": (4, lambda d: stores(d, ())),
     "ZINTERCARD": (4, lambda d: sources(d, ("LIMIT",), 3)),
-    "DEL": (1, lambda d: [d.key()]),
+    "SADD": (3, lambda d: [d.key()] + (members(d) if d.chance(0.6) else [b"%d" % d.random.randint(-9, 9)])),
+    "DEL": (2, lambda d: [d.key()]),
 }
 
 
@@ -274,4 +275,4 @@ LIMITS = {  # never so low that MIXED becomes big
 }
 
 # Not among COMMANDS: with one more word these wait for so many seconds.
-METADATA = [name for name in COMMANDS if name != "DEL"] + ["BZPOPMIN", "BZPOPMAX"]
+METADATA = [name for name in COMMANDS if name not in ("DEL", "SADD")] + ["BZPOPMIN", "BZPOPMAX"]
