@@ -41,7 +41,7 @@ static void tell(struct zkey *z, bool highest, bool with_count, uint64_t n)
 
 // Looks up a key to take from. One of another type is answered, unless a waiting client is looked
 // after: to him it is as if nothing were there.
-static bool zkey_open_pop(struct request *r, int i, struct zkey *z)
+static bool open_pop(struct request *r, int i, struct zkey *z)
 {
     if (r->woken) {
         struct key key = request_key(r, i);
@@ -110,7 +110,7 @@ static void blocking_pop(struct request *r, bool highest)
         struct zkey z;
         if (!request_considers(r, i))
             continue;
-        if (!zkey_open_pop(r, i, &z))
+        if (!open_pop(r, i, &z))
             return;
         if (!z.entry)
             continue;
@@ -174,7 +174,7 @@ static bool mpop_serve(struct request *r, const struct mpop *q)
         struct zkey z;
         if (!request_considers(r, i))
             continue;
-        if (!zkey_open_pop(r, i, &z))
+        if (!open_pop(r, i, &z))
             return true;
         if (!z.entry)
             continue;
@@ -203,6 +203,6 @@ void bzmpop_command(struct request *r)
 {
     struct mpop q;
     uint64_t timeout_us;
-    if (request_timeout_seconds(r, 1, &timeout_us) && parse_mpop(r, 2, &q) && !mpop_serve(r, &q))
+    if (parse_mpop(r, 2, &q) && request_timeout_seconds(r, 1, &timeout_us) && !mpop_serve(r, &q))
         wait_for(r, q.first, q.n_keys, timeout_us);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "dataplane/commands/scan.h"
+#include "dataplane/commands/steps.h"
 #include "dataplane/commands/zsets_commands.h"
 #include "dataplane/commands/zsets_value.h"
 #include "dataplane/store/values/listpack.h"
@@ -117,6 +118,41 @@ static void reply_different(const struct pick *p, uint64_t count)
     mi_free(seen);
 }
 
+struct repeat {
+    struct pick pick;
+    uint64_t n; // to come
+    bool begun;
+};
+
+static bool repeat_step(struct request *r, void *state)
+{
+    struct repeat *w = state;
+    struct pick *p = &w->pick;
+    p->key.r = r;
+    if (!w->begun)
+        reply_array(r->out, (int64_t)(p->scores && !p->nested ? 2 * w->n : w->n));
+    w->begun = true;
+    uint64_t length = sorted_count(&p->key.set);
+    for (unsigned i = 0; w->n && i < STEPS_ELEMENTS; i++, w->n--)
+        give_rank(p, random_below(r, length));
+    return !w->n || r->out->failed;
+}
+
+// Each drawn from all: as many as were asked for.
+static void reply_repeating(struct request *r, const struct pick *p, uint64_t n)
+{
+    struct repeat repeat = {.pick = *p, .n = n};
+    if (n > STEPS_WORTHWHILE) {
+        struct repeat *w = request_steps(r, &p->key.key, repeat_step, sizeof(*w));
+        if (w) {
+            *w = repeat;
+            return;
+        }
+    }
+    while (!repeat_step(r, &repeat))
+        ;
+}
+
 void zrandmember_command(struct request *r)
 {
     struct pick p = {.scores = false};
@@ -133,10 +169,7 @@ void zrandmember_command(struct request *r)
     } else if (count >= 0) {
         reply_different(&p, (uint64_t)count);
     } else {
-        uint64_t length = sorted_count(&p.key.set);
-        reply_array(r->out, p.scores && !p.nested ? -2 * count : -count);
-        for (; count && !r->out->failed; count++)
-            give_rank(&p, random_below(r, length));
+        reply_repeating(r, &p, (uint64_t)-count);
     }
 }
 

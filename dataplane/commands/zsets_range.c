@@ -189,16 +189,21 @@ void zrevrangebylex_command(struct request *r)
 
 // --- storing ------------------------------------------------------------------------------------
 
+// In the order in which they would be given: while the copy is a listpack, minus zero becomes zero.
 static bool copy_ranks(struct request *r, const struct sorted *from, struct sorted_ranks ranks,
-                       struct sorted *to)
+                       bool backward, struct sorted *to)
 {
     struct sorted_limits limits = zset_limits(r);
-    struct sorted_at at = sorted_at_rank(from, ranks.first);
-    for (uint64_t i = 0; i < ranks.n; i++, sorted_next(&at)) {
+    struct sorted_at at = sorted_at_rank(from, backward ? ranks.first + ranks.n - 1 : ranks.first);
+    for (uint64_t i = 0; i < ranks.n; i++) {
         char scratch[24];
         struct sorted_item item = sorted_item(&at, scratch);
         if (sorted_add(to, limits, item.ptr, item.len, &item.score, 0) == SORTED_SHORT)
             return false;
+        if (backward)
+            sorted_prev(&at);
+        else
+            sorted_next(&at);
     }
     return true;
 }
@@ -212,9 +217,9 @@ void zrangestore_command(struct request *r)
     struct sorted_ranks ranks = {0};
     if (z.entry)
         ranks = find_ranks(&z.set, &q);
-    struct sorted set =
-        ranks.n > zset_limits(r).entries ? sorted_new_big(r->store) : sorted_new(r->store);
-    if (!set.object || (ranks.n && !copy_ranks(r, &z.set, ranks, &set))) {
+    bool big = q.by == BY_RANK && ranks.n > zset_limits(r).entries;
+    struct sorted set = big ? sorted_new_big(r->store) : sorted_new(r->store);
+    if (!set.object || (ranks.n && !copy_ranks(r, &z.set, ranks, q.direction == BACKWARD, &set))) {
         sorted_free(&set);
         request_error(r, ERR_OOM);
         return;

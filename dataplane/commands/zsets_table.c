@@ -3,6 +3,52 @@
 #include "dataplane/commands/tables.h"
 #include "dataplane/commands/zsets_commands.h"
 
+// A number of keys, and the keys behind it.
+#define KEYS_COUNTED(first)                                                               \
+    .begin = BEGIN_INDEX, .begin_index = (first), .find = FIND_KEYNUM, .keynum_index = 0, \
+    .first_key = 1, .key_step = 1
+
+#define ARG_WITHSCORES                                                                             \
+    {                                                                                              \
+        .name = "withscores", .type = DOC_PURE_TOKEN, .flags = DOC_OPTIONAL, .token = "WITHSCORES" \
+    }
+#define ARG_LIMIT                                                                           \
+    {                                                                                       \
+        .name = "offset_count", .type = DOC_BLOCK, .flags = DOC_OPTIONAL, .token = "LIMIT", \
+        .args = DOC_ARGS({.name = "offset", .type = DOC_INTEGER},                           \
+                         {.name = "count", .type = DOC_INTEGER})                            \
+    }
+#define ARG_WEIGHTS                                                                  \
+    {                                                                                \
+        .name = "weight", .type = DOC_INTEGER, .flags = DOC_OPTIONAL | DOC_MULTIPLE, \
+        .token = "WEIGHTS"                                                           \
+    }
+#define ARG_AGGREGATE                                                                        \
+    {                                                                                        \
+        .name = "aggregate", .type = DOC_ONEOF, .flags = DOC_OPTIONAL, .token = "AGGREGATE", \
+        .args = DOC_ARGS({.name = "sum", .type = DOC_PURE_TOKEN, .token = "SUM"},            \
+                         {.name = "min", .type = DOC_PURE_TOKEN, .token = "MIN"},            \
+                         {.name = "max", .type = DOC_PURE_TOKEN, .token = "MAX"})            \
+    }
+#define ARG_END_OF_SET                                                            \
+    {                                                                             \
+        .name = "where", .type = DOC_ONEOF,                                       \
+        .args = DOC_ARGS({.name = "min", .type = DOC_PURE_TOKEN, .token = "MIN"}, \
+                         {.name = "max", .type = DOC_PURE_TOKEN, .token = "MAX"}) \
+    }
+#define ARG_MEMBER                           \
+    {                                        \
+        .name = "member", .type = DOC_STRING \
+    }
+#define ARG_NUMKEYS                            \
+    {                                          \
+        .name = "numkeys", .type = DOC_INTEGER \
+    }
+#define ARG_SOURCES                                                          \
+    {                                                                        \
+        .name = "key", .type = DOC_KEY, .flags = DOC_MULTIPLE, .key_spec = 1 \
+    }
+
 const struct command zsets_commands[] = {
     {
         .name = "bzmpop",
@@ -10,30 +56,19 @@ const struct command zsets_commands[] = {
         .flags = CMD_WRITE | CMD_BLOCKING | CMD_MOVABLE_KEYS,
         .categories = CAT_WRITE | CAT_SORTEDSET | CAT_SLOW | CAT_BLOCKING,
         .route = ROUTE_KEYS,
-        .keys = (const struct keyspec[]){{.begin = BEGIN_INDEX,
-                                          .begin_index = 2,
-                                          .find = FIND_KEYNUM,
-                                          .keynum_index = 0,
-                                          .first_key = 1,
-                                          .key_step = 1,
-                                          .flags = KS_RW | KS_ACCESS | KS_DELETE}},
+        .keys = (const struct keyspec[]){{KEYS_COUNTED(2), .flags = KS_RW | KS_ACCESS | KS_DELETE}},
         .n_keys = 1,
         .handler = bzmpop_command,
         .doc = DOC(.summary =
                        "Takes members out of the first sorted set that has any, or waits for one.",
                    .since = "7.0.0", .group = "sorted-set",
                    .complexity = "O(K)+O(M*log(N)), K: keys, N: members, M: members taken",
-                   .args = DOC_ARGS(
-                       {.name = "timeout", .type = DOC_DOUBLE},
-                       {.name = "numkeys", .type = DOC_INTEGER}, ARG_KEYS,
-                       {.name = "where",
-                        .type = DOC_ONEOF,
-                        .args = DOC_ARGS({.name = "min", .type = DOC_PURE_TOKEN, .token = "MIN"},
-                                         {.name = "max", .type = DOC_PURE_TOKEN, .token = "MAX"})},
-                       {.name = "count",
-                        .type = DOC_INTEGER,
-                        .flags = DOC_OPTIONAL,
-                        .token = "COUNT"})),
+                   .args = DOC_ARGS({.name = "timeout", .type = DOC_DOUBLE}, ARG_NUMKEYS, ARG_KEYS,
+                                    ARG_END_OF_SET,
+                                    {.name = "count",
+                                     .type = DOC_INTEGER,
+                                     .flags = DOC_OPTIONAL,
+                                     .token = "COUNT"})),
     },
     {
         .name = "bzpopmax",
@@ -109,8 +144,7 @@ const struct command zsets_commands[] = {
                     {.name = "score_member",
                      .type = DOC_BLOCK,
                      .flags = DOC_MULTIPLE,
-                     .args = DOC_ARGS({.name = "score", .type = DOC_DOUBLE},
-                                      {.name = "member", .type = DOC_STRING})})),
+                     .args = DOC_ARGS({.name = "score", .type = DOC_DOUBLE}, ARG_MEMBER)})),
     },
     {
         .name = "zcard",
@@ -144,13 +178,7 @@ const struct command zsets_commands[] = {
         .flags = CMD_READONLY | CMD_MOVABLE_KEYS,
         .categories = CAT_READ | CAT_SORTEDSET | CAT_SLOW,
         .route = ROUTE_KEYS,
-        .keys = (const struct keyspec[]){{.begin = BEGIN_INDEX,
-                                          .begin_index = 1,
-                                          .find = FIND_KEYNUM,
-                                          .keynum_index = 0,
-                                          .first_key = 1,
-                                          .key_step = 1,
-                                          .flags = KS_RO | KS_ACCESS}},
+        .keys = (const struct keyspec[]){{KEYS_COUNTED(1), .flags = KS_RO | KS_ACCESS}},
         .n_keys = 1,
         .handler = zdiff_command,
         .doc =
@@ -158,11 +186,7 @@ const struct command zsets_commands[] = {
                 .since = "6.2.0", .group = "sorted-set",
                 .complexity =
                     "O(L+(N-K)*log(N)), L: members of all sets, N: of the first, K: of the result",
-                .args = DOC_ARGS({.name = "numkeys", .type = DOC_INTEGER}, ARG_KEYS,
-                                 {.name = "withscores",
-                                  .type = DOC_PURE_TOKEN,
-                                  .flags = DOC_OPTIONAL,
-                                  .token = "WITHSCORES"})),
+                .args = DOC_ARGS(ARG_NUMKEYS, ARG_KEYS, ARG_WITHSCORES)),
     },
     {
         .name = "zdiffstore",
@@ -171,13 +195,7 @@ const struct command zsets_commands[] = {
         .categories = CAT_WRITE | CAT_SORTEDSET | CAT_SLOW,
         .route = ROUTE_KEYS,
         .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_OW | KS_UPDATE},
-                                         {.begin = BEGIN_INDEX,
-                                          .begin_index = 2,
-                                          .find = FIND_KEYNUM,
-                                          .keynum_index = 0,
-                                          .first_key = 1,
-                                          .key_step = 1,
-                                          .flags = KS_RO | KS_ACCESS}},
+                                         {KEYS_COUNTED(2), .flags = KS_RO | KS_ACCESS}},
         .n_keys = 2,
         .handler = zdiffstore_command,
         .doc =
@@ -185,10 +203,8 @@ const struct command zsets_commands[] = {
                 .since = "6.2.0", .group = "sorted-set",
                 .complexity =
                     "O(L+(N-K)*log(N)), L: members of all sets, N: of the first, K: of the result",
-                .args = DOC_ARGS(
-                    {.name = "destination", .type = DOC_KEY},
-                    {.name = "numkeys", .type = DOC_INTEGER},
-                    {.name = "key", .type = DOC_KEY, .flags = DOC_MULTIPLE, .key_spec = 1})),
+                .args =
+                    DOC_ARGS({.name = "destination", .type = DOC_KEY}, ARG_NUMKEYS, ARG_SOURCES)),
     },
     {
         .name = "zincrby",
@@ -200,10 +216,10 @@ const struct command zsets_commands[] = {
             (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RW | KS_ACCESS | KS_UPDATE}},
         .n_keys = 1,
         .handler = zincrby_command,
-        .doc = DOC(.summary = "Adds an amount to the score of a member.", .since = "1.2.0",
-                   .group = "sorted-set", .complexity = "O(log(N)), N: members",
-                   .args = DOC_ARGS(ARG_KEY, {.name = "increment", .type = DOC_INTEGER},
-                                    {.name = "member", .type = DOC_STRING})),
+        .doc =
+            DOC(.summary = "Adds an amount to the score of a member.", .since = "1.2.0",
+                .group = "sorted-set", .complexity = "O(log(N)), N: members",
+                .args = DOC_ARGS(ARG_KEY, {.name = "increment", .type = DOC_INTEGER}, ARG_MEMBER)),
     },
     {
         .name = "zinter",
@@ -211,36 +227,15 @@ const struct command zsets_commands[] = {
         .flags = CMD_READONLY | CMD_MOVABLE_KEYS,
         .categories = CAT_READ | CAT_SORTEDSET | CAT_SLOW,
         .route = ROUTE_KEYS,
-        .keys = (const struct keyspec[]){{.begin = BEGIN_INDEX,
-                                          .begin_index = 1,
-                                          .find = FIND_KEYNUM,
-                                          .keynum_index = 0,
-                                          .first_key = 1,
-                                          .key_step = 1,
-                                          .flags = KS_RO | KS_ACCESS}},
+        .keys = (const struct keyspec[]){{KEYS_COUNTED(1), .flags = KS_RO | KS_ACCESS}},
         .n_keys = 1,
         .handler = zinter_command,
         .doc = DOC(.summary = "Gives the members that all sorted sets have.", .since = "6.2.0",
                    .group = "sorted-set",
                    .complexity = "O(N*K)+O(M*log(M)), N: members of the smallest set, K: sets, M: "
                                  "members of the result",
-                   .args = DOC_ARGS(
-                       {.name = "numkeys", .type = DOC_INTEGER}, ARG_KEYS,
-                       {.name = "weight",
-                        .type = DOC_INTEGER,
-                        .flags = DOC_OPTIONAL | DOC_MULTIPLE,
-                        .token = "WEIGHTS"},
-                       {.name = "aggregate",
-                        .type = DOC_ONEOF,
-                        .flags = DOC_OPTIONAL,
-                        .token = "AGGREGATE",
-                        .args = DOC_ARGS({.name = "sum", .type = DOC_PURE_TOKEN, .token = "SUM"},
-                                         {.name = "min", .type = DOC_PURE_TOKEN, .token = "MIN"},
-                                         {.name = "max", .type = DOC_PURE_TOKEN, .token = "MAX"})},
-                       {.name = "withscores",
-                        .type = DOC_PURE_TOKEN,
-                        .flags = DOC_OPTIONAL,
-                        .token = "WITHSCORES"})),
+                   .args =
+                       DOC_ARGS(ARG_NUMKEYS, ARG_KEYS, ARG_WEIGHTS, ARG_AGGREGATE, ARG_WITHSCORES)),
     },
     {
         .name = "zintercard",
@@ -248,19 +243,13 @@ const struct command zsets_commands[] = {
         .flags = CMD_READONLY | CMD_MOVABLE_KEYS,
         .categories = CAT_READ | CAT_SORTEDSET | CAT_SLOW,
         .route = ROUTE_KEYS,
-        .keys = (const struct keyspec[]){{.begin = BEGIN_INDEX,
-                                          .begin_index = 1,
-                                          .find = FIND_KEYNUM,
-                                          .keynum_index = 0,
-                                          .first_key = 1,
-                                          .key_step = 1,
-                                          .flags = KS_RO | KS_ACCESS}},
+        .keys = (const struct keyspec[]){{KEYS_COUNTED(1), .flags = KS_RO | KS_ACCESS}},
         .n_keys = 1,
         .handler = zintercard_command,
         .doc = DOC(.summary = "Counts the members that all sorted sets have, up to a limit.",
                    .since = "7.0.0", .group = "sorted-set",
                    .complexity = "O(N*K), N: members of the smallest set, K: sets",
-                   .args = DOC_ARGS({.name = "numkeys", .type = DOC_INTEGER}, ARG_KEYS,
+                   .args = DOC_ARGS(ARG_NUMKEYS, ARG_KEYS,
                                     {.name = "limit",
                                      .type = DOC_INTEGER,
                                      .flags = DOC_OPTIONAL,
@@ -273,35 +262,15 @@ const struct command zsets_commands[] = {
         .categories = CAT_WRITE | CAT_SORTEDSET | CAT_SLOW,
         .route = ROUTE_KEYS,
         .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_OW | KS_UPDATE},
-                                         {.begin = BEGIN_INDEX,
-                                          .begin_index = 2,
-                                          .find = FIND_KEYNUM,
-                                          .keynum_index = 0,
-                                          .first_key = 1,
-                                          .key_step = 1,
-                                          .flags = KS_RO | KS_ACCESS}},
+                                         {KEYS_COUNTED(2), .flags = KS_RO | KS_ACCESS}},
         .n_keys = 2,
         .handler = zinterstore_command,
-        .doc =
-            DOC(.summary = "Stores the members that all sorted sets have.", .since = "2.0.0",
-                .group = "sorted-set",
-                .complexity = "O(N*K)+O(M*log(M)), N: members of the smallest set, K: sets, M: "
-                              "members of the result",
-                .args = DOC_ARGS(
-                    {.name = "destination", .type = DOC_KEY},
-                    {.name = "numkeys", .type = DOC_INTEGER},
-                    {.name = "key", .type = DOC_KEY, .flags = DOC_MULTIPLE, .key_spec = 1},
-                    {.name = "weight",
-                     .type = DOC_INTEGER,
-                     .flags = DOC_OPTIONAL | DOC_MULTIPLE,
-                     .token = "WEIGHTS"},
-                    {.name = "aggregate",
-                     .type = DOC_ONEOF,
-                     .flags = DOC_OPTIONAL,
-                     .token = "AGGREGATE",
-                     .args = DOC_ARGS({.name = "sum", .type = DOC_PURE_TOKEN, .token = "SUM"},
-                                      {.name = "min", .type = DOC_PURE_TOKEN, .token = "MIN"},
-                                      {.name = "max", .type = DOC_PURE_TOKEN, .token = "MAX"})})),
+        .doc = DOC(.summary = "Stores the members that all sorted sets have.", .since = "2.0.0",
+                   .group = "sorted-set",
+                   .complexity = "O(N*K)+O(M*log(M)), N: members of the smallest set, K: sets, M: "
+                                 "members of the result",
+                   .args = DOC_ARGS({.name = "destination", .type = DOC_KEY}, ARG_NUMKEYS,
+                                    ARG_SOURCES, ARG_WEIGHTS, ARG_AGGREGATE)),
     },
     {
         .name = "zlexcount",
@@ -323,28 +292,17 @@ const struct command zsets_commands[] = {
         .flags = CMD_WRITE | CMD_MOVABLE_KEYS,
         .categories = CAT_WRITE | CAT_SORTEDSET | CAT_SLOW,
         .route = ROUTE_KEYS,
-        .keys = (const struct keyspec[]){{.begin = BEGIN_INDEX,
-                                          .begin_index = 1,
-                                          .find = FIND_KEYNUM,
-                                          .keynum_index = 0,
-                                          .first_key = 1,
-                                          .key_step = 1,
-                                          .flags = KS_RW | KS_ACCESS | KS_DELETE}},
+        .keys = (const struct keyspec[]){{KEYS_COUNTED(1), .flags = KS_RW | KS_ACCESS | KS_DELETE}},
         .n_keys = 1,
         .handler = zmpop_command,
         .doc = DOC(.summary = "Takes members out of the first sorted set that has any.",
                    .since = "7.0.0", .group = "sorted-set",
                    .complexity = "O(K)+O(M*log(N)), K: keys, N: members, M: members taken",
-                   .args = DOC_ARGS(
-                       {.name = "numkeys", .type = DOC_INTEGER}, ARG_KEYS,
-                       {.name = "where",
-                        .type = DOC_ONEOF,
-                        .args = DOC_ARGS({.name = "min", .type = DOC_PURE_TOKEN, .token = "MIN"},
-                                         {.name = "max", .type = DOC_PURE_TOKEN, .token = "MAX"})},
-                       {.name = "count",
-                        .type = DOC_INTEGER,
-                        .flags = DOC_OPTIONAL,
-                        .token = "COUNT"})),
+                   .args = DOC_ARGS(ARG_NUMKEYS, ARG_KEYS, ARG_END_OF_SET,
+                                    {.name = "count",
+                                     .type = DOC_INTEGER,
+                                     .flags = DOC_OPTIONAL,
+                                     .token = "COUNT"})),
     },
     {
         .name = "zmscore",
@@ -407,10 +365,7 @@ const struct command zsets_commands[] = {
                                            .type = DOC_BLOCK,
                                            .flags = DOC_OPTIONAL,
                                            .args = DOC_ARGS({.name = "count", .type = DOC_INTEGER},
-                                                            {.name = "withscores",
-                                                             .type = DOC_PURE_TOKEN,
-                                                             .flags = DOC_OPTIONAL,
-                                                             .token = "WITHSCORES"})})),
+                                                            ARG_WITHSCORES)})),
     },
     {
         .name = "zrange",
@@ -447,10 +402,7 @@ const struct command zsets_commands[] = {
                         .since = "6.2.0",
                         .args = DOC_ARGS({.name = "offset", .type = DOC_INTEGER},
                                          {.name = "count", .type = DOC_INTEGER})},
-                       {.name = "withscores",
-                        .type = DOC_PURE_TOKEN,
-                        .flags = DOC_OPTIONAL,
-                        .token = "WITHSCORES"})),
+                       ARG_WITHSCORES)),
     },
     {
         .name = "zrangebylex",
@@ -465,13 +417,7 @@ const struct command zsets_commands[] = {
                    .group = "sorted-set", .complexity = "O(log(N)+M), N: members, M: members given",
                    .deprecated_since = "6.2.0", .replaced_by = "`ZRANGE` with the `BYLEX` argument",
                    .args = DOC_ARGS(ARG_KEY, {.name = "min", .type = DOC_STRING},
-                                    {.name = "max", .type = DOC_STRING},
-                                    {.name = "offset_count",
-                                     .type = DOC_BLOCK,
-                                     .flags = DOC_OPTIONAL,
-                                     .token = "LIMIT",
-                                     .args = DOC_ARGS({.name = "offset", .type = DOC_INTEGER},
-                                                      {.name = "count", .type = DOC_INTEGER})})),
+                                    {.name = "max", .type = DOC_STRING}, ARG_LIMIT)),
     },
     {
         .name = "zrangebyscore",
@@ -494,12 +440,7 @@ const struct command zsets_commands[] = {
                                   .flags = DOC_OPTIONAL,
                                   .token = "WITHSCORES",
                                   .since = "2.0.0"},
-                                 {.name = "offset_count",
-                                  .type = DOC_BLOCK,
-                                  .flags = DOC_OPTIONAL,
-                                  .token = "LIMIT",
-                                  .args = DOC_ARGS({.name = "offset", .type = DOC_INTEGER},
-                                                   {.name = "count", .type = DOC_INTEGER})})),
+                                 ARG_LIMIT)),
     },
     {
         .name = "zrangestore",
@@ -526,12 +467,7 @@ const struct command zsets_commands[] = {
                          DOC_ARGS({.name = "byscore", .type = DOC_PURE_TOKEN, .token = "BYSCORE"},
                                   {.name = "bylex", .type = DOC_PURE_TOKEN, .token = "BYLEX"})},
                     {.name = "rev", .type = DOC_PURE_TOKEN, .flags = DOC_OPTIONAL, .token = "REV"},
-                    {.name = "offset_count",
-                     .type = DOC_BLOCK,
-                     .flags = DOC_OPTIONAL,
-                     .token = "LIMIT",
-                     .args = DOC_ARGS({.name = "offset", .type = DOC_INTEGER},
-                                      {.name = "count", .type = DOC_INTEGER})})),
+                    ARG_LIMIT)),
     },
     {
         .name = "zrank",
@@ -544,7 +480,7 @@ const struct command zsets_commands[] = {
         .handler = zrank_command,
         .doc = DOC(.summary = "Tells how many members come before this one.", .since = "2.0.0",
                    .group = "sorted-set", .complexity = "O(log(N))",
-                   .args = DOC_ARGS(ARG_KEY, {.name = "member", .type = DOC_STRING})),
+                   .args = DOC_ARGS(ARG_KEY, ARG_MEMBER)),
     },
     {
         .name = "zrem",
@@ -621,11 +557,7 @@ const struct command zsets_commands[] = {
                    .complexity = "O(log(N)+M), N: members, M: members given",
                    .deprecated_since = "6.2.0", .replaced_by = "`ZRANGE` with the `REV` argument",
                    .args = DOC_ARGS(ARG_KEY, {.name = "start", .type = DOC_INTEGER},
-                                    {.name = "stop", .type = DOC_INTEGER},
-                                    {.name = "withscores",
-                                     .type = DOC_PURE_TOKEN,
-                                     .flags = DOC_OPTIONAL,
-                                     .token = "WITHSCORES"})),
+                                    {.name = "stop", .type = DOC_INTEGER}, ARG_WITHSCORES)),
     },
     {
         .name = "zrevrangebylex",
@@ -642,13 +574,7 @@ const struct command zsets_commands[] = {
                    .deprecated_since = "6.2.0",
                    .replaced_by = "`ZRANGE` with the `REV` and `BYLEX` arguments",
                    .args = DOC_ARGS(ARG_KEY, {.name = "max", .type = DOC_STRING},
-                                    {.name = "min", .type = DOC_STRING},
-                                    {.name = "offset_count",
-                                     .type = DOC_BLOCK,
-                                     .flags = DOC_OPTIONAL,
-                                     .token = "LIMIT",
-                                     .args = DOC_ARGS({.name = "offset", .type = DOC_INTEGER},
-                                                      {.name = "count", .type = DOC_INTEGER})})),
+                                    {.name = "min", .type = DOC_STRING}, ARG_LIMIT)),
     },
     {
         .name = "zrevrangebyscore",
@@ -659,24 +585,15 @@ const struct command zsets_commands[] = {
         .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RO | KS_ACCESS}},
         .n_keys = 1,
         .handler = zrevrangebyscore_command,
-        .doc = DOC(.summary = "Gives the members whose scores lie in a range, the highest first.",
-                   .since = "2.2.0", .group = "sorted-set",
-                   .complexity = "O(log(N)+M), N: members, M: members given",
-                   .deprecated_since = "6.2.0",
-                   .replaced_by = "`ZRANGE` with the `REV` and `BYSCORE` arguments",
-                   .history = TEXTS("2.1.6", "Bounds may be exclusive."),
-                   .args = DOC_ARGS(ARG_KEY, {.name = "max", .type = DOC_DOUBLE},
-                                    {.name = "min", .type = DOC_DOUBLE},
-                                    {.name = "withscores",
-                                     .type = DOC_PURE_TOKEN,
-                                     .flags = DOC_OPTIONAL,
-                                     .token = "WITHSCORES"},
-                                    {.name = "offset_count",
-                                     .type = DOC_BLOCK,
-                                     .flags = DOC_OPTIONAL,
-                                     .token = "LIMIT",
-                                     .args = DOC_ARGS({.name = "offset", .type = DOC_INTEGER},
-                                                      {.name = "count", .type = DOC_INTEGER})})),
+        .doc =
+            DOC(.summary = "Gives the members whose scores lie in a range, the highest first.",
+                .since = "2.2.0", .group = "sorted-set",
+                .complexity = "O(log(N)+M), N: members, M: members given",
+                .deprecated_since = "6.2.0",
+                .replaced_by = "`ZRANGE` with the `REV` and `BYSCORE` arguments",
+                .history = TEXTS("2.1.6", "Bounds may be exclusive."),
+                .args = DOC_ARGS(ARG_KEY, {.name = "max", .type = DOC_DOUBLE},
+                                 {.name = "min", .type = DOC_DOUBLE}, ARG_WITHSCORES, ARG_LIMIT)),
     },
     {
         .name = "zrevrank",
@@ -689,7 +606,7 @@ const struct command zsets_commands[] = {
         .handler = zrevrank_command,
         .doc = DOC(.summary = "Tells how many members come behind this one.", .since = "2.0.0",
                    .group = "sorted-set", .complexity = "O(log(N))",
-                   .args = DOC_ARGS(ARG_KEY, {.name = "member", .type = DOC_STRING})),
+                   .args = DOC_ARGS(ARG_KEY, ARG_MEMBER)),
     },
     {
         .name = "zscan",
@@ -723,9 +640,9 @@ const struct command zsets_commands[] = {
         .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_RO | KS_ACCESS}},
         .n_keys = 1,
         .handler = zscore_command,
-        .doc = DOC(.summary = "Gives the score of a member.", .since = "1.2.0",
-                   .group = "sorted-set", .complexity = "O(1)",
-                   .args = DOC_ARGS(ARG_KEY, {.name = "member", .type = DOC_STRING})),
+        .doc =
+            DOC(.summary = "Gives the score of a member.", .since = "1.2.0", .group = "sorted-set",
+                .complexity = "O(1)", .args = DOC_ARGS(ARG_KEY, ARG_MEMBER)),
     },
     {
         .name = "zunion",
@@ -733,35 +650,14 @@ const struct command zsets_commands[] = {
         .flags = CMD_READONLY | CMD_MOVABLE_KEYS,
         .categories = CAT_READ | CAT_SORTEDSET | CAT_SLOW,
         .route = ROUTE_KEYS,
-        .keys = (const struct keyspec[]){{.begin = BEGIN_INDEX,
-                                          .begin_index = 1,
-                                          .find = FIND_KEYNUM,
-                                          .keynum_index = 0,
-                                          .first_key = 1,
-                                          .key_step = 1,
-                                          .flags = KS_RO | KS_ACCESS}},
+        .keys = (const struct keyspec[]){{KEYS_COUNTED(1), .flags = KS_RO | KS_ACCESS}},
         .n_keys = 1,
         .handler = zunion_command,
         .doc = DOC(.summary = "Gives the members that any of the sorted sets has.",
                    .since = "6.2.0", .group = "sorted-set",
                    .complexity = "O(N)+O(M*log(M)), N: members of all sets, M: of the result",
-                   .args = DOC_ARGS(
-                       {.name = "numkeys", .type = DOC_INTEGER}, ARG_KEYS,
-                       {.name = "weight",
-                        .type = DOC_INTEGER,
-                        .flags = DOC_OPTIONAL | DOC_MULTIPLE,
-                        .token = "WEIGHTS"},
-                       {.name = "aggregate",
-                        .type = DOC_ONEOF,
-                        .flags = DOC_OPTIONAL,
-                        .token = "AGGREGATE",
-                        .args = DOC_ARGS({.name = "sum", .type = DOC_PURE_TOKEN, .token = "SUM"},
-                                         {.name = "min", .type = DOC_PURE_TOKEN, .token = "MIN"},
-                                         {.name = "max", .type = DOC_PURE_TOKEN, .token = "MAX"})},
-                       {.name = "withscores",
-                        .type = DOC_PURE_TOKEN,
-                        .flags = DOC_OPTIONAL,
-                        .token = "WITHSCORES"})),
+                   .args =
+                       DOC_ARGS(ARG_NUMKEYS, ARG_KEYS, ARG_WEIGHTS, ARG_AGGREGATE, ARG_WITHSCORES)),
     },
     {
         .name = "zunionstore",
@@ -770,34 +666,14 @@ const struct command zsets_commands[] = {
         .categories = CAT_WRITE | CAT_SORTEDSET | CAT_SLOW,
         .route = ROUTE_KEYS,
         .keys = (const struct keyspec[]){{KEYS_FROM(1, 0, 1), .flags = KS_OW | KS_UPDATE},
-                                         {.begin = BEGIN_INDEX,
-                                          .begin_index = 2,
-                                          .find = FIND_KEYNUM,
-                                          .keynum_index = 0,
-                                          .first_key = 1,
-                                          .key_step = 1,
-                                          .flags = KS_RO | KS_ACCESS}},
+                                         {KEYS_COUNTED(2), .flags = KS_RO | KS_ACCESS}},
         .n_keys = 2,
         .handler = zunionstore_command,
-        .doc =
-            DOC(.summary = "Stores the members that any of the sorted sets has.", .since = "2.0.0",
-                .group = "sorted-set",
-                .complexity = "O(N)+O(M*log(M)), N: members of all sets, M: of the result",
-                .args = DOC_ARGS(
-                    {.name = "destination", .type = DOC_KEY},
-                    {.name = "numkeys", .type = DOC_INTEGER},
-                    {.name = "key", .type = DOC_KEY, .flags = DOC_MULTIPLE, .key_spec = 1},
-                    {.name = "weight",
-                     .type = DOC_INTEGER,
-                     .flags = DOC_OPTIONAL | DOC_MULTIPLE,
-                     .token = "WEIGHTS"},
-                    {.name = "aggregate",
-                     .type = DOC_ONEOF,
-                     .flags = DOC_OPTIONAL,
-                     .token = "AGGREGATE",
-                     .args = DOC_ARGS({.name = "sum", .type = DOC_PURE_TOKEN, .token = "SUM"},
-                                      {.name = "min", .type = DOC_PURE_TOKEN, .token = "MIN"},
-                                      {.name = "max", .type = DOC_PURE_TOKEN, .token = "MAX"})})),
+        .doc = DOC(.summary = "Stores the members that any of the sorted sets has.",
+                   .since = "2.0.0", .group = "sorted-set",
+                   .complexity = "O(N)+O(M*log(M)), N: members of all sets, M: of the result",
+                   .args = DOC_ARGS({.name = "destination", .type = DOC_KEY}, ARG_NUMKEYS,
+                                    ARG_SOURCES, ARG_WEIGHTS, ARG_AGGREGATE)),
     },
     {.name = NULL},
 };

@@ -1,14 +1,16 @@
 """Sorted set commands. Few members, so that commands meet; scores at the limits of what doubles and their
 texts can say; sizes around the limits of the listpack.
 
-Ranges of names make sense where all scores are the same. FLAT are keys of which that is true; MIXED have
-other scores too, but always stay small: a big set would answer by the luck of its inner order."""
+Ranges of names make sense where all scores are the same. FLAT are keys of which that is true (whatever
+words are exchanged: no member there reads as a score); MIXED have other scores too, but always stay small: a
+big set would answer by the luck of its inner order."""
 
 import compare
 
 MEMBERS = [b"m", b"n", b"1", b"-7", b"", b"bin\x00\r\n\xff", b"n" * 64, b"n" * 65, b"n" * 300, b"12345678901", b"mm", b"\xff"]
 SMALL_MEMBERS = [b"a", b"b", b"ab", b"1", b"12", b"-7", b"", b"bin\x00\r\n\xff", b"z" * 64, b"m", b"\xff"]
 FLAT = [b"flat", b"flat{a}"]
+FLAT_MEMBERS = [b"m", b"n", b"", b"bin\x00\r\n\xff", b"z" * 64, b"z" * 65, b"mm", b"\xff"]
 MIXED = [b"mixed"]
 SCORES = [
     b"0", b"-0", b"0.0", b"1", b"-1", b"inf", b"-inf", b"+inf", b"Infinity", b"nan", b"1e17", b"100000000000000000",
@@ -41,16 +43,16 @@ def good_score(d):
 
 
 def many(d):
-    n = d.pick((60, 126, 127, 128, 129, 200))
+    n = d.pick((60, 126, 127, 128, 129, 200)) if d.chance(0.97) else 2600  # longer than one turn answers
     return [word for i in range(n) for word in (good_score(d) if d.chance(0.5) else b"%d" % i, b"m%d" % i)]
 
 
 def zadd(d):
     style = d.random.random()
     if style < 0.15:
-        return [d.pick(FLAT)] + [w for m in range(d.random.randint(1, 6)) for w in (b"0", member(d))]
+        return [d.pick(FLAT)] + [w for m in range(d.random.randint(1, 6)) for w in (b"0", d.pick(FLAT_MEMBERS))]
     if style < 0.17:
-        return [d.pick(FLAT)] + [w for m in range(d.pick((100, 130))) for w in (b"0", b"%d" % d.random.randrange(1000))]
+        return [d.pick(FLAT)] + [w for m in range(d.pick((100, 130))) for w in (b"0", b"m%d" % d.random.randrange(1000))]
     if style < 0.25:
         return [d.pick(MIXED)] + [w for m in range(d.random.randint(1, 3)) for w in (score(d), d.pick(SMALL_MEMBERS))]
     words = [d.key()]
@@ -113,18 +115,22 @@ def by_score(d):
 
 
 def by_lex(d):
-    return [lex_key(d), lex(d), lex(d)] + d.soup(limit(d) + ([("WITHSCORES",)] if d.chance(0.1) else []), 2)
+    """A LIMIT passes members by without a look at their names, which only FLAT does not show."""
+    options = d.soup(limit(d) + ([("WITHSCORES",)] if d.chance(0.1) else []), 2)
+    return [d.pick(FLAT) if options else lex_key(d), lex(d), lex(d)] + options
 
 
 def zrange(d, store=False):
-    """Key, bounds, options: mostly such as go together."""
+    """Key, bounds, options: mostly such as go together. What stores never names FLAT, which it could store to
+    when words are exchanged."""
     kind = d.pick((None, None, b"BYSCORE", b"BYLEX"))
-    key = lex_key(d) if kind == b"BYLEX" else zset_key(d)
+    by_name = kind == b"BYLEX"
+    key = (d.pick(MIXED) if by_name else d.key()) if store else lex_key(d) if by_name else zset_key(d)
     draw = {None: index, b"BYSCORE": bound, b"BYLEX": lex}[kind]
     options = [[kind]] if kind else []
     if d.chance(0.4):
         options.append([d.case("REV")])
-    if d.chance(0.4 if kind else 0.05):
+    if d.chance(0.4 if kind else 0.05) and not (by_name and key in MIXED):
         options.append([d.case("LIMIT"), index(d), index(d)])
     if not store and d.chance(0.4 if kind != b"BYLEX" else 0.05):
         options.append([d.case("WITHSCORES")])
@@ -134,9 +140,9 @@ def zrange(d, store=False):
     return [key, draw(d), draw(d)] + [word for option in options for word in option]
 
 
-def sources(d, options, most=4):
+def sources(d, options, most=4, draw=None):
     n = d.random.randint(1, most)
-    keys = [zset_key(d) for _ in range(n)]
+    keys = [(draw or zset_key)(d) for _ in range(n)]
     words = [b"%d" % n if d.chance(0.95) else d.pick((b"0", b"-1", b"x", b"100", b"9223372036854775807", b""))] + keys
     if "WEIGHTS" in options and d.chance(0.4):
         words += [d.case("WEIGHTS")] + [score(d) if d.chance(0.1) else good_score(d) for _ in range(n)]
@@ -149,6 +155,10 @@ def sources(d, options, most=4):
     if d.chance(0.02):
         words.append(d.pick((b"bogus", b"WITHSCORES", b"LIMIT", b"WEIGHTS", b"AGGREGATE")))
     return words
+
+
+def stores(d, options):
+    return [d.key()] + sources(d, options, 3, lambda d: d.key())
 
 
 WEIGHTED = ("WEIGHTS", "AGGREGATE")
@@ -177,7 +187,7 @@ def pop(d):
 
 
 def timeout(d):
-    return b"0.003" if d.chance(0.9) else d.pick((b"-1", b"x", b"", b"1e30", b"nan", b"inf", b"-0.5"))
+    return b"0.003" if d.chance(0.9) else d.pick((b"-1", b"x", b"", b"nan", b"-0.5"))
 
 
 def mpop(d):
@@ -217,19 +227,18 @@ COMMANDS = {
     "ZPOPMIN": (3, pop),
     "ZPOPMAX": (3, pop),
     "ZMPOP": (3, mpop),
-    "BZPOPMIN": (1, lambda d: [zset_key(d) for _ in range(d.random.randint(1, 3))] + [timeout(d)]),
-    "BZPOPMAX": (1, lambda d: [zset_key(d) for _ in range(d.random.randint(1, 3))] + [timeout(d)]),
     "BZMPOP": (1, lambda d: [timeout(d)] + mpop(d)),
     "ZRANDMEMBER": (4, random_member),
     "ZSCAN": (4, scan),
     "ZUNION": (5, lambda d: sources(d, WEIGHTED + ("WITHSCORES",))),
     "ZINTER": (5, lambda d: sources(d, WEIGHTED + ("WITHSCORES",), 3)),
     "ZDIFF": (5, lambda d: sources(d, ("WITHSCORES",), 3)),
-    "ZUNIONSTORE": (5, lambda d: [d.key()] + sources(d, WEIGHTED)),
-    "ZINTERSTORE": (4, lambda d: [d.key()] + sources(d, WEIGHTED, 3)),
-    "ZDIFFSTORE": (4, lambda d: [d.key()] + sources(d, (), 3)),
+    "ZUNIONSTORE": (5, lambda d: stores(d, WEIGHTED)),
+    "ZINTERSTORE": (4, lambda d: stores(d, WEIGHTED)),
+    "ZDIFFSTORE": (4, lambda d: stores(d, ())),
     "ZINTERCARD": (4, lambda d: sources(d, ("LIMIT",), 3)),
-    "DEL": (1, lambda d: [d.key()]),
+    "SADD": (3, lambda d: [d.key()] + (members(d) if d.chance(0.6) else [b"%d" % d.random.randint(-9, 9)])),
+    "DEL": (2, lambda d: [d.key()]),
 }
 
 
@@ -251,6 +260,19 @@ def scanned(a, b):
 
 SAME = {"ZRANDMEMBER": drawn, "ZSCAN": scanned}
 
-CONTENT = {b"zset": lambda key: [b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]}
+def content(key):
+    """Members and scores. What is added to each score changes minus zero to zero, as becoming a listpack does,
+    which RESTORE may do. No other word may look like the key."""
+    n = 3 if key == b"2" else 2
+    return [b"ZUNION", b"%d" % n] + n * [key] + [b"WEIGHTS", b"1.0"] + (n - 1) * [b"-0.0"] + [b"WITHSCORES"]
 
-METADATA = [name for name in COMMANDS if name != "DEL"]
+
+CONTENT = {b"zset": content}
+
+LIMITS = {  # never so low that MIXED becomes big
+    "zset-max-listpack-entries": [128, 128, 12, 20, 300],
+    "zset-max-listpack-value": [64, 64, 65, 300],
+}
+
+# Not among COMMANDS: with one more word these wait for so many seconds.
+METADATA = [name for name in COMMANDS if name not in ("DEL", "SADD")] + ["BZPOPMIN", "BZPOPMAX"]

@@ -20,6 +20,8 @@ enum {
     LEAF_JOINED_MAX = LEAF_MAX - 8, // two leaves with no more elements become one
     INNER_MAX = 31,
     INNER_JOINED_MAX = INNER_MAX - 4,
+    CACHE_LINE_BYTES = 64,
+    WALK_AHEAD = 6,  // items that are asked for before a walk comes to them
     HEIGHT_MAX = 16, // two neighbours have 28 children: more than any memory holds
 };
 
@@ -229,6 +231,21 @@ static unsigned search(const struct btree *t, const struct element *e, unsigned 
     return low;
 }
 
+// A binary search of a leaf that is not in the cache waits for four lines, one after the other, and
+// a change of it for more: they are asked for all at once.
+static void prefetch_leaf(const struct node *leaf)
+{
+    for (unsigned i = 0; i < 1024; i += CACHE_LINE_BYTES)
+        __builtin_prefetch((const uint8_t *)leaf + i);
+}
+
+// Asks for items that a walk will come to.
+static void prefetch_item(const struct btree_leaf *leaf, unsigned index)
+{
+    if (index < leaf->node.n)
+        __builtin_prefetch(leaf->elements[index].item);
+}
+
 // To the leaf that (key, probe) lies in or belongs into; `after` decides between two leaves.
 static void descend(const struct btree *t, uint64_t key, const void *probe, bool after,
                     struct path *path)
@@ -241,6 +258,8 @@ static void descend(const struct btree *t, uint64_t key, const void *probe, bool
         path->node[level] = inner;
         path->index[level] = i;
         node = inner->children[i];
+        if (!level)
+            prefetch_leaf(node);
     }
     path->leaf = (struct btree_leaf *)node;
 }
@@ -316,6 +335,19 @@ struct btree_at btree_lower(const struct btree *t, uint64_t key, const void *pro
 struct btree_at btree_upper(const struct btree *t, uint64_t key, const void *probe)
 {
     return bound(t, key, probe, true);
+}
+
+uint64_t btree_count_before(const struct btree *t, uint64_t key, const void *probe, bool after)
+{
+    struct path path;
+    if (!t->root)
+        return 0;
+    descend(t, key, probe, after, &path);
+    uint64_t rank = search(t, path.leaf->elements, path.leaf->node.n, key, probe, after);
+    for (unsigned level = 0; level < t->height; level++)
+        for (unsigned i = 0; i < path.index[level]; i++)
+            rank += path.node[level]->counts[i];
+    return rank;
 }
 
 // --- changes ------------------------------------------------------------------------------------
@@ -645,6 +677,8 @@ struct btree_at btree_at_rank(const struct btree *t, uint64_t rank)
     if (rank >= t->count)
         return (struct btree_at){0};
     unsigned index = descend_to_rank(t, rank, &path);
+    for (unsigned i = 0; i < WALK_AHEAD; i++)
+        prefetch_item(path.leaf, index + i);
     return (struct btree_at){.leaf = path.leaf, .index = index};
 }
 
@@ -666,6 +700,7 @@ bool btree_next(struct btree_at *at)
 {
     if (!at->leaf)
         return false;
+    prefetch_item(at->leaf, at->index + WALK_AHEAD);
     if (++at->index == at->leaf->node.n)
         *at = (struct btree_at){.leaf = at->leaf->next};
     return at->leaf != NULL;
@@ -676,6 +711,7 @@ bool btree_prev(struct btree_at *at)
     if (!at->leaf)
         return false;
     if (at->index) {
+        prefetch_item(at->leaf, at->index - WALK_AHEAD); // none where that wraps round
         at->index--;
         return true;
     }

@@ -52,7 +52,10 @@ struct btree_at btree_first(const struct btree *t);
 struct btree_at btree_last(const struct btree *t);
 struct btree_at btree_at_rank(const struct btree *t, uint64_t rank); // from 0; beyond: leaf NULL
 uint64_t btree_rank(const struct btree *t, struct btree_at at);      // of beyond the end: count
-bool btree_next(struct btree_at *at);                                // false: beyond the end now
+// How many elements come before what btree_lower (`after`: btree_upper) finds: faster than its
+// rank.
+uint64_t btree_count_before(const struct btree *t, uint64_t key, const void *probe, bool after);
+bool btree_next(struct btree_at *at); // false: beyond the end now
 bool btree_prev(struct btree_at *at);
 uint64_t btree_key(struct btree_at at);
 void *btree_item(struct btree_at at);

@@ -280,10 +280,8 @@ struct sorted_ranks sorted_by_score(const struct sorted *z, const struct score_r
     }
     const struct btree *t = &((const struct zset *)z->object)->order;
     uint64_t min = btree_key_of_double(r->min), max = btree_key_of_double(r->max);
-    struct btree_at first =
-        r->min_exclusive ? btree_upper(t, min, NULL) : btree_lower(t, min, NULL);
-    struct btree_at end = r->max_exclusive ? btree_lower(t, max, NULL) : btree_upper(t, max, NULL);
-    return ranks(btree_rank(t, first), btree_rank(t, end));
+    return ranks(btree_count_before(t, min, NULL, r->min_exclusive),
+                 btree_count_before(t, max, NULL, !r->max_exclusive));
 }
 
 // Where a name stands to a bound: below 0 before it, 0 at it.
@@ -356,8 +354,7 @@ static uint64_t lex_rank(const struct btree *t, const struct lex_bound *b, bool 
     if (b->kind == LEX_HIGHEST)
         return t->count;
     struct zset_name name = {.ptr = b->ptr, .len = b->len};
-    uint64_t key = btree_key(btree_first(t));
-    return btree_rank(t, behind_equal ? btree_upper(t, key, &name) : btree_lower(t, key, &name));
+    return btree_count_before(t, btree_key(btree_first(t)), &name, behind_equal);
 }
 
 struct sorted_ranks sorted_by_lex(const struct sorted *z, const struct lex_range *r, bool backwards)

@@ -208,6 +208,8 @@ static void look(struct thing t)
     assert_ptr_equal(btree_find(&tree, t.key, &t), low < high ? model[low] : NULL);
     check_at(btree_lower(&tree, t.key, &t), low);
     check_at(btree_upper(&tree, t.key, &t), high);
+    assert_int_equal(btree_count_before(&tree, t.key, &t, false), low);
+    assert_int_equal(btree_count_before(&tree, t.key, &t, true), high);
     bool was = unique;
     unique = true; // the keys alone
     low = place(&t, false);
@@ -215,6 +217,8 @@ static void look(struct thing t)
     unique = was;
     check_at(btree_lower(&tree, t.key, NULL), low);
     check_at(btree_upper(&tree, t.key, NULL), high);
+    assert_int_equal(btree_count_before(&tree, t.key, NULL, false), low);
+    assert_int_equal(btree_count_before(&tree, t.key, NULL, true), high);
     size_t rank = below(model_n + 2);
     check_at(btree_at_rank(&tree, rank), rank);
 }
