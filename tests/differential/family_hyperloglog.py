@@ -94,10 +94,11 @@ COMMANDS = {
     "GET": (4, lambda d: [d.key()]),
     "SETRANGE": (2, lambda d: [d.key(), b"%d" % d.random.randrange(15), d.random.randbytes(1)]),
     "DEL": (1, lambda d: [d.key()]),
-    "CONFIG": (0.2, lambda d: [b"SET", b"hll-sparse-max-bytes", d.pick((b"0", b"60", b"400", b"3000", b"20000"))]),
     "OBJECT": (3, lambda d: [b"ENCODING", d.key()]),
 }
 
 SAME = {}
 
 METADATA = ["PFADD", "PFCOUNT", "PFMERGE", "PFDEBUG", "PFSELFTEST"]
+
+LIMITS = {"hll-sparse-max-bytes": (0, 60, 400, 3000, 3000, 3000, 20000)}
