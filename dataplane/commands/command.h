@@ -75,6 +75,9 @@ enum command_route {
     ROUTE_GATHER,  // `part` on every core, then `handler` at home with the parts
     ROUTE_ALL,     // at home, with all slots of all cores borrowed (FLUSHALL, SWAPDB …)
     ROUTE_SERVICE, // on the service thread: waits for a disk, touches no keys (CONFIG REWRITE)
+    // At home, with its keys' slots borrowed for as long as it takes: waits for another server
+    // (MIGRATE).
+    ROUTE_BORROW,
 };
 
 // Redis 7 key specifications.
@@ -150,6 +153,9 @@ struct command {
     // ROUTE_KEYS: true when these arguments make it touch keys that they do not name (SORT … GET),
     // so that it needs all slots of all cores, as ROUTE_ALL. NULL: never.
     bool (*needs_all)(const struct arg *argv, int argc);
+    // Where key specifications cannot say where the keys are: their positions as commands_keys
+    // gives them. NULL: they can.
+    int (*find_keys)(const struct arg *argv, int argc, int *positions, int max);
     const struct command_doc *doc;
     const char *const *tips; // ends with NULL
     uint16_t id; // dense, 0 … commands_count()-1, subcommands included: index of statistics
@@ -205,8 +211,10 @@ struct request {
     // Somebody wants to know of changes: a blocked client, a watcher, a subscriber
     // (request_changed).
     bool observed;
-    bool may_step; // a long reply may be written over several turns (steps.h)
-    void *stepped; // it is: of the core
+    bool may_step;    // a long reply may be written over several turns (steps.h)
+    void *stepped;    // it is: of the core
+    bool may_migrate; // migrate.h
+    void *migration;  // ROUTE_BORROW: what goes on after the handler; of the core
     // Blocking commands (blocking.h).
     bool may_block;        // else it answers as if its time were over
     bool woken;            // runs again because `woken_key` changed

@@ -324,7 +324,7 @@ static int64_t write_keys(const struct request *r, const struct command *c, bool
     const struct arg *argv = r->argv + 2;
     int argc = r->argc - 2;
     int64_t n = 0;
-    for (unsigned s = 0; s < c->n_keys; s++) {
+    for (unsigned s = 0; s < (c->find_keys ? 1 : c->n_keys); s++) {
         struct command one = *c;
         one.keys = &c->keys[s];
         one.n_keys = 1;

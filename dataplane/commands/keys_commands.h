@@ -19,6 +19,10 @@ void move_command(struct request *r);
 void dump_command(struct request *r);
 void restore_command(struct request *r); // RESTORE-ASKING too
 
+// migrate.c
+int migrate_keys(const struct arg *argv, int argc, int *positions, int max);
+void migrate_command(struct request *r);
+
 // keys_expire.c
 void expire_command(struct request *r);
 void pexpire_command(struct request *r);

@@ -13,6 +13,7 @@ struct out;
 struct key;
 struct request;
 struct arg;
+struct migrate;
 
 // Figures of one core, summed over cores by INFO (each core writes one in the `part` of the
 // gather).
@@ -90,6 +91,9 @@ struct services {
     void (*block)(struct request *r, int n_keys, const int *keys, uint64_t timeout_us,
                   unsigned timeout_reply);
     bool (*claim)(struct request *r);
+
+    // Hands a transfer to the core (migrate.h), which owns it when this returns true.
+    bool (*migrate)(struct request *r, struct migrate *m);
 
     // --- figures
     void (*core_figures)(struct core *core, struct core_figures *figures); // of this core

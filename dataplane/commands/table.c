@@ -319,6 +319,8 @@ int commands_keys(const struct command *c, const struct arg *argv, int argc, int
                   int max)
 {
     int n = 0;
+    if (c->find_keys)
+        return c->find_keys(argv, argc, positions, max);
     for (unsigned s = 0; s < c->n_keys; s++) {
         const struct keyspec *k = &c->keys[s];
         if (k->flags & KS_NOT_KEY)

@@ -146,6 +146,8 @@ static void client_lost(struct core *c, struct client *client)
 
 void client_event(struct core *c, struct stream *s)
 {
+    if (__builtin_expect(c->migrations != NULL, 0) && migrate_event(c, s))
+        return;
     uint16_t events = s->events;
     s->events = 0;
     if (events & STREAM_ACCEPTED)

@@ -156,6 +156,7 @@ static bool core_turn(struct core *c)
         transport_flush(c);
     }
     any |= steps_run(c);
+    any |= c->migrations && migrate_turn(c);
     core_stage(c, STAGE_EXECUTE);
     any |= c->push_first != NULL;
     clients_push(c);
@@ -194,6 +195,11 @@ static void core_relax(struct core *c)
     uint64_t due = store_next_due(c->store);
     if (due != UINT64_MAX) {
         uint64_t until_us = due > c->now_ms ? (due - c->now_ms) * 1000 : 0;
+        if (until_us < timeout_us)
+            timeout_us = until_us;
+    }
+    if (__builtin_expect(c->migrations != NULL, 0)) {
+        uint64_t at = migrate_due_us(c), until_us = at > c->now_us ? at - c->now_us : 0;
         if (until_us < timeout_us)
             timeout_us = until_us;
     }
@@ -264,6 +270,7 @@ void *core_main(void *context)
     core_drain(c, failed);
     pthread_barrier_wait(&c->server->end);
     steps_end(c);
+    migrate_end(c);
     clients_end(c);
     transport_stop(c);
     control_end(c);

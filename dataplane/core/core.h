@@ -28,6 +28,7 @@ struct core;
 struct message;
 struct server;
 struct stepped;
+struct migration;
 struct rte_ring;
 
 // Frames taken from the port, and streams looked at, in one turn.
@@ -159,6 +160,7 @@ struct core {
     bool waiting_runs, waiting_again;
 
     struct stepped *steps_first, *steps_last; // replies that are written over several turns
+    struct migration *migrations;             // keys on their way to other servers
 
     // --- figures
     struct command_figures *command_figures; // by command id
@@ -236,6 +238,8 @@ void core_clock_read(struct core_clock *clock, uint64_t *now_us, uint64_t *now_m
 int transport_start(struct core *c, char *error, size_t size);
 void transport_stop(struct core *c);
 bool transport_receive(struct core *c); // true when something came
+// Begins a connection; STREAM_CONNECTED or STREAM_CLOSED follows. NULL: -errno in `error`.
+struct stream *transport_connect(struct core *c, const struct endpoint *to, int *error);
 unsigned transport_ready(struct core *c, struct stream **streams, unsigned max);
 void transport_flush(struct core *c); // frames that are ready leave; more of the turn follows
 void transport_send(struct core *c);  // what the turn wrote leaves
@@ -294,8 +298,10 @@ struct execution {
     struct out *out;
     const struct gathered *parts;
     unsigned n_parts;
-    bool may_step;           // the reply may be written in steps,
-    struct stepped *stepped; // and is, by this
+    bool may_step;               // the reply may be written in steps,
+    struct stepped *stepped;     // and is, by this
+    bool may_migrate;            // the command may wait for another server,
+    struct migration *migration; // and does, by this
 };
 enum execute_what { EXECUTE_HANDLER, EXECUTE_START, EXECUTE_PART };
 bool execute(struct core *c, struct execution *e, enum execute_what what);
@@ -309,6 +315,13 @@ void *steps_begin(struct request *r, const struct key *key,
 void steps_take(struct core *c, struct stepped *walk, struct message *m);
 bool steps_run(struct core *c); // once a turn; true when there is something to do
 void steps_end(struct core *c);
+
+// --- migrate.c: talking to other servers (commands/migrate.h)
+bool migrate_start(struct request *r, struct migrate *job); // services->migrate
+bool migrate_event(struct core *c, struct stream *s);       // false: the stream is none of its own
+bool migrate_turn(struct core *c);                          // time-outs; true when there was one
+uint64_t migrate_due_us(const struct core *c);              // of the next time-out
+void migrate_end(struct core *c);
 
 // --- settings.c
 void settings_read(struct core *c);

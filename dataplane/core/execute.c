@@ -62,6 +62,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
         .core_index = c->index,
         .limits = &c->settings.limits,
         .may_step = e->may_step,
+        .may_migrate = e->may_migrate,
     };
     if (e->key)
         r.key = *e->key;
@@ -85,6 +86,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
     }
     command->handler(&r);
     e->stepped = r.stepped;
+    e->migration = r.migration;
     // One reading a command: its time runs from the end of the one before it in the stage.
     uint64_t end = __rdtsc();
     figures->usec += end - c->command_mark; // in cycles here; services.c gives microseconds

@@ -219,23 +219,10 @@ void loan_lend(struct core *c, struct message *b)
         mailbox_send(c, b->from, b);
 }
 
-void loan_granted(struct core *c, struct message *b)
+// Gives the slots back and answers.
+static void loan_end(struct core *c, struct loan *loan)
 {
-    struct loan *loan = b->loan;
-    assert(loan->lender[loan->granted] == b);
-    if (++loan->granted < loan->n) {
-        loan_next(c, loan);
-        return;
-    }
     struct message *m = loan->command;
-    struct execution e = {
-        .session = m->session,
-        .command = m->command,
-        .argv = m->argv,
-        .argc = m->argc,
-        .out = &m->slot->out.out,
-    };
-    execute(c, &e, EXECUTE_HANDLER);
     for (unsigned i = 0; i < loan->n; i++) {
         struct message *back = loan->lender[i];
         back->kind = MESSAGE_RETURN;
@@ -248,6 +235,56 @@ void loan_granted(struct core *c, struct message *b)
     c->together--;
     client_complete(c, m->slot);
     message_free(m);
+}
+
+void loan_granted(struct core *c, struct message *b)
+{
+    struct loan *loan = b->loan;
+    assert(loan->lender[loan->granted] == b);
+    if (++loan->granted < loan->n) {
+        loan_next(c, loan);
+        return;
+    }
+    const struct message *m = loan->command;
+    struct execution e = {
+        .session = m->session,
+        .command = m->command,
+        .argv = m->argv,
+        .argc = m->argc,
+        .out = &m->slot->out.out,
+    };
+    e.may_migrate = m->command->route == ROUTE_BORROW;
+    execute(c, &e, EXECUTE_HANDLER);
+    if (__builtin_expect(!!e.migration, 0))
+        migrate_take(c, e.migration, loan);
+    else
+        loan_end(c, loan);
+}
+
+void loan_finish(struct core *c, struct loan *loan, const struct gathered *result)
+{
+    const struct message *m = loan->command;
+    struct execution e = {
+        .session = m->session,
+        .command = m->command,
+        .argv = m->argv,
+        .argc = m->argc,
+        .out = &m->slot->out.out,
+        .parts = result,
+        .n_parts = 1,
+    };
+    c->command_figures[m->command->id].calls--; // the second half of one call
+    c->counters.commands--;
+    execute(c, &e, EXECUTE_HANDLER);
+    loan_end(c, loan);
+}
+
+void loan_drop(struct loan *loan)
+{
+    for (unsigned i = 0; i < loan->n; i++)
+        message_free(loan->lender[i]);
+    message_free(loan->command);
+    mi_free(loan);
 }
 
 void loan_hold(struct core *c, uint16_t slot)

@@ -94,10 +94,17 @@ void loan_wait(struct core *c, struct message *m); // puts it behind what waits 
 void loan_begin(struct core *c, struct message *m);
 void loan_lend(struct core *c, struct message *m);
 void loan_granted(struct core *c, struct message *m);
+// The command goes on to its end with what came of waiting, as its only part (ROUTE_BORROW).
+void loan_finish(struct core *c, struct loan *loan, const struct gathered *result);
+void loan_drop(struct loan *loan); // at the end of the server
 // A slot of this core is kept from everyone for a while, as if it were lent.
 void loan_hold(struct core *c, uint16_t slot);
 void loan_release(struct core *c, uint16_t slot);
 void loan_returned(struct core *c, struct message *m);
+
+// --- migrate.c
+// The handler has run: the talk begins, and ends with loan_finish.
+void migrate_take(struct core *c, struct migration *g, struct loan *loan);
 
 // --- gather.c
 static inline struct gathered gathered(const struct block *part)

@@ -97,10 +97,17 @@ static struct routing route_of(struct core *c, const struct work *w, struct clie
     struct routing r = {.place = PLACE_HERE, .core = c->index, .barrier = true};
     if (w->command->route == ROUTE_SERVICE)
         r.place = PLACE_SERVICE;
+    // Without a key it has nothing to wait for.
+    if (w->command->route == ROUTE_BORROW) {
+        if (commands_keys(w->command, w->argv, w->argc, NULL, 0) > 0)
+            r.place = PLACE_BORROW;
+        return r;
+    }
     if (c->server->n_cores == 1 && !c->loans)
         return r;
     switch (w->command->route) {
     case ROUTE_SERVICE:
+    case ROUTE_BORROW:
     case ROUTE_HOME:
         return r;
     case ROUTE_KEYS:
@@ -377,7 +384,7 @@ static bool route_one(struct core *c, struct client *client, const struct work *
     if (refused(c, client, w))
         return true;
     client->last_command = w->command;
-    if (c->server->n_cores == 1 && !c->loans && w->command->route != ROUTE_SERVICE) {
+    if (c->server->n_cores == 1 && !c->loans && w->command->route < ROUTE_SERVICE) {
         if (__builtin_expect(client->replies_waiting, 0))
             return false;
         run_here(c, client, w);

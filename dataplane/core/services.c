@@ -283,6 +283,7 @@ void services_init(struct core *c)
     c->services = (struct services){
         .config_get = get_config,
         .steps = steps_begin,
+        .migrate = migrate_start,
         .config_set = set_config,
         .config_adopt = settings_adopt,
         .config_rewrite = rewrite_config,

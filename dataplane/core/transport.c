@@ -154,6 +154,14 @@ bool transport_receive(struct core *c)
     return io_turn(c->io) > 0;
 }
 
+struct stream *transport_connect(struct core *c, const struct endpoint *to, int *error)
+{
+    *error = -ENETDOWN;
+    if (c->net)
+        return net_connect(c->net, to, error);
+    return c->sockets ? sockets_connect(c->sockets, to, error) : NULL;
+}
+
 unsigned transport_ready(struct core *c, struct stream **streams, unsigned max)
 {
     if (c->net)

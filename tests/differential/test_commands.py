@@ -24,6 +24,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 import checks
 import compare
 import known
+import payload
 import pollux
 from draw import KEYS, Draw
 from raw import Connection, Error, parse
@@ -31,10 +32,12 @@ from raw import Connection, Error, parse
 DATABASES = 4
 PIPELINE_MAX = 20
 STATE_MILLISECONDS = compare.SECONDS * 1000
+COPY = b"\xffcopy"
 ALL_KEYS = KEYS + [b"other%d" % i for i in range(50)]
 # What a value is, by type, for the comparison in the end: a command, whose replies count as the same by
 # the same rules as elsewhere. A family adds its types in CONTENT.
-CONTENT = {b"string": lambda key: [b"GET", key]}
+CONTENT = {kind: lambda key: [b"DUMP", key] for kind in (b"list", b"set", b"zset", b"hash", b"stream")}
+CONTENT[b"string"] = lambda key: [b"GET", key]
 
 
 class Difference(Exception):
@@ -53,7 +56,8 @@ def shown_reply(reply, most=300):
 
 class Families:
     def __init__(self, names):
-        self.commands, self.same, self.metadata, self.content, self.limits = {}, {}, [], dict(CONTENT), {}
+        self.commands, self.same, self.metadata = {}, {"DUMP": payload.same}, []
+        self.content, self.limits = dict(CONTENT), {}
         for name in names:
             family = importlib.import_module(f"family_{name}")
             self.commands.update(family.COMMANDS)
@@ -104,9 +108,11 @@ class Servers:
 
     def __init__(self, cores, peer):
         options = {"databases": DATABASES}
-        self.servers = [pollux.Redis(options)]
+        # Redis looks into payloads as deeply as Pollux always does.
+        redis = {**options, "sanitize-dump-payload": "yes"}
+        self.servers = [pollux.Redis(redis)]
         if peer == "redis":
-            self.servers.append(pollux.Redis(options))
+            self.servers.append(pollux.Redis(redis))
         else:
             self.servers.append(pollux.Server({**options, "cores": cores}))
         self.pairs = []
@@ -165,9 +171,30 @@ class Servers:
                 for connection in pair:
                     connection.send([words])
                 families.check(words, *(connection.read() for connection in pair))
+                self.exchange(families, key, words)
                 times = [c.call("PEXPIRETIME", key) for c in pair]
                 if min(times) < 0 and times[0] != times[1] or abs(times[0] - times[1]) > STATE_MILLISECONDS:
                     raise Difference(f"PEXPIRETIME {key!r}: redis {times[0]}, pollux {times[1]}")
+
+    def exchange(self, families, key, words):
+        """Each server's DUMP of a key means the same, and makes the same value on the other one."""
+        dumps = [c.call("DUMP", key) for c in self.pairs[0]]
+        if not payload.same(*dumps, payload.meaning):
+            raise Difference(f"DUMP {key!r}\n  redis:  {shown_reply(dumps[0])}\n  pollux: {shown_reply(dumps[1])}")
+        copies = []
+        for connection, dump in zip(self.pairs[0], reversed(dumps)):
+            reply = connection.call("RESTORE", COPY, 0, dump, "REPLACE")
+            if reply != b"OK":
+                raise Difference(f"RESTORE of {key!r}: {reply!r} for {shown_reply(dump)}")
+            kind = [connection.call(*w, COPY) for w in (["TYPE"], ["OBJECT", "ENCODING"])]
+            connection.send([[COPY if word == key else word for word in words], [b"DEL", COPY]])
+            copies.append((kind, connection.read()))
+            connection.read()
+        if copies[0][0] != copies[1][0]:
+            raise Difference(f"{key!r} after RESTORE: redis {copies[0][0]}, pollux {copies[1][0]}")
+        families.check(words, copies[0][1], copies[1][1])
+        self.pairs[0][1].send([words])
+        families.check(words, self.pairs[0][1].read(), copies[1][1])
 
     def alive(self):
         return all(server.alive() for server in self.servers)

@@ -59,8 +59,8 @@ bool rdb_add_member(struct rdb_load *l, struct members *m, const uint8_t *name, 
 bool rdb_unique(struct rdb_load *l, const uint8_t *lp, unsigned step);
 // Members of a listpack's elements, in steps of 1 (names), 2 (and values) or 3 (and expiries).
 struct members *rdb_members_of(struct rdb_load *l, const uint8_t *lp, unsigned step);
-// A checked copy of the listpack in a string: not empty, whole records of `step` elements.
-uint8_t *rdb_read_listpack(struct rdb_reader *r, unsigned step);
+// A checked copy of the listpack in a string: whole records of `step` elements.
+uint8_t *rdb_read_listpack(struct rdb_reader *r, unsigned step, bool may_be_empty);
 // A list, set, hash or sorted set out of a listpack that is taken over; what its elements say is
 // checked here.
 bool rdb_hash_of(struct rdb_load *l, uint8_t *lp);

@@ -68,14 +68,14 @@ bool rdb_unique(struct rdb_load *l, const uint8_t *lp, unsigned step)
 
 // --- listpacks ----------------------------------------------------------------------------------
 
-uint8_t *rdb_read_listpack(struct rdb_reader *r, unsigned step)
+uint8_t *rdb_read_listpack(struct rdb_reader *r, unsigned step, bool may_be_empty)
 {
     struct rdb_string string;
     uint32_t n = 0;
     uint8_t *lp = NULL;
     if (!rdb_read_string(r, &string))
         return NULL;
-    if (!lp_validate(string.ptr, string.len, &n) || !n || n % step)
+    if (!lp_validate(string.ptr, string.len, &n) || (!n && !may_be_empty) || n % step)
         rdb_bad(r);
     else if (!(lp = lp_copy(string.ptr)))
         rdb_short(r);
@@ -226,7 +226,7 @@ static bool load_volatile_listpack(struct rdb_load *l, bool absolute)
 {
     if (!absolute)
         rdb_read_milliseconds(l->r); // the earliest, which the fields tell too
-    uint8_t *lp = l->r->error ? NULL : rdb_read_listpack(l->r, 3);
+    uint8_t *lp = l->r->error ? NULL : rdb_read_listpack(l->r, 3, false);
     return lp && settle(l, lp, 3, false);
 }
 
@@ -437,11 +437,11 @@ static bool load(struct rdb_load *l, enum rdb_type type)
     case RDB_STREAM_3:
         return rdb_load_stream(l, type);
     case RDB_HASH_LISTPACK:
-        return rdb_hash_of(l, rdb_read_listpack(l->r, 2));
+        return rdb_hash_of(l, rdb_read_listpack(l->r, 2, false));
     case RDB_ZSET_LISTPACK:
-        return rdb_zset_of(l, rdb_read_listpack(l->r, 2));
+        return rdb_zset_of(l, rdb_read_listpack(l->r, 2, false));
     case RDB_SET_LISTPACK:
-        return rdb_set_of(l, rdb_read_listpack(l->r, 1));
+        return rdb_set_of(l, rdb_read_listpack(l->r, 1, false));
     case RDB_HASH_METADATA_PRE_GA:
     case RDB_HASH_METADATA:
         return load_volatile_hash(l, type == RDB_HASH_METADATA_PRE_GA);

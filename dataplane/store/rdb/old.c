@@ -134,7 +134,7 @@ static uint8_t *ziplist_convert(struct rdb_reader *r, const uint8_t *zl, size_t 
             lp = append(r, lp, &e);
     }
     uint32_t told = (uint32_t)zl[8] | (uint32_t)zl[9] << 8;
-    if ((told != ZIPLIST_COUNT_UNKNOWN && told != count) || count % step ||
+    if ((told != ZIPLIST_COUNT_UNKNOWN && told != count) || count % step || (!count && step > 1) ||
         load32(zl + 4) != (size_t)(last - zl))
         rdb_bad(r);
     if (!r->error)
