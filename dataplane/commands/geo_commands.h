@@ -26,14 +26,12 @@ bool georadiusbymember_needs_all(const struct arg *argv, int argc);
 
 // What they share (geo.c).
 
-// Arguments i and i + 1 as a position; argument i as the metres of a unit; as a number that is not
-// negative, with an error for each way to fail. Each answers when it returns false.
+// Arguments i and i + 1 as a position; argument i as the metres of a unit. Both answer when they
+// return false.
 bool geo_parse_point(struct request *r, int i, struct geo_point *p);
 bool geo_parse_unit(struct request *r, int i, double *metres);
-bool geo_parse_double(struct request *r, int i, double *value, const char *error);
 void geo_reply_distance(struct request *r, double distance);
 void geo_reply_point(struct request *r, struct geo_point p);
-struct sorted_limits geo_limits(const struct request *r);
 
 // A member that was found. Its name is got by sorted_item(&at).
 struct geo_hit {

@@ -7,7 +7,7 @@
 #include <strings.h>
 
 #include "dataplane/commands/geo_commands.h"
-#include "dataplane/commands/lookup.h"
+#include "dataplane/commands/zsets_value.h"
 
 enum form { // of asking
     FORM_RADIUS,
@@ -19,8 +19,7 @@ enum form { // of asking
 struct search {
     enum form form;
     bool may_store; // GEORADIUS, without _RO
-    bool there;     // there is a key to search
-    struct sorted z;
+    struct zkey key;
     bool from_member, from_point, by_radius, by_box;
     struct geo_point center;
     double radius, width, height, unit; // in units of so many metres
@@ -36,7 +35,7 @@ struct search {
 
 static bool parse_radius(struct request *r, int i, struct search *s)
 {
-    if (!geo_parse_double(r, i, &s->radius, "ERR need numeric radius"))
+    if (!zset_parse_score(r, i, &s->radius, "ERR need numeric radius"))
         return false;
     if (s->radius < 0) {
         request_error(r, "ERR radius cannot be negative");
@@ -47,8 +46,8 @@ static bool parse_radius(struct request *r, int i, struct search *s)
 
 static bool parse_box(struct request *r, int i, struct search *s)
 {
-    if (!geo_parse_double(r, i, &s->width, "ERR need numeric width") ||
-        !geo_parse_double(r, i + 1, &s->height, "ERR need numeric height"))
+    if (!zset_parse_score(r, i, &s->width, "ERR need numeric width") ||
+        !zset_parse_score(r, i + 1, &s->height, "ERR need numeric height"))
         return false;
     if (s->width < 0 || s->height < 0) {
         request_error(r, "ERR height or width cannot be negative");
@@ -61,9 +60,9 @@ static bool parse_box(struct request *r, int i, struct search *s)
 static bool parse_member(struct request *r, int i, struct search *s)
 {
     double score;
-    if (!s->there)
+    if (!s->key.entry)
         return true;
-    if (!sorted_score(&s->z, r->argv[i].ptr, r->argv[i].len, &score)) {
+    if (!sorted_score(&s->key.set, r->argv[i].ptr, r->argv[i].len, &score)) {
         request_error(r, "ERR could not decode requested zset member");
         return false;
     }
@@ -197,7 +196,7 @@ static bool parse_search(struct request *r, struct search *s)
         first = 6;
         break;
     case FORM_MEMBER:
-        if (s->there && (!parse_member(r, 2, s) || !parse_radius(r, 3, s)))
+        if (s->key.entry && (!parse_member(r, 2, s) || !parse_radius(r, 3, s)))
             return false;
         first = 5;
         break;
@@ -244,8 +243,8 @@ static bool find_hits(const struct search *s, const struct geo_area *area, uint6
     for (unsigned i = 0; i < n; i++) {
         struct score_range range = {
             .min = ranges[i].min, .max = ranges[i].end, .max_exclusive = true};
-        struct sorted_ranks ranks = sorted_by_score(&s->z, &range);
-        struct sorted_at at = sorted_at_rank(&s->z, ranks.first);
+        struct sorted_ranks ranks = sorted_by_score(&s->key.set, &range);
+        struct sorted_at at = sorted_at_rank(&s->key.set, ranks.first);
         for (uint64_t k = 0; k < ranks.n; k++, sorted_next(&at)) {
             char scratch[24];
             double distance, score = sorted_item(&at, scratch).score;
@@ -296,45 +295,34 @@ static void answer_hits(struct request *r, const struct search *s, const struct 
     }
 }
 
-// Deletes the key for the result, which has none.
-static void store_nothing(struct request *r, const struct search *s)
+// Keeps what was found, or deletes the key for it where that is nothing.
+static void store_hits(struct request *r, const struct search *s, const struct geo_hit *hits,
+                       size_t n)
 {
-    struct key key = request_key(r, s->store);
-    if (store_delete(r->store, r->session->db, &key))
-        request_changed(r, &key, EVENT_GENERIC, "del");
-    reply_integer(r->out, 0);
-}
-
-static bool put_hits(struct request *r, const struct search *s, const struct geo_hit *hits,
-                     size_t n)
-{
-    struct sorted z = sorted_new(r->store);
-    bool done = z.object;
+    struct sorted found = sorted_new(r->store);
+    bool done = found.object;
     for (size_t i = 0; done && i < n; i++) {
         char scratch[24];
         struct sorted_item item = sorted_item(&hits[i].at, scratch);
         double score = s->store_distance ? hits[i].distance / s->unit : hits[i].score;
-        done = sorted_add(&z, geo_limits(r), item.ptr, item.len, &score, 0) != SORTED_SHORT;
+        done = sorted_add(&found, zset_limits(r), item.ptr, item.len, &score, 0) != SORTED_SHORT;
     }
-    struct key key = request_key(r, s->store);
-    if (done)
-        done = store_put_object(r->store, r->session->db, &key, lookup_write(r, &key), OBJ_ZSET,
-                                z.encoding, z.object, -1);
     if (!done) {
-        if (z.object)
-            sorted_free(&z);
-        return false;
+        if (found.object)
+            sorted_free(&found);
+        request_error(r, ERR_OOM);
+        return;
     }
-    request_changed(r, &key, EVENT_ZSET,
-                    s->form == FORM_SEARCH_STORE ? "geosearchstore" : "georadiusstore");
-    return true;
+    const char *event = s->form == FORM_SEARCH_STORE ? "geosearchstore" : "georadiusstore";
+    if (zkey_store(r, s->store, &found, event))
+        reply_integer(r->out, (int64_t)n);
 }
 
 static void run_search(struct request *r, struct search *s)
 {
-    if (!s->there) {
+    if (!s->key.entry) {
         if (s->store)
-            store_nothing(r, s);
+            store_hits(r, s, NULL, 0);
         else
             reply_array(r->out, 0);
         return;
@@ -351,27 +339,18 @@ static void run_search(struct request *r, struct search *s)
     size_t n = s->count && (uint64_t)s->count < h.n ? (size_t)s->count : h.n;
     if (n && s->order != ORDER_NONE)
         geo_sort(h.hits, h.n, n, s->order == ORDER_DESC);
-    if (!s->store)
-        answer_hits(r, s, h.hits, n);
-    else if (!n)
-        store_nothing(r, s);
-    else if (put_hits(r, s, h.hits, n))
-        reply_integer(r->out, (int64_t)n);
+    if (s->store)
+        store_hits(r, s, h.hits, n);
     else
-        request_error(r, ERR_OOM);
+        answer_hits(r, s, h.hits, n);
     mi_free(h.hits);
 }
 
 static void search(struct request *r, enum form form, bool may_store)
 {
     struct search s = {.form = form, .may_store = may_store};
-    struct key key = request_key(r, form == FORM_SEARCH_STORE ? 2 : 1);
-    struct entry *e = lookup_read(r, &key);
-    if (!lookup_type_is(r, e, OBJ_ZSET))
+    if (!zkey_open_read(r, form == FORM_SEARCH_STORE ? 2 : 1, &s.key))
         return;
-    s.there = e;
-    if (e)
-        s.z = sorted_of(r->store, e);
     if (parse_search(r, &s))
         run_search(r, &s);
 }

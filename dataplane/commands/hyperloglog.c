@@ -66,9 +66,9 @@ static enum hll_result add_dense(struct request *r, const struct key *key, struc
                                  unsigned *changed)
 {
     char scratch[24];
+    const uint8_t *bytes = entry_string(e, scratch).ptr;
     for (int i = 2; i < r->argc; i++) {
         struct hll_mark mark = mark_of(r, i);
-        const uint8_t *bytes = entry_string(e, scratch).ptr;
         if (hll_dense_get(bytes, mark.index) >= mark.value)
             continue;
         uint8_t patch[2];
@@ -77,11 +77,12 @@ static enum hll_result add_dense(struct request *r, const struct key *key, struc
         e = write_at(r, key, e, offset, patch, n);
         if (!e)
             return HLL_NO_MEMORY;
+        bytes = entry_string(e, scratch).ptr;
         ++*changed;
     }
     if (!*changed)
         return make_raw(r, key, e) ? HLL_SAME : HLL_NO_MEMORY;
-    uint8_t outdated = entry_string(e, scratch).ptr[HLL_OUTDATED_OFFSET] | HLL_OUTDATED;
+    uint8_t outdated = bytes[HLL_OUTDATED_OFFSET] | HLL_OUTDATED;
     e = write_at(r, key, e, HLL_OUTDATED_OFFSET, &outdated, 1);
     return e ? HLL_CHANGED : HLL_NO_MEMORY;
 }
@@ -203,18 +204,6 @@ void pfcount_command(struct request *r)
 
 // --- PFMERGE ------------------------------------------------------------------------------------
 
-static enum hll_result raise_all(struct hll *h, const uint8_t registers[HLL_REGISTERS], bool dense,
-                                 uint64_t sparse_max)
-{
-    enum hll_result result = dense ? hll_make_dense(h) : HLL_SAME;
-    struct hll_place place = {0};
-    for (uint32_t i = 0; i < HLL_REGISTERS && result != HLL_CORRUPT && result != HLL_NO_MEMORY; i++)
-        if (registers[i])
-            result = hll_raise(h, (struct hll_mark){i, registers[i]}, sparse_max, &place);
-    hll_outdate(h);
-    return result;
-}
-
 void pfmerge_command(struct request *r)
 {
     uint8_t registers[HLL_REGISTERS];
@@ -231,7 +220,9 @@ void pfmerge_command(struct request *r)
         request_error(r, ERR_OOM);
         return;
     }
-    enum hll_result result = raise_all(&h, registers, dense, r->limits->hll_sparse_max_bytes);
+    enum hll_result result = dense ? hll_make_dense(&h) : HLL_SAME;
+    if (result == HLL_SAME || result == HLL_CHANGED)
+        result = hll_raise_all(&h, registers, r->limits->hll_sparse_max_bytes);
     if (result == HLL_CORRUPT || result == HLL_NO_MEMORY) {
         answer_failure(r, result);
     } else if (put_back(r, &key, e, &h)) {

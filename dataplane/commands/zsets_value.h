@@ -1,5 +1,5 @@
 // What the handlers of sorted sets share: a sorted set under a key, scores and ranges among the
-// arguments, and scores in replies. For the zsets' files only.
+// arguments, and scores in replies. For the files of sorted sets and of places only.
 #pragma once
 
 #include "dataplane/commands/command.h"

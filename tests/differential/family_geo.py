@@ -174,6 +174,6 @@ SAME = {}
 
 METADATA = list(COMMANDS)
 
-CONTENT = {
-    b"zset": lambda key: [b"GEOSEARCH", key, b"FROMLONLAT", b"0", b"0", b"BYRADIUS", b"30000", b"km", b"WITHHASH", b"WITHDIST", b"ASC"]
-}
+CONTENT = {b"zset": lambda key: [b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]}
+
+LIMITS = {"zset-max-listpack-entries": (128, 128, 20, 0), "zset-max-listpack-value": (64, 64, 8, 0)}

@@ -57,11 +57,12 @@ def shown_reply(reply, most=300):
 
 class Families:
     def __init__(self, names):
-        self.commands, self.same, self.metadata = {}, {"DUMP": payload.same}, []
+        self.commands, self.same, self.metadata = [], {"DUMP": payload.same}, []
         self.content, self.limits, self.unspoiled = dict(CONTENT), {}, set()
         for name in names:
             family = importlib.import_module(f"family_{name}")
-            self.commands.update(family.COMMANDS)
+            # Two families may draw words for one command, each in its way.
+            self.commands += [(command, *drawing) for command, drawing in family.COMMANDS.items()]
             self.same.update(family.SAME)
             self.metadata += family.METADATA
             self.content.update(getattr(family, "CONTENT", {}))
@@ -70,15 +71,14 @@ class Families:
 
     def draw(self, d, n):
         """`n` commands: the number of the connection, the words."""
-        names = list(self.commands)
-        weights = [self.commands[name][0] for name in names]
+        weights = [weight for _, weight, _ in self.commands]
         drawn = [(0, self.limit(d, name)) for name in self.limits]
         while len(drawn) < n:
             if self.limits and d.chance(0.005):
                 drawn.append((0, self.limit(d, d.pick(list(self.limits)))))
             connection = d.random.randrange(len(Servers.PROTOCOLS))
-            for name in d.random.choices(names, weights, k=d.random.randint(1, PIPELINE_MAX)):
-                words = [d.case(name)] + self.commands[name][1](d)
+            for name, _, rest in d.random.choices(self.commands, weights, k=d.random.randint(1, PIPELINE_MAX)):
+                words = [d.case(name)] + rest(d)
                 if name not in self.unspoiled:
                     words = d.spoil(words)
                 if name == "DBSIZE":  # expired keys count until somebody looks at them

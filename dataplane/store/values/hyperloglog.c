@@ -76,15 +76,36 @@ static uint64_t spread(uint64_t packed)
     return (x & UINT64_C(0x003f003f003f003f)) | (x & UINT64_C(0x0fc00fc00fc00fc0)) << 2;
 }
 
-// All registers of a dense one, a byte each.
+// And back.
+static uint64_t squeeze(uint64_t bytes)
+{
+    uint64_t x = bytes;
+    x = (x & UINT64_C(0x003f003f003f003f)) | (x & UINT64_C(0x3f003f003f003f00)) >> 2;
+    x = (x & UINT64_C(0x00000fff00000fff)) | (x & UINT64_C(0x0fff00000fff0000)) >> 4;
+    return (x & UINT64_C(0x0000000000ffffff)) | (x & UINT64_C(0x00ffffff00000000)) >> 8;
+}
+
+// All registers of a dense one, a byte each. Six bytes are read with the two before them, which are
+// the header's at first.
 static void unpack(const uint8_t *bytes, uint8_t registers[HLL_REGISTERS])
 {
-    const uint8_t *p = bytes + HLL_HEADER_BYTES;
+    const uint8_t *p = bytes + HLL_HEADER_BYTES - 2;
     for (unsigned i = 0; i < HLL_REGISTERS; i += 8, p += 6) {
-        uint64_t packed = 0;
-        memcpy(&packed, p, 6);
-        packed = spread(packed);
+        uint64_t packed;
+        memcpy(&packed, p, sizeof(packed));
+        packed = spread(packed >> 16);
         memcpy(registers + i, &packed, sizeof(packed));
+    }
+}
+
+static void pack(uint8_t *bytes, const uint8_t registers[HLL_REGISTERS])
+{
+    uint8_t *p = bytes + HLL_HEADER_BYTES;
+    for (unsigned i = 0; i < HLL_REGISTERS; i += 8, p += 6) {
+        uint64_t packed;
+        memcpy(&packed, registers + i, sizeof(packed));
+        packed = squeeze(packed);
+        memcpy(p, &packed, 6);
     }
 }
 
@@ -339,27 +360,55 @@ enum hll_result hll_make_dense(struct hll *h)
 
 // Where a register is: its run, and the two runs before it (offset 0: there is none).
 struct found {
-    struct hll_place before_previous, previous, at;
+    struct hll_place before_previous;
+    size_t previous;
+    struct hll_place at;
     struct hll_run run;
 };
 
-// False: the runs end before the register, or the last of them in its middle.
+// False: the runs end before the register, or the last of them in its middle. Most of the time of a
+// sparse one goes by here.
 static bool find_run(const struct hll *h, uint32_t index, const struct hll_place *from,
                      struct found *f)
 {
-    *f = (struct found){.at = {.offset = HLL_HEADER_BYTES}};
-    if (from && from->offset)
-        f->at = *from;
-    while (f->at.offset < h->len) {
-        f->run = hll_run(h->bytes, h->len, f->at.offset);
-        if (index < f->at.first + f->run.length)
-            return f->at.offset + f->run.bytes <= h->len;
-        f->before_previous = f->previous;
-        f->previous = f->at;
-        f->at.offset += f->run.bytes;
-        f->at.first += f->run.length;
+    const uint8_t *bytes = h->bytes;
+    size_t len = h->len, at = HLL_HEADER_BYTES, previous = 0, before = 0;
+    uint32_t first = 0, length = 0, previous_first = 0, before_first = 0;
+    if (from && from->offset) {
+        at = from->offset;
+        first = from->first;
     }
-    return false;
+    while (at < len) {
+        uint8_t b = bytes[at];
+        unsigned size = 1;
+        if (b & VALUES) {
+            length = (b & 3) + 1u;
+        } else if (b & MANY_ZEROS) {
+            if (at + 1 == len)
+                return false;
+            length = ((b & 0x3fu) << 8 | bytes[at + 1]) + 1;
+            size = 2;
+        } else {
+            length = b + 1u;
+        }
+        if (index < first + length)
+            break;
+        before = previous;
+        before_first = previous_first;
+        previous = at;
+        previous_first = first;
+        first += length;
+        at += size;
+    }
+    if (at >= len)
+        return false;
+    *f = (struct found){
+        .before_previous = {before, before_first},
+        .previous = previous,
+        .at = {at, first},
+        .run = hll_run(bytes, len, at),
+    };
+    return true;
 }
 
 // Joins runs of one value that follow each other, looking at five from `at` on, as Redis does: how
@@ -433,9 +482,36 @@ enum hll_result hll_raise(struct hll *h, struct hll_mark mark, uint64_t sparse_m
     memmove(p + n, h->bytes + behind, h->len - behind);
     memcpy(p, runs, n);
     h->len = h->len + n - f.run.bytes;
-    join_runs(h, f.previous.offset ? f.previous.offset : HLL_HEADER_BYTES);
+    join_runs(h, f.previous ? f.previous : HLL_HEADER_BYTES);
     if (from)
         *from = f.before_previous;
     hll_outdate(h);
     return HLL_CHANGED;
+}
+
+enum hll_result hll_raise_all(struct hll *h, const uint8_t registers[HLL_REGISTERS],
+                              uint64_t sparse_max)
+{
+    struct hll_place place = {0};
+    enum hll_result result = HLL_SAME, one;
+    for (uint32_t i = 0; i < HLL_REGISTERS; i++) {
+        if (hll_is_dense(h->bytes)) {
+            uint8_t own[HLL_REGISTERS];
+            unpack(h->bytes, own);
+            for (unsigned k = 0; k < HLL_REGISTERS; k++)
+                own[k] = own[k] > registers[k] ? own[k] : registers[k];
+            pack(h->bytes, own);
+            result = HLL_CHANGED;
+            break;
+        }
+        if (!registers[i])
+            continue;
+        one = hll_raise(h, (struct hll_mark){i, registers[i]}, sparse_max, &place);
+        if (one == HLL_CORRUPT || one == HLL_NO_MEMORY)
+            return one;
+        if (one == HLL_CHANGED)
+            result = one;
+    }
+    hll_outdate(h);
+    return result;
 }

@@ -69,6 +69,9 @@ struct hll_place {
 // ({0}) at first, and the indexes ascend.
 enum hll_result hll_raise(struct hll *h, struct hll_mark mark, uint64_t sparse_max,
                           struct hll_place *from);
+// The same for all registers, a byte each (0: none). The kept estimate is out of date then.
+enum hll_result hll_raise_all(struct hll *h, const uint8_t registers[HLL_REGISTERS],
+                              uint64_t sparse_max);
 enum hll_result hll_make_dense(struct hll *h);
 void hll_outdate(struct hll *h); // the estimate that is kept
 

@@ -84,6 +84,13 @@ static void test_model(void **unused)
             }
         }
         compare(&h, model);
+        struct hll other;
+        assert_true(hll_open_empty(&other));
+        hll_raise_all(&other, model, sparse_max);
+        compare(&other, model);
+        hll_raise_all(&other, model, 0); // nothing grows, so it stays as it is
+        compare(&other, model);
+        hll_close(&other);
         enum hll_result result = hll_make_dense(&h);
         assert_true(result == HLL_CHANGED || result == HLL_SAME);
         compare(&h, model);
