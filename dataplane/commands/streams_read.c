@@ -279,7 +279,7 @@ static void serve_consumer(struct reading *g, struct skey *k, struct stream_grou
     struct request *r = g->r;
     bool old = stream_id_compare(g->after[i], STREAM_ID_MAX) != 0, created;
     bool ready = old || has_entries_after(k->x, group->last);
-    if (r->woken && (!ready || !claim(g)))
+    if (!ready || !claim(g))
         return;
     skey_edit(k);
     struct stream_consumer *c = stream_consumer_of(k, group, g->consumer, &created);
@@ -290,14 +290,12 @@ static void serve_consumer(struct reading *g, struct skey *k, struct stream_grou
     }
     if (created)
         stream_effect_consumer(k, g->group, c);
-    if (ready) {
-        struct outbuf body;
-        outbuf_init(&body);
-        uint64_t n =
-            old ? history(g, k, c, g->after[i], &body.out) : deliver(g, k, group, c, &body.out);
-        add_stream(g, k, n, &body);
-    }
-    skey_edit_end(k, created + ready);
+    struct outbuf body;
+    outbuf_init(&body);
+    uint64_t n =
+        old ? history(g, k, c, g->after[i], &body.out) : deliver(g, k, group, c, &body.out);
+    add_stream(g, k, n, &body);
+    skey_edit_end(k, created + 1u);
     if (created)
         request_changed(r, &k->key, EVENT_STREAM, "xgroup-createconsumer");
 }
