@@ -392,8 +392,6 @@ static bool parse_counters(struct request *r, struct counters *c)
 
 static const char *counters_refused(const struct stream_value *x, const struct counters *c)
 {
-    if (stream_id_compare(c->last, x->max_deleted) < 0)
-        return "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
     if (!x->length)
         return NULL;
     if (stream_id_compare(c->last, stream_edge(x, true)) < 0)
