@@ -127,8 +127,10 @@ static void effect_trim(struct request *r, const struct stream_value *x,
     effect_text(r, "=");
     if (maxlen)
         effect_integer(r, (int64_t)(trim->approximate ? x->length : trim->maxlen));
+    else if (!trim->approximate)
+        stream_effect_id(r, trim->minid);
     else
-        stream_effect_id(r, trim->approximate ? x->first : trim->minid);
+        stream_effect_id(r, x->length ? x->first : STREAM_ID_MAX);
 }
 
 // --- adding --------------------------------------------------------------------------------------

@@ -58,6 +58,8 @@ static void test_effects_of_entries(void **state)
     expect(s, "xadd none nomkstream * f v", "");
     expect(s, "xtrim k maxlen 2", "");
     expect(s, "xtrim k maxlen ~ 0 limit 100", "XTRIM k MAXLEN = 0");
+    expect(s, "xadd j minid ~ 30 21-4 f v",
+           "XADD j MINID = 18446744073709551615-18446744073709551615 21-4 f v");
     script_close(s);
 }
 
