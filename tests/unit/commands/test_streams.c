@@ -77,7 +77,8 @@ static void test_effects_of_groups(void **state)
            "XGROUP SETID k g 1-1 ENTRIESREAD 1");
     expect(s, "xreadgroup group g c count 1 noack streams k >",
            "XGROUP SETID k g 1-2 ENTRIESREAD 2");
-    expect(s, "xreadgroup group g c streams k 0", "");
+    expect(s, "xreadgroup group g c streams k 0",
+           "XCLAIM k g c 0 1-1 TIME 1700000000000 RETRYCOUNT 2 FORCE JUSTID LASTID 1-2");
     script_advance(s, 5);
     expect(s, "xclaim k g d 0 1-1",
            "XGROUP CREATECONSUMER k g d; "
