@@ -127,8 +127,10 @@ static void effect_trim(struct request *r, const struct stream_value *x,
     effect_text(r, "=");
     if (maxlen)
         effect_integer(r, (int64_t)(trim->approximate ? x->length : trim->maxlen));
+    else if (!trim->approximate)
+        stream_effect_id(r, trim->minid);
     else
-        stream_effect_id(r, trim->approximate ? x->first : trim->minid);
+        stream_effect_id(r, x->length ? x->first : STREAM_ID_MAX);
 }
 
 // --- adding --------------------------------------------------------------------------------------
@@ -392,8 +394,6 @@ static bool parse_counters(struct request *r, struct counters *c)
 
 static const char *counters_refused(const struct stream_value *x, const struct counters *c)
 {
-    if (stream_id_compare(c->last, x->max_deleted) < 0)
-        return "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
     if (!x->length)
         return NULL;
     if (stream_id_compare(c->last, stream_edge(x, true)) < 0)

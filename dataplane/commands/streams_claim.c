@@ -141,29 +141,37 @@ struct claim {
     int64_t min_idle, delivered_ms, retry_count; // retry_count -1: not given
     bool force, just_id;
     bool tell_last; // the group's last id changed and no effect has told it yet
+    bool created;   // the consumer
     bool failed;    // memory is short
 };
 
-// The consumer, and all is ready for changes. False: memory is short, which is answered.
-static bool claim_begin(struct claim *c)
+static void claim_begin(struct claim *c)
 {
-    struct request *r = c->k.r;
-    bool created;
-    effect_nothing(r);
+    effect_nothing(c->k.r);
     skey_edit(&c->k);
-    c->consumer = stream_consumer_of(&c->k, c->group, 3, &created);
-    if (!c->consumer) {
-        skey_edit_end(&c->k, 0);
-        request_error(r, ERR_OOM);
-        return false;
-    }
-    if (created) {
-        c->changes++;
-        stream_effect_consumer(&c->k, 2, c->consumer);
-        request_changed(r, &c->k.key, EVENT_STREAM, "xgroup-createconsumer");
-    }
     outbuf_init(&c->body);
-    return true;
+}
+
+// The consumer is looked up, or made, when it gets its first entry. False: memory is short.
+static bool claim_consumer(struct claim *c)
+{
+    bool created = false;
+    if (!c->consumer)
+        c->consumer = stream_consumer_of(&c->k, c->group, 3, &created);
+    c->failed = !c->consumer;
+    if (created && c->consumer) {
+        c->changes++;
+        c->created = true;
+        stream_effect_consumer(&c->k, 2, c->consumer);
+    }
+    return !c->failed;
+}
+
+static void claim_end(struct claim *c)
+{
+    skey_edit_end(&c->k, c->changes);
+    if (c->created)
+        request_changed(c->k.r, &c->k.key, EVENT_STREAM, "xgroup-createconsumer");
 }
 
 static void claim_told(struct claim *c, const struct stream_nack *nack)
@@ -183,6 +191,8 @@ static void claim_gone(struct claim *c, struct stream_nack *nack)
 static void claim_nack(struct claim *c, struct stream_nack *nack)
 {
     struct stream_id id = {nack->ms, nack->seq};
+    if (!claim_consumer(c))
+        return;
     if (!stream_nack_give(c->k.x, nack, c->consumer)) {
         c->failed = true;
         return;
@@ -252,7 +262,7 @@ static void claim_id(struct claim *c, struct stream_id id)
     }
     if (nack && c->min_idle && idle_ms(c->k.r, nack) < c->min_idle)
         return;
-    if (!nack && c->force) {
+    if (!nack && c->force && claim_consumer(c)) {
         nack = stream_nack_add(c->k.x, c->group, c->consumer, id, c->delivered_ms);
         c->failed = !nack;
     }
@@ -289,8 +299,9 @@ void xclaim_command(struct request *r)
     int end = 5;
     while (end < r->argc && stream_read_id(&r->argv[end], &id, 0, NULL))
         end++;
-    if (!parse_claim(r, end, &c, &last) || !claim_begin(&c))
+    if (!parse_claim(r, end, &c, &last))
         return;
+    claim_begin(&c);
     if (stream_id_compare(last, c.group->last) > 0) {
         c.group->last = last;
         c.tell_last = true;
@@ -302,7 +313,7 @@ void xclaim_command(struct request *r)
         stream_effect_group(&c.k, 2, c.group);
         c.changes++;
     }
-    skey_edit_end(&c.k, c.changes);
+    claim_end(&c);
     stream_reply_collected(r->out, c.given, &c.body);
 }
 
@@ -371,13 +382,12 @@ void xautoclaim_command(struct request *r)
                          "high.");
         return;
     }
-    if (!claim_begin(&c))
-        return;
+    claim_begin(&c);
     struct outbuf gone;
     outbuf_init(&gone);
     struct btree_at at = btree_lower(&c.group->pending, start.ms, &start.seq);
     uint64_t n_gone = autoclaim(&c, &at, count, &gone);
-    skey_edit_end(&c.k, c.changes);
+    claim_end(&c);
     reply_array(r->out, 3);
     stream_reply_id(r->out, at.leaf ? stream_node_id(at) : STREAM_ID_MIN);
     stream_reply_collected(r->out, c.given, &c.body);

@@ -216,8 +216,9 @@ static uint64_t deliver(struct reading *g, struct skey *k, struct stream_group *
 }
 
 // What a consumer was given before and has not acknowledged.
-static uint64_t history(struct reading *g, struct skey *k, struct stream_consumer *c,
-                        struct stream_id after, struct out *o)
+// Redis does not tell its replicas of the deliveries that are counted here; we do.
+static uint64_t history(struct reading *g, struct skey *k, struct stream_group *group,
+                        struct stream_consumer *c, struct stream_id after, struct out *o)
 {
     uint64_t n = 0;
     stream_id_increment(&after);
@@ -228,6 +229,7 @@ static uint64_t history(struct reading *g, struct skey *k, struct stream_consume
         if (stream_reply_range(o, k->x, id, id, 1, false)) {
             nack->delivered_ms = (int64_t)g->r->now_ms;
             nack->deliveries++;
+            stream_effect_claim(k, g->group, group, nack);
         } else {
             reply_array(o, 2);
             stream_reply_id(o, id);
@@ -279,7 +281,7 @@ static void serve_consumer(struct reading *g, struct skey *k, struct stream_grou
     struct request *r = g->r;
     bool old = stream_id_compare(g->after[i], STREAM_ID_MAX) != 0, created;
     bool ready = old || has_entries_after(k->x, group->last);
-    if (r->woken && (!ready || !claim(g)))
+    if (!ready || !claim(g))
         return;
     skey_edit(k);
     struct stream_consumer *c = stream_consumer_of(k, group, g->consumer, &created);
@@ -290,14 +292,12 @@ static void serve_consumer(struct reading *g, struct skey *k, struct stream_grou
     }
     if (created)
         stream_effect_consumer(k, g->group, c);
-    if (ready) {
-        struct outbuf body;
-        outbuf_init(&body);
-        uint64_t n =
-            old ? history(g, k, c, g->after[i], &body.out) : deliver(g, k, group, c, &body.out);
-        add_stream(g, k, n, &body);
-    }
-    skey_edit_end(k, created + ready);
+    struct outbuf body;
+    outbuf_init(&body);
+    uint64_t n =
+        old ? history(g, k, group, c, g->after[i], &body.out) : deliver(g, k, group, c, &body.out);
+    add_stream(g, k, n, &body);
+    skey_edit_end(k, created + 1u);
     if (created)
         request_changed(r, &k->key, EVENT_STREAM, "xgroup-createconsumer");
 }

@@ -251,6 +251,7 @@ void stream_nack_remove(struct stream_value *x, struct stream_group *g, struct s
 bool stream_has_gap(const struct stream_value *x, struct stream_id start)
 {
     return x->length && !stream_id_is_zero(x->max_deleted) &&
+           stream_id_compare(x->first, x->max_deleted) <= 0 &&
            stream_id_compare(start, x->max_deleted) <= 0;
 }
 
