@@ -3,8 +3,9 @@ values lie in the common keys too, so that patterns meet keys of every type."""
 
 import compare
 
+# Nothing out of range for a double: Redis does not clear errno, and after such a number refuses others.
 ELEMENTS = [b"1", b"2", b"3", b"10", b"-1", b"1.5", b"a", b"b", b"c", b"", b"01", b"1e3", b" 4", b"0x10", b"-0",
-            b"9007199254740993", b"9223372036854775807", b"inf", b"-inf", b"nan", b"1e400", b"1x", b"key:{a}"]
+            b"9007199254740993", b"9223372036854775807", b"inf", b"-inf", b"nan", b"1x", b"key:{a}"]
 PATTERNS = [b"*", b"w*", b"h*->f", b"h*->g", b"w*->f", b"h*->", b"*->f", b"nosort", b"#", b"##", b"w*x", b"w**", b"", b"h*-"]
 
 
@@ -24,7 +25,7 @@ def weight(d):
 
 
 def weighed(d):
-    return [weight(d), d.pick((b"%d" % d.random.randint(-9, 9), d.float(), element(d)))]
+    return [weight(d), d.pick((b"%d" % d.random.randint(-9, 9), b"%.3f" % d.random.uniform(-9, 9), element(d)))]
 
 
 def limits(d):
