@@ -50,12 +50,14 @@ static void write_arg_flags(const struct writer *w, uint32_t flags)
 // One argument without those inside it.
 static void write_arg(const struct writer *w, const struct doc_arg *a)
 {
-    int64_t fields = 2 + (a->type == DOC_KEY) + !!a->token + !!a->since + !!a->deprecated_since +
-                     !!a->flags + !!a->args;
+    // Patterns of keys have one, too.
+    bool key_spec = a->type == DOC_KEY || (a->type == DOC_PATTERN && a->key_spec);
+    int64_t fields =
+        2 + key_spec + !!a->token + !!a->since + !!a->deprecated_since + !!a->flags + !!a->args;
     reply_map(w->o, w->resp, fields);
     pair(w, "name", a->name);
     pair(w, "type", arg_types[a->type]);
-    if (a->type == DOC_KEY) {
+    if (key_spec) {
         reply_bulk_string(w->o, "key_spec_index");
         reply_integer(w->o, a->key_spec);
     }

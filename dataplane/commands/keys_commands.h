@@ -60,3 +60,9 @@ void memory_usage_command(struct request *r); // MEMORY USAGE
 bool keys_parse_index(struct request *r, int i, const char *error, int32_t *index);
 // True when there is such a database. Answers otherwise.
 bool keys_check_database(struct request *r, int32_t index);
+
+void sort_command(struct request *r);
+void sort_ro_command(struct request *r);
+bool sort_needs_all(const struct arg *argv, int argc);
+int sort_find_keys(const struct arg *argv, int argc, int *positions, int max);
+int sort_ro_find_keys(const struct arg *argv, int argc, int *positions, int max);
