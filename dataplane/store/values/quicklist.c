@@ -365,3 +365,13 @@ void quicklist_node_end(struct quicklist_node *node)
     mi_free(node->scratch);
     node->scratch = NULL;
 }
+
+void quicklist_prefetch(const struct quicklist *ql)
+{
+    if (!ql->len)
+        return;
+    const struct node *head = node_at(ql, 0), *tail = node_at(ql, ql->len - 1);
+    __builtin_prefetch(head->data + ql->gap);
+    if (!(tail->flags & NODE_LZF))
+        __builtin_prefetch(tail->data + tail->bytes + (ql->len == 1 ? ql->gap : 0) - 1);
+}

@@ -31,6 +31,8 @@ void quicklist_free(struct quicklist *ql);
 // Frees what about `*budget` elements take, the struct too when all are gone: true then.
 bool quicklist_free_step(struct quicklist *ql, unsigned *budget);
 
+void quicklist_prefetch(const struct quicklist *ql); // hints that both ends will be touched
+
 // --- the ends ------------------------------------------------------------------------------------
 
 bool quicklist_push(struct quicklist *ql, enum quicklist_end end, const void *data, size_t len);
