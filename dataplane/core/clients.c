@@ -117,7 +117,7 @@ static void client_lost(struct core *c, struct client *client)
         return;
     client->flags |= CLIENT_GONE;
     for (struct reply_slot *slot = client->first_reply; slot; slot = slot->next)
-        slot->client = NULL;
+        __atomic_store_n(&slot->client, NULL, __ATOMIC_RELAXED); // reply_slot_left
     // Slots that are done have no one else to free them.
     struct reply_slot *slot = client->first_reply;
     client->first_reply = client->last_reply = NULL;

@@ -77,6 +77,13 @@ struct reply_slot {
     bool discard; // CLIENT REPLY OFF / SKIP
 };
 
+// Whether nobody waits for the reply any more. The core that writes it may ask this of another
+// core's client, as long as the reply has not gone home: the slot lives until then.
+static inline bool reply_slot_left(const struct reply_slot *slot)
+{
+    return !__atomic_load_n(&slot->client, __ATOMIC_RELAXED);
+}
+
 // One command in the batch.
 struct work {
     struct client *client;

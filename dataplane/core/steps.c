@@ -62,7 +62,7 @@ static struct stepped *take_first(struct core *c)
 static bool step(struct core *c, struct stepped *walk)
 {
     struct message *m = walk->m;
-    if (m->from == c->index && !m->slot->client) // nobody is there to read it
+    if (reply_slot_left(m->slot)) // nobody is there to read it
         return true;
     struct session session = m->session;
     struct request r = {
