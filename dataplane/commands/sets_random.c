@@ -1,6 +1,7 @@
 // SPOP and SRANDMEMBER. What was drawn is told as what was removed.
 #include "dataplane/commands/sets_commands.h"
 #include "dataplane/commands/sets_value.h"
+#include "dataplane/commands/steps.h"
 
 #define ERR_NOT_POSITIVE "ERR value is out of range, must be positive"
 
@@ -169,14 +170,37 @@ static uint64_t draw_below(struct request *r, uint64_t n)
     return (uint64_t)((unsigned __int128)r->services->random(r->core) * n >> 64);
 }
 
-// Any number of members, each drawn from all.
-static void draw_repeating(struct request *r, const struct set *set, uint64_t count)
+// Any number of members, each drawn from all: so many are still to come.
+struct repeating {
+    struct set set;
+    uint64_t left;
+    bool begun;
+};
+
+static bool repeating_step(struct request *r, void *state)
 {
-    reply_array(r->out, (int64_t)count);
-    for (; count && !r->out->failed; count--) {
-        struct set_item item = set_random(r->store, set);
+    struct repeating *w = state;
+    if (!w->begun)
+        reply_array(r->out, (int64_t)w->left);
+    w->begun = true;
+    for (unsigned i = 0; i < STEPS_ELEMENTS && w->left && !r->out->failed; i++, w->left--) {
+        struct set_item item = set_random(r->store, &w->set);
         sets_reply_item(r->out, &item);
     }
+    return !w->left || r->out->failed;
+}
+
+static void draw_repeating(struct request *r, const struct key *key, const struct set *set,
+                           uint64_t count)
+{
+    struct repeating here = {.set = *set, .left = count};
+    struct repeating *walk;
+    if (count > STEPS_WORTHWHILE && (walk = request_steps(r, key, repeating_step, sizeof(*walk)))) {
+        *walk = here;
+        return;
+    }
+    while (!repeating_step(r, &here))
+        ;
 }
 
 // One walk: each member is taken with the chance that is still needed.
@@ -238,7 +262,7 @@ static void random_many(struct request *r, const struct key *key, const struct e
     struct set set = set_of(e);
     uint64_t size = set_count(&set), wanted = (uint64_t)count;
     if (count < 0)
-        draw_repeating(r, &set, 0 - wanted);
+        draw_repeating(r, key, &set, 0 - wanted);
     else if (wanted >= size)
         sets_reply_all(r, key, &set, array_head);
     else if (wanted * DRAW_SHARE > size || !draw_different(r, &set, wanted))

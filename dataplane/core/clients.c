@@ -116,8 +116,10 @@ static void client_lost(struct core *c, struct client *client)
     if (client->flags & CLIENT_GONE)
         return;
     client->flags |= CLIENT_GONE;
-    for (struct reply_slot *slot = client->first_reply; slot; slot = slot->next)
+    for (struct reply_slot *slot = client->first_reply; slot; slot = slot->next) {
         slot->client = NULL;
+        atomic_store_explicit(&slot->unread, true, memory_order_relaxed);
+    }
     // Slots that are done have no one else to free them.
     struct reply_slot *slot = client->first_reply;
     client->first_reply = client->last_reply = NULL;
@@ -294,6 +296,7 @@ struct reply_slot *client_expect(struct core *c, struct client *client)
         return NULL;
     *slot = (struct reply_slot){.client = client};
     slot->discard = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP);
+    atomic_init(&slot->unread, slot->discard);
     outbuf_init(&slot->out);
     if (client->last_reply)
         client->last_reply->next = slot;

@@ -59,7 +59,8 @@ struct settings {
     unsigned tcp_keepalive_s;
     size_t bulk_max, query_max;
     struct config_output_limit output_limit; // class normal
-    char *password;                          // requirepass, NULL: none
+    uint64_t collected_max; // bytes of all replies that are being written over several turns
+    char *password;         // requirepass, NULL: none
     size_t password_len;
     bool protected_mode;
     bool spin; // idle-policy
@@ -74,7 +75,8 @@ struct reply_slot {
     struct client *client; // NULL once the connection is gone
     struct outbuf out;
     bool done;
-    bool discard; // CLIENT REPLY OFF / SKIP
+    bool discard;       // CLIENT REPLY OFF / SKIP
+    atomic_bool unread; // nobody reads the reply any more; a core that still writes it may look
 };
 
 // One command in the batch.
@@ -174,6 +176,7 @@ struct core {
     struct message *backlog_first[PLANE_CORES_MAX], *backlog_last[PLANE_CORES_MAX];
     unsigned backlog;
     struct stepped *steps_first, *steps_last; // replies that are written over several turns
+    uint64_t steps_bytes;                     // that they have written
     struct migration *migrations;             // keys on their way to other servers
 
     // --- figures

@@ -59,11 +59,25 @@ static struct stepped *take_first(struct core *c)
     return walk;
 }
 
+// A reply that grows beyond all bounds (SRANDMEMBER of 2^62 members) ends its connection.
+static void give_up(struct core *c, struct message *m)
+{
+    c->steps_bytes -= outbuf_size(&m->out);
+    outbuf_clear(&m->out);
+    m->out.out.failed = true;
+    c->counters.output_limit_disconnections++;
+}
+
 static bool step(struct core *c, struct stepped *walk)
 {
     struct message *m = walk->m;
-    if (m->from == c->index && !m->slot->client) // nobody is there to read it
+    if (atomic_load_explicit(&m->slot->unread, memory_order_relaxed))
         return true;
+    uint64_t before = outbuf_size(&m->out), hard = c->settings.output_limit.hard;
+    if ((hard && before > hard) || c->steps_bytes > c->settings.collected_max) {
+        give_up(c, m);
+        return true;
+    }
     struct session session = m->session;
     struct request r = {
         .session = &session,
@@ -82,6 +96,7 @@ static bool step(struct core *c, struct stepped *walk)
     };
     uint64_t begin = __rdtsc();
     bool done = walk->step(&r, walk->state);
+    c->steps_bytes += outbuf_size(&m->out) - before;
     c->command_mark = __rdtsc();
     c->command_figures[m->command->id].usec += c->command_mark - begin;
     return done;
@@ -94,6 +109,7 @@ bool steps_run(struct core *c)
     struct stepped *walk = take_first(c);
     if (step(c, walk)) {
         struct message *m = walk->m;
+        c->steps_bytes -= outbuf_size(&m->out);
         loan_release(c, walk->slot);
         mi_free(walk);
         route_answer(c, m);
