@@ -70,13 +70,20 @@ struct settings {
 };
 
 // A reply of a connection that waits for an earlier one, or is not there yet.
+// Who reads a reply.
+enum reader {
+    READER_THERE,
+    READER_LEAVING, // sends no more, and may be gone
+    READER_GONE,    // or never wanted the reply
+};
+
 struct reply_slot {
     struct reply_slot *next;
     struct client *client; // NULL once the connection is gone
     struct outbuf out;
     bool done;
-    bool discard;       // CLIENT REPLY OFF / SKIP
-    atomic_bool unread; // nobody reads the reply any more; a core that still writes it may look
+    bool discard;               // CLIENT REPLY OFF / SKIP
+    _Atomic enum reader reader; // a core that still writes the reply may look at it
 };
 
 // One command in the batch.

@@ -8,6 +8,9 @@
 #include "dataplane/commands/steps.h"
 #include "dataplane/core/message.h"
 
+// Bytes of a reply that one who sends no more may still get: most are just gone.
+#define LEAVING_MAX (64u << 20)
+
 struct stepped {
     struct stepped *next;
     struct message *m;
@@ -71,10 +74,12 @@ static void give_up(struct core *c, struct message *m)
 static bool step(struct core *c, struct stepped *walk)
 {
     struct message *m = walk->m;
-    if (atomic_load_explicit(&m->slot->unread, memory_order_relaxed))
+    enum reader reader = atomic_load_explicit(&m->slot->reader, memory_order_relaxed);
+    if (reader == READER_GONE)
         return true;
     uint64_t before = outbuf_size(&m->out), hard = c->settings.output_limit.hard;
-    if ((hard && before > hard) || c->steps_bytes > c->settings.collected_max) {
+    if ((hard && before > hard) || c->steps_bytes > c->settings.collected_max ||
+        (reader == READER_LEAVING && before > LEAVING_MAX)) {
         give_up(c, m);
         return true;
     }
@@ -127,6 +132,11 @@ void steps_end(struct core *c)
 {
     while (c->steps_first) {
         struct stepped *walk = take_first(c);
+        struct reply_slot *slot = walk->m->from == c->index ? walk->m->slot : NULL;
+        if (slot && !slot->client) {
+            outbuf_clear(&slot->out);
+            mi_free(slot);
+        }
         message_free(walk->m);
         mi_free(walk);
     }

@@ -166,13 +166,14 @@ def test_replies_without_end(wire, client, command):
                 pass
     assert client.call("EXISTS", command[1]) == 1
     client.call("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0")
-    leaver = wire.connect()
-    leaver.sendall(pollux.encode(*command) + pollux.encode("PING"))
-    assert client.call("PING") == b"+PONG"
-    with contextlib.suppress(OSError):
-        leaver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    leaver.close()
-    assert client.call("EXISTS", command[1]) == 1
+    for linger in (b"\1\0\0\0\0\0\0\0", b"\0\0\0\0\0\0\0\0"):
+        leaver = wire.connect()
+        leaver.sendall(pollux.encode(*command) + pollux.encode("PING"))
+        assert client.call("PING") == b"+PONG"
+        with contextlib.suppress(OSError):
+            leaver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        leaver.close()
+        assert client.call("EXISTS", command[1]) == 1
     with pollux.Client(wire.connect()) as silent:
         silent.send("CLIENT", "REPLY", "OFF")
         silent.send(*command)
