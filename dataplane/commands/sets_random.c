@@ -193,15 +193,13 @@ static bool repeating_step(struct request *r, void *state)
 static void draw_repeating(struct request *r, const struct key *key, const struct set *set,
                            uint64_t count)
 {
-    struct repeating all = {.set = *set, .left = count};
-    if (count > STEPS_WORTHWHILE) {
-        struct repeating *w = request_steps(r, key, repeating_step, sizeof(*w));
-        if (w) {
-            *w = all;
-            return;
-        }
+    struct repeating here = {.set = *set, .left = count};
+    struct repeating *walk;
+    if (count > STEPS_WORTHWHILE && (walk = request_steps(r, key, repeating_step, sizeof(*walk)))) {
+        *walk = here;
+        return;
     }
-    while (!repeating_step(r, &all))
+    while (!repeating_step(r, &here))
         ;
 }
 

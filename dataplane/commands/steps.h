@@ -8,6 +8,9 @@
 //         if (walk) { *walk = …; return; }         // else: at once, as in a transaction
 //     }
 //
+// Only for commands that change nothing: where nobody reads the reply, no further step is taken. A
+// reply that grows beyond all bounds ends its connection.
+//
 // Nothing may have been written to r->out before request_steps; the header of the reply is written
 // by the first step.
 #pragma once

@@ -116,8 +116,10 @@ static void client_lost(struct core *c, struct client *client)
     if (client->flags & CLIENT_GONE)
         return;
     client->flags |= CLIENT_GONE;
-    for (struct reply_slot *slot = client->first_reply; slot; slot = slot->next)
-        __atomic_store_n(&slot->client, NULL, __ATOMIC_RELAXED); // reply_slot_left
+    for (struct reply_slot *slot = client->first_reply; slot; slot = slot->next) {
+        slot->client = NULL;
+        atomic_store_explicit(&slot->reader, READER_GONE, memory_order_relaxed);
+    }
     // Slots that are done have no one else to free them.
     struct reply_slot *slot = client->first_reply;
     client->first_reply = client->last_reply = NULL;
@@ -148,6 +150,15 @@ static void client_lost(struct core *c, struct client *client)
     c->gone = client;
 }
 
+// It sends no more. What it sent is answered: it may be a script that closed its side only.
+static void client_ends(struct client *client)
+{
+    client->flags |= CLIENT_EOF;
+    for (struct reply_slot *slot = client->first_reply; slot; slot = slot->next)
+        if (!slot->discard)
+            atomic_store_explicit(&slot->reader, READER_LEAVING, memory_order_relaxed);
+}
+
 void client_event(struct core *c, struct stream *s)
 {
     if (__builtin_expect(c->migrations != NULL, 0) && migrate_event(c, s))
@@ -167,7 +178,7 @@ void client_event(struct core *c, struct stream *s)
         return;
     }
     if (events & STREAM_EOF)
-        client->flags |= CLIENT_EOF;
+        client_ends(client);
     if (events & STREAM_WRITABLE)
         client->flags &= ~CLIENT_OUT_FULL;
     if (events & STREAM_READABLE)
@@ -294,6 +305,9 @@ struct reply_slot *client_expect(struct core *c, struct client *client)
         return NULL;
     *slot = (struct reply_slot){.client = client};
     slot->discard = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP);
+    atomic_init(&slot->reader, slot->discard                ? READER_GONE
+                               : client->flags & CLIENT_EOF ? READER_LEAVING
+                                                            : READER_THERE);
     outbuf_init(&slot->out);
     if (client->last_reply)
         client->last_reply->next = slot;

@@ -59,7 +59,8 @@ struct settings {
     unsigned tcp_keepalive_s;
     size_t bulk_max, query_max;
     struct config_output_limit output_limit; // class normal
-    char *password;                          // requirepass, NULL: none
+    uint64_t collected_max; // bytes of all replies that are being written over several turns
+    char *password;         // requirepass, NULL: none
     size_t password_len;
     bool protected_mode;
     bool spin; // idle-policy
@@ -69,20 +70,21 @@ struct settings {
 };
 
 // A reply of a connection that waits for an earlier one, or is not there yet.
+// Who reads a reply.
+enum reader {
+    READER_THERE,
+    READER_LEAVING, // sends no more, and may be gone
+    READER_GONE,    // or never wanted the reply
+};
+
 struct reply_slot {
     struct reply_slot *next;
     struct client *client; // NULL once the connection is gone
     struct outbuf out;
     bool done;
-    bool discard; // CLIENT REPLY OFF / SKIP
+    bool discard;               // CLIENT REPLY OFF / SKIP
+    _Atomic enum reader reader; // a core that still writes the reply may look at it
 };
-
-// Whether nobody waits for the reply any more. The core that writes it may ask this of another
-// core's client, as long as the reply has not gone home: the slot lives until then.
-static inline bool reply_slot_left(const struct reply_slot *slot)
-{
-    return !__atomic_load_n(&slot->client, __ATOMIC_RELAXED);
-}
 
 // One command in the batch.
 struct work {
@@ -181,6 +183,7 @@ struct core {
     struct message *backlog_first[PLANE_CORES_MAX], *backlog_last[PLANE_CORES_MAX];
     unsigned backlog;
     struct stepped *steps_first, *steps_last; // replies that are written over several turns
+    uint64_t steps_bytes;                     // that they have written
     struct migration *migrations;             // keys on their way to other servers
 
     // --- figures

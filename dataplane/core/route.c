@@ -306,17 +306,21 @@ static void run_here(struct core *c, struct client *client, const struct work *w
         .may_block = !(client->flags & CLIENT_INTERNAL),
     };
     session_of(client, &e.session);
-    e.may_step = !(client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP));
+    bool silent = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP);
+    e.may_step = true;
     if (__builtin_expect(w->command->route == ROUTE_GATHER, 0))
         gather_alone(c, &e);
     else
         execute(c, &e, EXECUTE_HANDLER);
     if (__builtin_expect(e.blocked, 0))
         wait_here(c, client, blocked_take(c));
-    else if (__builtin_expect(!!e.stepped, 0))
+    else if (__builtin_expect(e.stepped && !silent, 0))
         run_in_steps(c, client, w, slot, &e);
-    else
+    else {
+        if (__builtin_expect(!!e.stepped, 0)) // a reply that nobody wants is not written
+            steps_take(c, e.stepped, NULL);
         client_replied(c, client, slot);
+    }
 }
 
 // On the service thread: commands that wait for a disk. Nothing of a core may be touched.

@@ -3,6 +3,7 @@
 // numbers.
 #include <mimalloc.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dataplane/core/core.h"
 
@@ -57,6 +58,8 @@ void settings_read(struct core *c)
     s->bulk_max = (size_t)config_integer(config, "proto-max-bulk-len");
     s->query_max = (size_t)config_integer(config, "client-query-buffer-limit");
     s->output_limit = config_output_limit(config, "normal");
+    s->collected_max = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4 /
+                       c->server->n_cores;
     const char *password = config_string(config, "requirepass");
     if (password && *password) {
         s->password = mi_strdup(password);

@@ -8,6 +8,9 @@
 #include "dataplane/commands/steps.h"
 #include "dataplane/core/message.h"
 
+// Bytes of a reply that one who sends no more may still get: most are just gone.
+#define LEAVING_MAX (64u << 20)
+
 struct stepped {
     struct stepped *next;
     struct message *m;
@@ -59,11 +62,27 @@ static struct stepped *take_first(struct core *c)
     return walk;
 }
 
+// A reply that grows beyond all bounds (SRANDMEMBER of 2^62 members) ends its connection.
+static void give_up(struct core *c, struct message *m)
+{
+    c->steps_bytes -= outbuf_size(&m->out);
+    outbuf_clear(&m->out);
+    m->out.out.failed = true;
+    c->counters.output_limit_disconnections++;
+}
+
 static bool step(struct core *c, struct stepped *walk)
 {
     struct message *m = walk->m;
-    if (reply_slot_left(m->slot)) // nobody is there to read it
+    enum reader reader = atomic_load_explicit(&m->slot->reader, memory_order_relaxed);
+    if (reader == READER_GONE)
         return true;
+    uint64_t before = outbuf_size(&m->out), hard = c->settings.output_limit.hard;
+    if ((hard && before > hard) || c->steps_bytes > c->settings.collected_max ||
+        (reader == READER_LEAVING && before > LEAVING_MAX)) {
+        give_up(c, m);
+        return true;
+    }
     struct session session = m->session;
     struct request r = {
         .session = &session,
@@ -82,6 +101,7 @@ static bool step(struct core *c, struct stepped *walk)
     };
     uint64_t begin = __rdtsc();
     bool done = walk->step(&r, walk->state);
+    c->steps_bytes += outbuf_size(&m->out) - before;
     c->command_mark = __rdtsc();
     c->command_figures[m->command->id].usec += c->command_mark - begin;
     return done;
@@ -94,6 +114,7 @@ bool steps_run(struct core *c)
     struct stepped *walk = take_first(c);
     if (step(c, walk)) {
         struct message *m = walk->m;
+        c->steps_bytes -= outbuf_size(&m->out);
         loan_release(c, walk->slot);
         mi_free(walk);
         route_answer(c, m);
@@ -111,6 +132,11 @@ void steps_end(struct core *c)
 {
     while (c->steps_first) {
         struct stepped *walk = take_first(c);
+        struct reply_slot *slot = walk->m->from == c->index ? walk->m->slot : NULL;
+        if (slot && !slot->client) {
+            outbuf_clear(&slot->out);
+            mi_free(slot);
+        }
         message_free(walk->m);
         mi_free(walk);
     }

@@ -64,6 +64,8 @@ struct key keyspace_key(const struct keyspace *ks, const void *ptr, size_t len);
 uint64_t keyspace_keys(const struct keyspace *ks, unsigned db);
 uint64_t keyspace_volatile_keys(const struct keyspace *ks, unsigned db);
 uint64_t keyspace_memory(const struct keyspace *ks);
+// The executing core's part of the first: keys that it has added, less those that it took away.
+int64_t store_keys_counted(const struct store *s, unsigned db);
 
 enum eviction_policy { // maxmemory-policy
     EVICT_NONE,

@@ -76,9 +76,13 @@ def sorted_alike(a, b):
     return isinstance(a, list) and isinstance(b, list) and len(a) == len(b)
 
 
-# Redis's SORT believes that a number was out of range when one was before, of any command. This changes nothing
-# and reads a number that is in range.
-BEFORE = {name: [b"ZADD", b"none", b"XX", b"0", b"m"] for name in ("SORT", "SORT_RO")}
+def before(key):
+    """Redis's SORT believes that a number was out of range when one was before: of any command, or a score of the
+    sorted set that it makes a big one. So that is done first, and then a number is read that is in range."""
+    return [b"SORT_RO", key, b"BY", b"nosort", b"LIMIT", b"0", b"0"], [b"ZADD", b"none", b"XX", b"0", b"m"]
+
+
+BEFORE = {"SORT": before, "SORT_RO": before}
 
 SAME = {"SORT": sorted_alike, "SORT_RO": sorted_alike}
 

@@ -5,7 +5,7 @@ and so must be the keys in the end. What may differ is in known.py, and in SAME 
 A round is a run of commands from one seed, over connections of both protocols, pipelined, and the
 comparison of all keys afterwards. It counts as one test. A family is a file family_NAME.py with
 COMMANDS, SAME and METADATA, CONTENT where it makes values of a type, LIMITS: directives that a round
-sets, with what they may be set to, BEFORE: commands before which another is sent, and UNSPOILED: commands and
+sets, with what they may be set to, BEFORE: commands before which others are sent, and UNSPOILED: commands and
 words (bytes) whose command must have just the arguments it is given, lest it waits for ever or draws.
 
 usage: test_commands.py [--seed N] [--rounds N] [--commands N] [--cores 0 --cores 0,1] [--families a,b]
@@ -85,8 +85,8 @@ class Families:
                 if name == "DBSIZE":  # expired keys count until somebody looks at them
                     others = {w[1] for _, w in drawn if len(w) > 1} - set(ALL_KEYS)  # of spoilt commands
                     drawn.append((connection, [b"EXISTS"] + ALL_KEYS + sorted(others)))
-                if name in self.before:
-                    drawn.append((connection, self.before[name]))
+                if name in self.before and len(words) > 1:
+                    drawn += [(connection, before) for before in self.before[name](words[1])]
                 drawn.append((connection, words))
         return drawn
 

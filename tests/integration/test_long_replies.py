@@ -147,3 +147,36 @@ def test_replies_that_nobody_wants(client):
     client.send("CLIENT", "REPLY", "SKIP")
     client.send("SMEMBERS", "big")
     assert client.call("PING") == b"+PONG"
+
+
+ENDLESS = [["SRANDMEMBER", "s", -(2**62)], ["HRANDFIELD", "h", -(2**61)], ["ZRANDMEMBER", "z", -(2**61)]]
+
+
+@pytest.mark.parametrize("command", ENDLESS, ids=lambda command: command[0])
+def test_replies_without_end(wire, client, command):
+    """They end at a limit, when the reader goes away, and do not begin where nobody wants them."""
+    client.call("SADD", "s", "a", "b", "c")
+    client.call("HSET", "h", "a", "1", "b", "2")
+    client.call("ZADD", "z", 1, "a", 2, "b")
+    client.call("CONFIG", "SET", "client-output-buffer-limit", "normal 4mb 0 0")
+    with wire.connect() as reader:
+        reader.sendall(pollux.encode(*command))
+        with contextlib.suppress(ConnectionError):
+            while reader.recv(1 << 16):
+                pass
+    assert client.call("EXISTS", command[1]) == 1
+    client.call("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0")
+    for linger in (b"\1\0\0\0\0\0\0\0", b"\0\0\0\0\0\0\0\0"):
+        leaver = wire.connect()
+        leaver.sendall(pollux.encode(*command) + pollux.encode("PING"))
+        assert client.call("PING") == b"+PONG"
+        with contextlib.suppress(OSError):
+            leaver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        leaver.close()
+        assert client.call("EXISTS", command[1]) == 1
+    with pollux.Client(wire.connect()) as silent:
+        silent.send("CLIENT", "REPLY", "OFF")
+        silent.send(*command)
+        silent.send("CLIENT", "REPLY", "ON")
+        assert silent.reply() == b"+OK"
+    assert client.call("DEL", command[1]) == 1
