@@ -51,6 +51,13 @@ void session_of(const struct client *client, struct session *s)
     };
 }
 
+// There is one core, and no slot of it is lent or waited for. While what waited runs, slots that
+// came back are held until it is known who is next.
+static inline bool all_here(const struct core *c)
+{
+    return c->server->n_cores == 1 && !c->loans && !c->waiting_runs;
+}
+
 // Commands over several keys: all on one core, or not.
 static struct routing route_many(struct core *c, const struct work *w)
 {
@@ -103,7 +110,7 @@ static struct routing route_of(struct core *c, const struct work *w, struct clie
             r.place = PLACE_BORROW;
         return r;
     }
-    if (c->server->n_cores == 1 && !c->loans)
+    if (all_here(c))
         return r;
     switch (w->command->route) {
     case ROUTE_SERVICE:
@@ -424,7 +431,7 @@ static bool route_one(struct core *c, struct client *client, const struct work *
     if (refused(c, client, w))
         return true;
     client->last_command = w->command;
-    if (c->server->n_cores == 1 && !c->loans && w->command->route < ROUTE_SERVICE) {
+    if (all_here(c) && w->command->route < ROUTE_SERVICE) {
         if (__builtin_expect(client->replies_waiting, 0))
             return false;
         run_here(c, client, w);

@@ -128,6 +128,20 @@ def test_a_reader_that_goes_away(wire, client):
     assert client.call("HDEL", "big", "e0000000") == 1
 
 
+def test_the_next_in_line_may_be_long_too(wire, client):
+    """Behind a command that borrowed the slot and is over at once, while others wait for it."""
+    fill(client, "list")
+    with pollux.Client(wire.connect()) as other:
+        for _ in range(20):
+            client.send("LRANGE", "big", 0, -1)
+            migrate = pollux.encode("MIGRATE", "127.0.0.1", "none", "big", 0, 10)
+            other.sock.sendall((migrate + pollux.encode("LRANGE", "big", 0, -1)) * 2)
+            for _ in range(2):
+                assert other.reply().startswith(b"-IOERR")
+                assert len(other.reply()) == MANY
+            assert len(client.reply()) == MANY
+
+
 @pytest.mark.parametrize("command", ["HRANDFIELD", "ZRANDMEMBER", "SRANDMEMBER"])
 def test_a_reply_without_end_ends_with_its_reader(wire, client, command):
     """Wherever the key is: whoever reads it next need not wait for ever."""
