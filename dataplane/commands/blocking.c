@@ -1,6 +1,7 @@
 #include "dataplane/commands/blocking.h"
 
 #include <math.h>
+#include <mimalloc.h>
 
 static bool timeout_fits(struct request *r, long double milliseconds, uint64_t *timeout_us)
 {
@@ -30,4 +31,17 @@ bool request_timeout_milliseconds(struct request *r, int i, uint64_t *timeout_us
         return false;
     }
     return timeout_fits(r, milliseconds, timeout_us);
+}
+
+void request_block_range(struct request *r, int first, int n_keys, uint64_t timeout_us)
+{
+    int *keys = mi_mallocn((size_t)n_keys, sizeof(*keys));
+    if (!keys) {
+        request_error(r, ERR_OOM);
+        return;
+    }
+    for (int i = 0; i < n_keys; i++)
+        keys[i] = first + i;
+    request_block(r, n_keys, keys, timeout_us, BLOCK_NULL_ARRAY);
+    mi_free(keys);
 }

@@ -35,6 +35,9 @@ static inline void request_block(struct request *r, int n_keys, const int *keys,
         reply_null_array(r->out, r->session->resp);
 }
 
+// The same for `n_keys` arguments from `first` on; after its time it is a null array.
+void request_block_range(struct request *r, int first, int n_keys, uint64_t timeout_us);
+
 // Before the first change and the first byte of the answer. False: leave without either.
 static inline bool request_claim(struct request *r)
 {

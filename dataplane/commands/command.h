@@ -227,6 +227,7 @@ struct request {
 
 // Classes of events, bits as in notify-keyspace-events.
 enum event_class {
+    EVENT_NONE = 0,          // of no class: a change that only watchers of the key hear of
     EVENT_GENERIC = 1u << 0, // g
     EVENT_STRING = 1u << 1,  // $
     EVENT_LIST = 1u << 2,    // l

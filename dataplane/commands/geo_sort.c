@@ -86,7 +86,7 @@ static size_t least(size_t a, size_t b)
 static void split(struct geo_hit *a, size_t n, compare_fn *compare, size_t *less, size_t *greater)
 {
     swap(a, pivot(a, n, compare));
-    size_t equal_low = 1, low = 1, high = n - 1, equal_high = n - 1;
+    size_t equal_low = 1, low = 1, high = n - 1, equal_high = high;
     for (;;) {
         int order;
         while (low <= high && (order = compare(&a[low], a)) <= 0) {

@@ -61,14 +61,19 @@ static struct hll_mark mark_of(const struct request *r, int i)
     return hll_mark(r->argv[i].ptr, r->argv[i].len);
 }
 
-// Adds all arguments to a dense one. *changed counts registers.
+struct addition {
+    unsigned changed; // registers
+    int next;         // argument: those before it are in
+};
+
+// Adds all arguments to a dense one.
 static enum hll_result add_dense(struct request *r, const struct key *key, struct entry *e,
-                                 unsigned *changed)
+                                 struct addition *a)
 {
     char scratch[24];
     const uint8_t *bytes = entry_string(e, scratch).ptr;
-    for (int i = 2; i < r->argc; i++) {
-        struct hll_mark mark = mark_of(r, i);
+    for (; a->next < r->argc; a->next++) {
+        struct hll_mark mark = mark_of(r, a->next);
         if (hll_dense_get(bytes, mark.index) >= mark.value)
             continue;
         uint8_t patch[2];
@@ -78,9 +83,9 @@ static enum hll_result add_dense(struct request *r, const struct key *key, struc
         if (!e)
             return HLL_NO_MEMORY;
         bytes = entry_string(e, scratch).ptr;
-        ++*changed;
+        a->changed++;
     }
-    if (!*changed)
+    if (!a->changed)
         return make_raw(r, key, e) ? HLL_SAME : HLL_NO_MEMORY;
     uint8_t outdated = bytes[HLL_OUTDATED_OFFSET] | HLL_OUTDATED;
     e = write_at(r, key, e, HLL_OUTDATED_OFFSET, &outdated, 1);
@@ -89,23 +94,41 @@ static enum hll_result add_dense(struct request *r, const struct key *key, struc
 
 // The same for a sparse one, which may become dense. `e` NULL: a new key.
 static enum hll_result add_sparse(struct request *r, const struct key *key, struct entry *e,
-                                  const struct string_view *view, unsigned *changed)
+                                  const struct string_view *view, struct addition *a)
 {
     struct hll h;
     if (!(e ? hll_open(&h, view->ptr, view->len) : hll_open_empty(&h)))
         return HLL_NO_MEMORY;
     if (!e) {
         hll_outdate(&h);
-        ++*changed;
+        a->changed++;
     }
     enum hll_result result = HLL_SAME;
-    for (int i = 2; i < r->argc && (result == HLL_SAME || result == HLL_CHANGED); i++) {
-        result = hll_raise(&h, mark_of(r, i), r->limits->hll_sparse_max_bytes, NULL);
-        *changed += result == HLL_CHANGED;
+    for (; a->next < r->argc; a->next++) {
+        result = hll_raise(&h, mark_of(r, a->next), r->limits->hll_sparse_max_bytes, NULL);
+        if (result == HLL_CORRUPT || result == HLL_NO_MEMORY)
+            break;
+        a->changed += result == HLL_CHANGED;
     }
-    struct entry *now = *changed ? put_back(r, key, e, &h) : make_raw(r, key, e);
+    struct entry *now = a->changed ? put_back(r, key, e, &h) : make_raw(r, key, e);
     hll_close(&h);
-    return now ? result : HLL_NO_MEMORY;
+    if (now)
+        return result;
+    a->changed = 0;
+    return HLL_NO_MEMORY;
+}
+
+// Of one that turned out to be damaged, or too big, the elements before that one are told.
+static void effect_added(struct request *r, const struct addition *a)
+{
+    if (!a->changed) {
+        effect_nothing(r);
+        return;
+    }
+    if (a->next == r->argc || !effect_begin(r, "PFADD", (unsigned)a->next))
+        return; // as it was called
+    for (int i = 1; i < a->next; i++)
+        effect_arg(r, i);
 }
 
 void pfadd_command(struct request *r)
@@ -113,20 +136,19 @@ void pfadd_command(struct request *r)
     struct key key = request_key(r, 1);
     struct entry *e = lookup_write(r, &key);
     struct string_view view = {0};
-    unsigned changed = 0;
+    struct addition a = {.next = 2};
     if (e && !is_hyperloglog(r, e, &view))
         return;
-    enum hll_result result = e && hll_is_dense(view.ptr) ? add_dense(r, &key, e, &changed)
-                                                         : add_sparse(r, &key, e, &view, &changed);
+    enum hll_result result =
+        e && hll_is_dense(view.ptr) ? add_dense(r, &key, e, &a) : add_sparse(r, &key, e, &view, &a);
+    effect_added(r, &a);
     if (result == HLL_CORRUPT || result == HLL_NO_MEMORY) {
         answer_failure(r, result);
         return;
     }
-    if (changed)
+    if (a.changed)
         request_changed(r, &key, EVENT_STRING, "pfadd");
-    else
-        effect_nothing(r);
-    reply_integer(r->out, changed != 0);
+    reply_integer(r->out, a.changed != 0);
 }
 
 // --- PFCOUNT ------------------------------------------------------------------------------------
@@ -186,7 +208,7 @@ static void count_key(struct request *r)
         request_error(r, ERR_OOM);
         return;
     }
-    request_changed(r, &key, 0, "pfcount"); // for watchers; no class of events has it
+    request_changed(r, &key, EVENT_NONE, "pfcount");
     reply_integer(r->out, (int64_t)estimate);
 }
 
@@ -331,7 +353,7 @@ void pfdebug_command(struct request *r)
                        (int)strnlen((const char *)r->argv[1].ptr, r->argv[1].len),
                        (const char *)r->argv[1].ptr);
     }
-    if (!turned)
+    if (!turned || r->replied_error)
         effect_nothing(r);
 }
 

@@ -41,6 +41,7 @@ void keys_part(struct request *r);
 void keys_command(struct request *r);
 void randomkey_part(struct request *r);
 void randomkey_command(struct request *r);
+void dbsize_part(struct request *r);
 void dbsize_command(struct request *r);
 void flushdb_command(struct request *r);
 void flushall_command(struct request *r);

@@ -1,8 +1,6 @@
 // List commands that wait for an element.
 #include "dataplane/commands/lists_wait.h"
 
-#include <mimalloc.h>
-
 #include "dataplane/commands/blocking.h"
 #include "dataplane/commands/effects.h"
 #include "dataplane/commands/lists_commands.h"
@@ -31,19 +29,6 @@ static bool find_first(struct request *r, int first, int keys, struct list *l, b
     return false;
 }
 
-static void wait_for(struct request *r, int first, int keys, uint64_t timeout_us)
-{
-    int *indexes = mi_malloc((size_t)keys * sizeof(*indexes));
-    if (!indexes) {
-        request_error(r, ERR_OOM);
-        return;
-    }
-    for (int i = 0; i < keys; i++)
-        indexes[i] = first + i;
-    request_block(r, keys, indexes, timeout_us, BLOCK_NULL_ARRAY);
-    mi_free(indexes);
-}
-
 static void pop(struct request *r, enum quicklist_end end)
 {
     uint64_t timeout_us;
@@ -56,7 +41,7 @@ static void pop(struct request *r, enum quicklist_end end)
         if (request_claim(r))
             list_pop_named(&l, end);
     } else if (!answered) {
-        wait_for(r, 1, keys, timeout_us);
+        request_block_range(r, 1, keys, timeout_us);
     }
 }
 
@@ -82,7 +67,7 @@ void blmpop_command(struct request *r)
         if (request_claim(r))
             list_pop_many_named(&l, &m);
     } else if (!answered) {
-        wait_for(r, m.first, m.keys, timeout_us);
+        request_block_range(r, m.first, m.keys, timeout_us);
     }
 }
 

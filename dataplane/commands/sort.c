@@ -244,7 +244,8 @@ static void load(struct sort *s, struct sort_text text)
 static void load_integer(struct sort *s, int64_t value)
 {
     char digits[24];
-    load(s, keep(s, digits, format_int64(digits, value)));
+    size_t len = format_int64(digits, value);
+    load(s, keep(s, digits, len));
 }
 
 static void load_list(struct sort *s, const struct quicklist *ql)

@@ -1,6 +1,4 @@
 // Commands that take members from either end of a sorted set, or wait until there is one.
-#include <mimalloc.h>
-
 #include "dataplane/commands/blocking.h"
 #include "dataplane/commands/effects.h"
 #include "dataplane/commands/lookup.h"
@@ -52,19 +50,6 @@ static bool open_pop(struct request *r, int i, struct zkey *z)
         }
     }
     return zkey_open_write(r, i, z);
-}
-
-static void wait_for(struct request *r, int first, int n_keys, uint64_t timeout_us)
-{
-    int *keys = mi_malloc((size_t)n_keys * sizeof(*keys));
-    if (!keys) {
-        request_error(r, ERR_OOM);
-        return;
-    }
-    for (int i = 0; i < n_keys; i++)
-        keys[i] = first + i;
-    request_block(r, n_keys, keys, timeout_us, BLOCK_NULL_ARRAY);
-    mi_free(keys);
 }
 
 static void pop_command(struct request *r, bool highest)
@@ -122,7 +107,7 @@ static void blocking_pop(struct request *r, bool highest)
         tell(&z, highest, false, 1);
         return;
     }
-    wait_for(r, 1, n_keys, timeout_us);
+    request_block_range(r, 1, n_keys, timeout_us);
 }
 
 void bzpopmin_command(struct request *r)
@@ -204,5 +189,5 @@ void bzmpop_command(struct request *r)
     struct mpop q;
     uint64_t timeout_us;
     if (parse_mpop(r, 2, &q) && request_timeout_seconds(r, 1, &timeout_us) && !mpop_serve(r, &q))
-        wait_for(r, q.first, q.n_keys, timeout_us);
+        request_block_range(r, q.first, q.n_keys, timeout_us);
 }

@@ -11,6 +11,7 @@
 #define ARGS_SHARED_MAX 64
 
 // Of commands on values that the entry only points to.
+#define ENTRY_AHEAD 12
 #define OBJECT_CATEGORIES (CAT_SET | CAT_SORTEDSET | CAT_LIST | CAT_HASH | CAT_STREAM | CAT_GEO)
 
 // Takes the parsed command into the batch. False: memory is short.
@@ -134,6 +135,26 @@ static void drop_args(struct work *w)
         mi_free(w->argv);
 }
 
+// The next link of the chain behind the entry of each of some commands behind number i.
+static void prefetch_objects(struct core *c, unsigned i)
+{
+    static const uint8_t ahead[PREFETCH_DEPTHS] = {8, 6, 4, 3, 2};
+    for (unsigned depth = 0; depth < PREFETCH_DEPTHS; depth++) {
+        if (i + ahead[depth] >= c->n_work)
+            continue;
+        struct work *w = &c->work[i + ahead[depth]];
+        if (!depth)
+            w->chain = w->ours && w->command->categories & OBJECT_CATEGORIES;
+        if (w->chain) {
+            // ZADD names its member behind the score; a reader of a whole value names none, and
+            // loses nothing.
+            int name = w->command->categories & CAT_SORTEDSET && w->argc > 3 ? 3 : 2;
+            w->chain =
+                store_prefetch_object(c->store, w->client->db, &w->key, &w->argv[name], depth);
+        }
+    }
+}
+
 bool batch_run(struct core *c)
 {
     struct {
@@ -175,19 +196,17 @@ bool batch_run(struct core *c)
         if (c->work[i].ours)
             store_prefetch_bucket(c->store, c->work[i].client->db, &c->work[i].key);
     core_stage(c, STAGE_PARSE);
-    // The entries of a few commands ahead are on their way while one executes.
-    enum { AHEAD = 8, OBJECT_AHEAD = 4 };
-    for (unsigned i = 0; i < c->n_work && i < AHEAD; i++)
+    // The entries of a few commands ahead are on their way while one executes; for commands on
+    // other types, one link of the chain behind the entry after the other.
+    for (unsigned i = 0; i < c->n_work && i < ENTRY_AHEAD; i++)
         if (c->work[i].ours)
             store_prefetch_entry(c->store, c->work[i].client->db, &c->work[i].key);
     for (unsigned i = 0; i < c->n_work; i++) {
-        unsigned ahead = i + AHEAD;
-        if (ahead < c->n_work && c->work[ahead].ours)
-            store_prefetch_entry(c->store, c->work[ahead].client->db, &c->work[ahead].key);
-        ahead = i + OBJECT_AHEAD;
-        if (ahead < c->n_work && c->work[ahead].ours &&
-            c->work[ahead].command->categories & OBJECT_CATEGORIES)
-            store_prefetch_object(c->store, c->work[ahead].client->db, &c->work[ahead].key);
+        if (i + ENTRY_AHEAD < c->n_work && c->work[i + ENTRY_AHEAD].ours) {
+            struct work *w = &c->work[i + ENTRY_AHEAD];
+            store_prefetch_entry(c->store, w->client->db, &w->key);
+        }
+        prefetch_objects(c, i);
         route_work(c, &c->work[i]);
         drop_args(&c->work[i]);
     }

@@ -96,6 +96,7 @@ struct work {
     bool ours;    // its slot is this core's, and not lent
     bool own_argv;
     struct key key;
+    bool chain; // what its entry points to is worth fetching, too
 };
 
 struct core_counters {

@@ -33,10 +33,10 @@ void count_error(struct core *c, const char *text, size_t len)
 static void count_call(struct core *c, const struct request *r)
 {
     struct command_figures *figures = &c->command_figures[r->command->id];
-    c->counters.commands++;
-    if (__builtin_expect(r->blocked, 0))
-        return; // counted when it is served
-    figures->calls++;
+    if (__builtin_expect(!r->woken, 1)) { // one that waits was counted when it came
+        c->counters.commands++;
+        figures->calls++;
+    }
     if (__builtin_expect(r->replied_error, 0)) {
         figures->failed++;
         count_error(c, r->error_prefix[0] ? r->error_prefix : "ERR", 0);

@@ -1,8 +1,15 @@
 // Keys of any type: look-up, deletion, expiry, moving and copying.
 #include <assert.h>
 
+#include "common/arg.h"
 #include "dataplane/store/internal.h"
+#include "dataplane/store/members.h"
 #include "dataplane/store/object.h"
+#include "dataplane/store/values/quicklist.h"
+#include "dataplane/store/values/stream.h"
+#include "dataplane/store/values/zset.h"
+
+static_assert(offsetof(struct zset, members) == 0, "store_prefetch_further");
 
 void store_prefetch_slot(const struct store *s, unsigned db, const struct key *key)
 {
@@ -32,21 +39,41 @@ void store_prefetch_entry(const struct store *s, unsigned db, const struct key *
         __builtin_prefetch(node_words(bucket_node(bucket)));
 }
 
-void store_prefetch_object(const struct store *s, unsigned db, const struct key *key)
+bool store_prefetch_object(const struct store *s, unsigned db, const struct key *key,
+                           const struct arg *name, unsigned depth)
 {
     const struct slot *slot = slot_of(s->ks, db, key->slot);
     if (!slot->root)
-        return;
+        return false;
     const uint64_t *bucket = table_locate(slot, hash_position(key->hash));
     unsigned match = bucket_match(bucket, hash_tag(key->hash));
     if (!match || word_is_node(bucket[__builtin_ctz(match)]))
-        return;
+        return false;
     const struct entry *e = word_entry(bucket[__builtin_ctz(match)]);
     if (!entry_is_object(e))
-        return;
+        return false;
     const char *object = entry_object(e);
-    __builtin_prefetch(object);
-    __builtin_prefetch(object + CACHE_LINE);
+    if (!depth) {
+        __builtin_prefetch(object);
+        __builtin_prefetch(object + CACHE_LINE);
+        if (entry_encoding(e) == ENC_STREAM) { // a longer struct
+            __builtin_prefetch(object + 2 * CACHE_LINE);
+            __builtin_prefetch(object + 3 * CACHE_LINE);
+        }
+        return true;
+    }
+    switch (entry_encoding(e)) {
+    case ENC_QUICKLIST:
+        quicklist_prefetch((const struct quicklist *)object);
+        return false;
+    case ENC_HASHTABLE:
+    case ENC_SKIPLIST: // which begins with its members
+        return members_prefetch(s, (const struct members *)object, name->ptr, name->len, depth);
+    case ENC_STREAM:
+        return stream_prefetch((const struct stream_value *)object, depth);
+    default:
+        return false;
+    }
 }
 
 // A key whose time is over is deleted by whoever meets it.

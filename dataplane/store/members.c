@@ -42,7 +42,8 @@ void members_init(struct members *m)
 
 size_t members_memory(const struct members *m)
 {
-    return mi_usable_size(m) + m->table.bytes;
+    return mi_good_size(sizeof(*m)) +
+           m->table.bytes; // a class of its own: no look at the allocator
 }
 
 struct entry *members_find(const struct store *s, const struct members *m, const void *name,
@@ -75,6 +76,24 @@ struct entry *members_add(struct store *s, struct members *m, const void *name, 
     m->table.bytes += entry_allocated(e);
     table_step(&env, &m->table, stagger(m), TABLE_STEPS_PER_WRITE);
     return e;
+}
+
+bool members_prefetch(const struct store *s, const struct members *m, const void *name, size_t len,
+                      unsigned depth)
+{
+    if (!m->table.root)
+        return false;
+    struct hash_secret secret = secret_of(s, m);
+    uint64_t hash = hash_key(&secret, name, len);
+    const uint64_t *bucket = table_locate(&m->table, hash_position(hash));
+    if (depth == 1) {
+        __builtin_prefetch(bucket);
+        return true;
+    }
+    unsigned match = bucket_match(bucket, hash_tag(hash));
+    if (match)
+        __builtin_prefetch(word_entry(bucket[__builtin_ctz(match)]));
+    return false;
 }
 
 // Puts `fresh` where `e` is.

@@ -33,6 +33,9 @@ static inline size_t members_inner(const struct members *m) // without
 
 struct entry *members_find(const struct store *s, const struct members *m, const void *name,
                            size_t len);
+// Hints that a member will be looked for: its bucket (depth 1), the entry there (2).
+bool members_prefetch(const struct store *s, const struct members *m, const void *name, size_t len,
+                      unsigned depth);
 // A member that is not there yet. NULL: memory is short, nothing changed.
 struct entry *members_add(struct store *s, struct members *m, const void *name, size_t len,
                           const void *value, size_t value_len);

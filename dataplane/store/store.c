@@ -123,6 +123,11 @@ struct keyspace *store_keyspace(const struct store *s)
     return s->ks;
 }
 
+int64_t store_keys_counted(const struct store *s, unsigned db)
+{
+    return atomic_load_explicit(&s->ks->counters[s->core].databases[db].keys, memory_order_relaxed);
+}
+
 // --- lending ------------------------------------------------------------------------------------
 
 void store_slot_lent(struct store *owner, uint16_t slot)

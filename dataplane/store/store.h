@@ -64,6 +64,8 @@ struct key keyspace_key(const struct keyspace *ks, const void *ptr, size_t len);
 uint64_t keyspace_keys(const struct keyspace *ks, unsigned db);
 uint64_t keyspace_volatile_keys(const struct keyspace *ks, unsigned db);
 uint64_t keyspace_memory(const struct keyspace *ks);
+// The executing core's part of the first: keys that it has added, less those that it took away.
+int64_t store_keys_counted(const struct store *s, unsigned db);
 
 enum eviction_policy { // maxmemory-policy
     EVICT_NONE,
@@ -110,8 +112,14 @@ void store_active_expire(struct store *s, bool on);
 void store_prefetch_slot(const struct store *s, unsigned db, const struct key *key);
 void store_prefetch_bucket(const struct store *s, unsigned db, const struct key *key);
 void store_prefetch_entry(const struct store *s, unsigned db, const struct key *key);
-// One more, for commands of other types than strings: what the entry points to.
-void store_prefetch_object(const struct store *s, unsigned db, const struct key *key);
+// Further ones, for commands of other types than strings, along the chain from the entry to what
+// the command will touch: the object (depth 0), its bucket, ends or last leaf (1), what is there (2
+// …). Each stage walks the chain from its beginning, over lines that the stage before has fetched,
+// because commands in between may have changed it. `name` is the member or field that the command
+// names. False: there is nothing deeper.
+#define PREFETCH_DEPTHS 5
+bool store_prefetch_object(const struct store *s, unsigned db, const struct key *key,
+                           const struct arg *name, unsigned depth);
 
 enum lookup_flags {
     LOOKUP_NO_TOUCH =

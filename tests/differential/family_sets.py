@@ -57,6 +57,8 @@ def pop(d):
         return [SINGLE, b"%d" % d.random.randrange(3)]
     if style < 0.8:
         return [d.key(), d.pick((b"0", b"100000", b"9223372036854775807"))]
+    if style < 0.85:
+        return d.pick(([], [b"1", d.key()], [SINGLE, b"1", b"2"]))
     return [d.key(), d.pick(WRONG)] + ([b"2"] if d.chance(0.2) else [])
 
 
@@ -146,5 +148,8 @@ SAME = {
 }
 
 CONTENT = {b"set": lambda key: [b"SMEMBERS", key]}
+
+# So that what is drawn is certain.
+UNSPOILED = {"SPOP", SINGLE}
 
 METADATA = [name for name in COMMANDS if name[0] == "S"]

@@ -5,8 +5,8 @@ and so must be the keys in the end. What may differ is in known.py, and in SAME 
 A round is a run of commands from one seed, over connections of both protocols, pipelined, and the
 comparison of all keys afterwards. It counts as one test. A family is a file family_NAME.py with
 COMMANDS, SAME and METADATA, CONTENT where it makes values of a type, LIMITS: directives that a round
-sets, with what they may be set to, and UNSPOILED: commands that must have just the arguments they are given,
-lest they wait for ever.
+sets, with what they may be set to, BEFORE: commands before which others are sent, and UNSPOILED: commands and
+words (bytes) whose command must have just the arguments it is given, lest it waits for ever or draws.
 
 usage: test_commands.py [--seed N] [--rounds N] [--commands N] [--cores 0 --cores 0,1] [--families a,b]
                         [--peer redis] [--no-shrink]
@@ -58,7 +58,7 @@ def shown_reply(reply, most=300):
 class Families:
     def __init__(self, names):
         self.commands, self.same, self.metadata = [], {"DUMP": payload.same}, []
-        self.content, self.limits, self.unspoiled = dict(CONTENT), {}, set()
+        self.content, self.limits, self.before, self.unspoiled = dict(CONTENT), {}, {}, set()
         for name in names:
             family = importlib.import_module(f"family_{name}")
             # Two families may draw words for one command, each in its way.
@@ -67,6 +67,7 @@ class Families:
             self.metadata += family.METADATA
             self.content.update(getattr(family, "CONTENT", {}))
             self.limits.update(getattr(family, "LIMITS", {}))
+            self.before.update(getattr(family, "BEFORE", {}))
             self.unspoiled.update(getattr(family, "UNSPOILED", ()))
 
     def draw(self, d, n):
@@ -79,11 +80,13 @@ class Families:
             connection = d.random.randrange(len(Servers.PROTOCOLS))
             for name, _, rest in d.random.choices(self.commands, weights, k=d.random.randint(1, PIPELINE_MAX)):
                 words = [d.case(name)] + rest(d)
-                if name not in self.unspoiled:
+                if self.unspoiled.isdisjoint([name, *words]):
                     words = d.spoil(words)
                 if name == "DBSIZE":  # expired keys count until somebody looks at them
                     others = {w[1] for _, w in drawn if len(w) > 1} - set(ALL_KEYS)  # of spoilt commands
                     drawn.append((connection, [b"EXISTS"] + ALL_KEYS + sorted(others)))
+                if name in self.before and len(words) > 1:
+                    drawn += [(connection, before) for before in self.before[name](words[1])]
                 drawn.append((connection, words))
         return drawn
 

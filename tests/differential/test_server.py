@@ -16,6 +16,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import checks
+import missing
 import pollux
 from raw import Connection, Error, Set, parse
 
@@ -354,6 +355,22 @@ def command_names(servers, protocol):
         assert set(found[1]) <= set(found[0]) | new, category
 
 
+def nothing_else_is_missing(servers, protocol):
+    """What Redis has and Pollux has not is in missing.py, and nothing that works on keys is."""
+    redis, other = connect(servers, protocol)
+    theirs, ours = ({name.decode() for name in c.call("COMMAND", "LIST")} for c in (redis, other))
+    lacking = {name: missing.stands_for(name) for name in theirs - ours}
+    forgotten = sorted(name for name, stands in lacking.items() if not stands)
+    assert not forgotten, f"neither here nor in missing.py: {forgotten}"
+    here = sorted(missing.names() - set(lacking.values()))
+    assert not here, f"in missing.py, and here or unknown to Redis: {here}"
+    for name in sorted(missing.names()):
+        info = redis.call("COMMAND", "INFO", name)[0]
+        assert not info[8] or name in missing.WITH_KEYS, f"{name} names keys, and is missing"
+        assert name in missing.WITH_KEYS or not {b"@read", b"@write", b"@keyspace"} & set(info[6]), (
+            f"{name} is about keys, and is missing")
+
+
 def clock(servers, protocol):
     values = [c.call("TIME") for c in connect(servers, protocol)]
     seconds = [int(v[0]) + int(v[1]) / 1e6 for v in values]
@@ -361,7 +378,7 @@ def clock(servers, protocol):
 
 
 SHAPES = [client_lines, ids_and_kill, reply_modes, info_fields, info_figures, hello_reply, library_of_7_2, helps,
-          command_names, clock]
+          command_names, nothing_else_is_missing, clock]
 
 # --- random arguments --------------------------------------------------------------------------------
 

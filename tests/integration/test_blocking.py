@@ -205,3 +205,33 @@ def test_those_who_leave_take_nothing(wire, client):
                 assert s.recv(100).startswith(b"*2\r\n")
                 s.close()
             assert stays.call("BLPOP", *QUEUES, 0)[1] == b"c"
+
+
+def test_each_command_counts_once(wire, client):
+    """However often one that waits runs again, and whether it is served or not."""
+    needs_lists(client)
+
+    def figures():
+        lines = client.call("INFO", "stats", "commandstats").decode().split()
+        calls = [line for line in lines if line.startswith("cmdstat_blpop:")]
+        return [int(line.split(":")[1]) for line in lines if line.startswith("total_commands_processed:")] + [
+            int(line.split("=")[1].split(",")[0]) for line in calls
+        ]
+
+    client.call("CONFIG", "RESETSTAT")
+    assert client.call("BLPOP", *QUEUES, "0.001") in NONE
+    waiting = [pollux.Client(wire.connect()) for _ in range(3)]
+    for each in waiting:
+        each.send("BLPOP", *QUEUES, 0)
+    pollux.wait_for(lambda: b"blocked_clients:3\r\n" in client.call("INFO", "clients"), "all wait")
+    before = figures()
+    assert before[1] == 4
+    for queue in QUEUES:  # wakes all of them in vain, for a while
+        client.call("SET", queue, "text")
+        client.call("DEL", queue)
+    for each in waiting:
+        client.call("RPUSH", QUEUES[0], "element")
+    for each in waiting:
+        assert each.reply()[1] == b"element"
+        each.close()
+    assert figures() == [before[0] + 2 * len(QUEUES) + len(waiting) + 1, 4]

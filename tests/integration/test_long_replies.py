@@ -128,6 +128,20 @@ def test_a_reader_that_goes_away(wire, client):
     assert client.call("HDEL", "big", "e0000000") == 1
 
 
+@pytest.mark.parametrize("command", ["HRANDFIELD", "ZRANDMEMBER", "SRANDMEMBER"])
+def test_a_reply_without_end_ends_with_its_reader(wire, client, command):
+    """Wherever the key is: whoever reads it next need not wait for ever."""
+    add = {"H": ("HSET", "field"), "Z": ("ZADD", 1), "S": ("SADD",)}[command[0]]
+    for i in range(8):
+        key = f"draw:{i}"
+        client.call(add[0], key, *add[1:], "x" * 100)
+        leaver = wire.connect()
+        leaver.sendall(pollux.encode(command, key, -(1 << 40)))
+        leaver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        leaver.close()
+        assert client.call("EXISTS", key) == 1
+
+
 def test_replies_that_nobody_wants(client):
     fill(client, "set")
     client.send("CLIENT", "REPLY", "SKIP")

@@ -53,7 +53,9 @@ static double read_score_text(struct rdb_reader *r)
 bool rdb_load_zset(struct rdb_load *l, bool text)
 {
     uint64_t n = rdb_read_count(l->r, 2);
-    struct sorted z = l->r->error ? (struct sorted){0} : sorted_new_big(l->s);
+    struct sorted z = {0};
+    if (!l->r->error)
+        z = sorted_new_big(l->s);
     if (!z.object)
         return rdb_short(l->r);
     struct zset *set = z.object;

@@ -316,18 +316,26 @@ bool quicklist_iter_next(struct quicklist_iter *it)
     }
     if (it->node == (it->backward ? 0 : it->ql->len - 1))
         return false;
-    quicklist_iter_end(it);
+    ql_iter_leave(it);
     it->node += it->backward ? -1u : 1;
     return ql_iter_open(it, it->backward ? -1 : 0);
 }
 
-void quicklist_iter_end(struct quicklist_iter *it)
+void ql_iter_leave(struct quicklist_iter *it)
 {
     if (it->changed)
         ql_settle(it->ql, it->node);
     it->changed = false;
     mi_free(it->scratch);
     it->scratch = NULL;
+}
+
+void quicklist_iter_end(struct quicklist_iter *it)
+{
+    ql_iter_leave(it);
+    if (it->emptied)
+        ql_ring_sweep(it->ql);
+    it->emptied = false;
 }
 
 struct quicklist_probe quicklist_probe(const void *data, size_t len)
@@ -364,4 +372,14 @@ void quicklist_node_end(struct quicklist_node *node)
 {
     mi_free(node->scratch);
     node->scratch = NULL;
+}
+
+void quicklist_prefetch(const struct quicklist *ql)
+{
+    if (!ql->len)
+        return;
+    const struct node *head = node_at(ql, 0), *tail = node_at(ql, ql->len - 1);
+    __builtin_prefetch(head->data + ql->gap);
+    if (!(tail->flags & NODE_LZF))
+        __builtin_prefetch(tail->data + tail->bytes + (ql->len == 1 ? ql->gap : 0) - 1);
 }

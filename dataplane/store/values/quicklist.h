@@ -31,6 +31,8 @@ void quicklist_free(struct quicklist *ql);
 // Frees what about `*budget` elements take, the struct too when all are gone: true then.
 bool quicklist_free_step(struct quicklist *ql, unsigned *budget);
 
+void quicklist_prefetch(const struct quicklist *ql); // hints that both ends will be touched
+
 // --- the ends ------------------------------------------------------------------------------------
 
 bool quicklist_push(struct quicklist *ql, enum quicklist_end end, const void *data, size_t len);
@@ -52,6 +54,7 @@ struct quicklist_iter {
     uint8_t *lp, *p;  // the node's bytes and the element in them
     uint8_t *scratch; // of a compressed node, unpacked
     bool changed;
+    bool emptied; // there are nodes without elements behind it
 };
 // Stands at an element, index negative from the end. False: there is none, or `failed`.
 bool quicklist_iter_begin(struct quicklist_iter *it, const struct quicklist *ql, int64_t index,
@@ -74,7 +77,8 @@ bool quicklist_equal(const struct quicklist_iter *it, const struct quicklist_pro
 bool quicklist_insert(struct quicklist_iter *it, bool after, const void *data, size_t len);
 bool quicklist_replace(struct quicklist_iter *it, const void *data, size_t len);
 // Takes the element away. The place becomes that of the next one in its direction; false: there is
-// none, or `failed` (the element itself is gone in any case).
+// none, or `failed` (the element itself is gone in any case). Until the place is ended the list may
+// be used through it only.
 bool quicklist_delete(struct quicklist_iter *it);
 // Takes `count` elements away from an index on (negative: from the end), fewer when there are
 // fewer. False: memory is short and nothing is changed.

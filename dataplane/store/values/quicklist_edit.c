@@ -212,6 +212,14 @@ bool quicklist_replace(struct quicklist_iter *it, const void *data, size_t len)
     return ok;
 }
 
+static bool next_node(struct quicklist_iter *it)
+{
+    if (it->node == (it->backward ? 0 : it->ql->len - 1))
+        return false;
+    it->node += it->backward ? -1u : 1;
+    return ql_iter_open(it, it->backward ? -1 : 0);
+}
+
 bool quicklist_delete(struct quicklist_iter *it)
 {
     struct quicklist *ql = it->ql;
@@ -219,13 +227,10 @@ bool quicklist_delete(struct quicklist_iter *it)
         it->index--;
     if (node_at(ql, it->node)->count == 1) {
         it->changed = false;
-        quicklist_iter_end(it);
-        ql_ring_remove(ql, it->node, 1);
-        ql_settle_ends(ql);
-        if (it->node == (it->backward ? 0 : ql->len))
-            return false;
-        it->node -= it->backward;
-        return ql_iter_open(it, it->backward ? -1 : 0);
+        it->emptied = true;
+        ql_iter_leave(it);
+        ql_ring_empty(ql, it->node);
+        return next_node(it);
     }
     own(it);
     it->changed = true;
@@ -237,11 +242,8 @@ bool quicklist_delete(struct quicklist_iter *it)
     it->p = !it->backward ? next : prev ? lp + at : NULL;
     if (it->p)
         return ql_iter_here(it);
-    if (it->node == (it->backward ? 0 : ql->len - 1))
-        return false;
-    quicklist_iter_end(it);
-    it->node += it->backward ? -1u : 1;
-    return ql_iter_open(it, it->backward ? -1 : 0);
+    ql_iter_leave(it);
+    return next_node(it);
 }
 
 // The node that holds the element of an index, and the element's index in it.

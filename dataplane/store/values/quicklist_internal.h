@@ -66,6 +66,10 @@ bool ql_node_takes(const struct quicklist *ql, uint32_t i, size_t len);
 bool ql_ring_insert(struct quicklist *ql, uint32_t i, const struct node *n);
 // Takes `n` nodes out and frees them; their elements are no longer counted.
 void ql_ring_remove(struct quicklist *ql, uint32_t i, uint32_t n);
+// The same for one of many nodes: it stays in its place without elements until all such are swept
+// out, so that the others move once.
+void ql_ring_empty(struct quicklist *ql, uint32_t i);
+void ql_ring_sweep(struct quicklist *ql);
 // Moves the content of the first node to the start of its memory.
 void ql_close_gap(struct quicklist *ql);
 // After a listpack function changed a node that has no gap: `old` is where it was, of `old_memory`
@@ -92,3 +96,5 @@ void ql_settle(struct quicklist *ql, uint32_t i);
 bool ql_iter_here(struct quicklist_iter *it);
 // Opens the place's node and stands at the element of that index in it. False: memory is short.
 bool ql_iter_open(struct quicklist_iter *it, int64_t at);
+// Leaves the place's node.
+void ql_iter_leave(struct quicklist_iter *it);

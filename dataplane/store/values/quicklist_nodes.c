@@ -81,6 +81,15 @@ bool ql_ring_insert(struct quicklist *ql, uint32_t i, const struct node *n)
     return true;
 }
 
+static void ring_shrink(struct quicklist *ql)
+{
+    uint32_t cap = ql->cap;
+    while (cap > 1 && ql->len <= cap / 4)
+        cap = cap <= RING_START ? 1 : cap / 2;
+    if (cap != ql->cap)
+        ring_resize(ql, cap); // if memory is short, later
+}
+
 void ql_ring_remove(struct quicklist *ql, uint32_t i, uint32_t n)
 {
     for (uint32_t j = i; j < i + n; j++) {
@@ -101,11 +110,29 @@ void ql_ring_remove(struct quicklist *ql, uint32_t i, uint32_t n)
             *node_at(ql, j) = *node_at(ql, j + n);
     }
     ql->len -= n;
-    uint32_t cap = ql->cap;
-    while (cap > 1 && ql->len <= cap / 4)
-        cap = cap <= RING_START ? 1 : cap / 2;
-    if (cap != ql->cap)
-        ring_resize(ql, cap); // if memory is short, later
+    ring_shrink(ql);
+}
+
+void ql_ring_empty(struct quicklist *ql, uint32_t i)
+{
+    struct node *n = node_at(ql, i);
+    ql->count -= n->count;
+    ql->memory -= mi_usable_size(n->data);
+    mi_free(n->data);
+    *n = (struct node){.flags = NODE_PLAIN}; // what nothing is added to, nor compressed
+    if (i == 0)
+        ql->gap = 0;
+}
+
+void ql_ring_sweep(struct quicklist *ql)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < ql->len; i++)
+        if (node_at(ql, i)->count)
+            *node_at(ql, kept++) = *node_at(ql, i);
+    ql->len = kept;
+    ring_shrink(ql);
+    ql_settle(ql, 0);
 }
 
 // --- memory of one node --------------------------------------------------------------------------

@@ -201,9 +201,27 @@ struct stream_value *stream_new(void)
     return x;
 }
 
+bool stream_prefetch(const struct stream_value *x, unsigned depth)
+{
+    if (!x->nodes.last)
+        return false;
+    if (depth == 1) {
+        __builtin_prefetch(x->nodes.last);
+        return true;
+    }
+    const struct stream_node *node = btree_item(btree_last(&x->nodes));
+    if (depth == 2)
+        __builtin_prefetch(node);
+    else if (depth == 3)
+        __builtin_prefetch(node->lp);
+    else
+        __builtin_prefetch(node->lp + lp_bytes(node->lp) - 1);
+    return depth < 4;
+}
+
 size_t stream_memory(const struct stream_value *x)
 {
-    return mi_usable_size(x) + x->nodes.bytes + x->groups.bytes + x->bytes;
+    return mi_good_size(sizeof(*x)) + x->nodes.bytes + x->groups.bytes + x->bytes;
 }
 
 uint64_t stream_count(const struct stream_value *x)

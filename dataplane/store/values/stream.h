@@ -96,6 +96,10 @@ struct stream_value *stream_copy(const struct stream_value *x);
 bool stream_free_step(struct stream_value *x, unsigned *budget);
 void stream_free(struct stream_value *x);
 
+// Hints that an entry will be added: the last leaf of nodes (depth 1), the last node (2), its
+// listpack (3), the end of that (4). False: there is nothing deeper.
+bool stream_prefetch(const struct stream_value *x, unsigned depth);
+
 // --- nodes (stream.c): how a stream is saved and built again -------------------------------------
 
 // A node as read from outside: well-formed, or not. `lp` must have passed lp_validate. `*live`

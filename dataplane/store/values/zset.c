@@ -29,7 +29,7 @@ struct zset *zset_new(void)
 
 size_t zset_memory(const struct zset *z)
 {
-    return mi_usable_size(z) + members_inner(&z->members) + z->order.bytes;
+    return mi_good_size(sizeof(*z)) + members_inner(&z->members) + z->order.bytes;
 }
 
 uint64_t zset_count(const struct zset *z)

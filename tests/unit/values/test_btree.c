@@ -77,7 +77,9 @@ static void model_insert(size_t at, struct thing *t)
 {
     if (model_n == model_max) {
         model_max = model_max ? 2 * model_max : 64;
-        model = realloc(model, model_max * sizeof(struct thing *));
+        struct thing **more = realloc(model, model_max * sizeof(struct thing *));
+        assert_non_null(more);
+        model = more;
     }
     memmove(&model[at + 1], &model[at], (model_n++ - at) * sizeof(struct thing *));
     model[at] = t;

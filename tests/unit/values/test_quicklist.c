@@ -299,6 +299,32 @@ static void test_ends(void **state)
         }
 }
 
+// A walk over a million nodes that takes every other one out: it would not end in time if each
+// moved those behind it.
+static void test_many_nodes(void **state)
+{
+    (void)state;
+    enum { NODES = 1000000 };
+    for (int backward = 0; backward < 2; backward++) {
+        struct quicklist *ql = quicklist_new(1, 0);
+        assert_non_null(ql);
+        for (int i = 0; i < NODES; i++)
+            assert_true(quicklist_push(ql, QUICKLIST_TAIL, i % 2 ? "odd" : "even", i % 2 ? 3 : 4));
+        struct quicklist_probe odd = quicklist_probe("odd", 3);
+        struct quicklist_iter it;
+        bool here = quicklist_iter_begin(&it, ql, backward ? -1 : 0, backward);
+        while (here)
+            here = quicklist_equal(&it, &odd) ? quicklist_delete(&it) : quicklist_iter_next(&it);
+        quicklist_iter_end(&it);
+        assert_int_equal(quicklist_count(ql), NODES / 2);
+        check_nodes(ql);
+        assert_true(quicklist_iter_begin(&it, ql, NODES / 4, false));
+        assert_false(quicklist_equal(&it, &odd));
+        quicklist_iter_end(&it);
+        quicklist_free(ql);
+    }
+}
+
 int main(void)
 {
     static unsigned depths[] = {0, 1, 2};
@@ -308,6 +334,7 @@ int main(void)
         cmocka_unit_test_prestate(test_model, &depths[2]),
         cmocka_unit_test(test_short),
         cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_many_nodes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

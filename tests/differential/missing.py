@@ -1,0 +1,35 @@
+"""Commands of Redis 7.0.15 that are not here, by what they wait for. The name of a container alone stands for
+all its subcommands. test_server.py holds this to COMMAND LIST of both: nothing else is missing, and nothing
+stands here that exists. Commands on keys are never a reason."""
+
+MISSING = {
+    "access control": ["acl"],
+    "clustering": ["asking", "cluster", "readonly", "readwrite"],
+    "files of the data set": ["bgrewriteaof", "bgsave", "lastsave", "save"],
+    "holding clients up, which failing over needs": ["client|pause", "client|unpause"],
+    "invalidation of clients' caches": ["client|caching", "client|getredir", "client|tracking", "client|trackinginfo"],
+    "messages": [
+        "psubscribe", "publish", "pubsub", "punsubscribe", "spublish", "ssubscribe", "subscribe", "sunsubscribe",
+        "unsubscribe",
+    ],
+    "modules": ["module"],
+    "replication": ["failover", "psync", "replconf", "replicaof", "role", "slaveof", "sync", "wait"],
+    "scripts": ["eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro", "function", "script"],
+    "transactions": ["discard", "exec", "multi", "unwatch", "watch"],
+    "watching the server at work": ["latency", "monitor", "slowlog"],
+}  # fmt: skip
+
+# Those of them that COMMAND tells keys of: scripts are given theirs, WATCH remembers them, and channels of a shard
+# are named as keys are.
+WITH_KEYS = {
+    "eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro", "watch", "spublish", "ssubscribe", "sunsubscribe",
+}  # fmt: skip
+
+
+def names():
+    return {name for group in MISSING.values() for name in group}
+
+
+def stands_for(name):
+    """The name under which a missing command or subcommand stands in MISSING, if it does."""
+    return next((n for n in (name, name.split("|")[0]) if n in names()), None)
