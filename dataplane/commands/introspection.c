@@ -329,7 +329,8 @@ static int64_t write_keys(const struct request *r, const struct command *c, bool
         one.keys = &c->keys[s];
         one.n_keys = 1;
         int found = commands_keys(&one, argv, argc, positions, argc);
-        if (found < 0)
+        // A counted run must have keys; without any the command would only tell an error.
+        if (found < 0 || (!found && !c->find_keys && one.keys->find == FIND_KEYNUM))
             return -1;
         for (int i = 0; i < found; i++, n++) {
             const struct arg *key = &argv[positions[i]];

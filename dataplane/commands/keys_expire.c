@@ -3,6 +3,7 @@
 #include "dataplane/commands/effects.h"
 #include "dataplane/commands/keys_commands.h"
 #include "dataplane/commands/lookup.h"
+#include "dataplane/store/entry.h"
 
 enum condition { IF_NX = 1u << 0, IF_XX = 1u << 1, IF_GT = 1u << 2, IF_LT = 1u << 3 };
 
@@ -61,6 +62,8 @@ static void set_expiry(struct request *r, int64_t base_ms, int64_t unit_ms)
         request_errorf(r, "ERR invalid expire time in '%s' command", r->command->name);
         return;
     }
+    if (t > ENTRY_EXPIRY_MAX) // as it is kept, and compared with what is kept
+        t = ENTRY_EXPIRY_MAX;
     struct key key = request_key(r, 1);
     struct entry *e = lookup_write(r, &key);
     if (!e || !conditions_hold(conditions, entry_expiry(e), t)) {

@@ -56,6 +56,10 @@ bool store_prefetch_object(const struct store *s, unsigned db, const struct key 
     if (!depth) {
         __builtin_prefetch(object);
         __builtin_prefetch(object + CACHE_LINE);
+        if (entry_encoding(e) == ENC_STREAM) { // a longer struct
+            __builtin_prefetch(object + 2 * CACHE_LINE);
+            __builtin_prefetch(object + 3 * CACHE_LINE);
+        }
         return true;
     }
     switch (entry_encoding(e)) {

@@ -145,6 +145,20 @@ static void test_cut_off(void **state)
                    });
 }
 
+// Half of the registers are there: what was added before an element of the other half stays, and is
+// told.
+static void test_half(void **state)
+{
+    (void)state;
+    static const char runs[] = "HYLL\1\0\0\0\0\0\0\0\0\0\0\x80\x5f\xff";
+    script_run_with(s, "set h @", runs, sizeof(runs) - 1);
+    expect_effects("pfadd h a d", CORRUPT, "");
+    expect_effects("pfadd h d f a", CORRUPT, "PFADD h d f");
+    expect_effects("pfadd h d a f", CORRUPT, "");
+    expect_effects("pfadd h d f", ":0", "");
+    expect_effects("pfdebug getreg h", CORRUPT, "");
+}
+
 // The forms of a HyperLogLog on its way to dense, and what it takes then.
 static void test_forms(void **state)
 {
@@ -177,6 +191,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_limits, begin, end),
         cmocka_unit_test_setup_teardown(test_shared, begin, end),
         cmocka_unit_test_setup_teardown(test_cut_off, begin, end),
+        cmocka_unit_test_setup_teardown(test_half, begin, end),
         cmocka_unit_test_setup_teardown(test_forms, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

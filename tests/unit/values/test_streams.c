@@ -296,12 +296,14 @@ static void copy_and_free(const struct stream_value *x)
     assert_int_equal(copy->pending, x->pending);
     assert_int_equal(copy->consumers, x->consumers);
     assert_int_equal(copy->groups.count, x->groups.count);
-    unsigned budget;
+    bool gone = false;
     do {
         assert_int_equal(stream_memory(copy), bytes_of(copy));
-        budget = 1 + (unsigned)below(5); // the groups stay whole until the nodes are gone
-    } while (copy->nodes.count && !stream_free_step(copy, &budget) && copy->nodes.count > 1);
-    stream_free(copy);
+        unsigned budget = 1 + (unsigned)below(5); // the groups stay whole until the nodes are gone
+        gone = copy->nodes.count && stream_free_step(copy, &budget);
+    } while (!gone && copy->nodes.count > 1);
+    if (!gone)
+        stream_free(copy);
 }
 
 static void play(uint64_t seed, unsigned steps, unsigned shortage)
