@@ -223,9 +223,8 @@ bool store_make_room(struct store *s)
 
 bool evict_step(struct store *s, unsigned *budget)
 {
-    if (s->garbage || s->garbage_objects) // it will be less soon
-        return false;
-    while (store_memory_over(s)) {
+    // While something is on its way out, it will be less soon: no key goes in its place.
+    while (store_memory_over(s) && !s->garbage && !s->garbage_objects) {
         if (*budget <= s->options.samples)
             return s->options.policy != EVICT_NONE;
         *budget -= s->options.samples;

@@ -360,6 +360,28 @@ static void expect_steps(const char *template, const char *command)
     assert_int_equal(script_memory(s), 0);
 }
 
+// Evicting a big value gives its memory back later: no other key goes meanwhile.
+static void test_limit_of_big(void **state)
+{
+    (void)state;
+    enum { SETS = 10 };
+    for (unsigned key = 0; key < SETS; key++)
+        for (unsigned i = 0; i < BIG / SETS; i++) {
+            char line[64];
+            snprintf(line, sizeof(line), "sadd big%u member%u", key, i);
+            assert_string_equal(script_run(s, line), ":1 ");
+        }
+    script_maintain(s);
+    script_limit_memory(s, script_memory(s) - 1);
+    while (script_maintain_turn(s, BUDGET))
+        ;
+    script_maintain(s);
+    assert_int_equal(script_keys(s), SETS - 1);
+    script_limit_memory(s, 0);
+    script_run(s, "flushall");
+    expect_exact();
+}
+
 static void test_big_in_steps(void **state)
 {
     (void)state;
@@ -374,6 +396,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_counted_exactly, begin, end),
+        cmocka_unit_test_setup_teardown(test_limit_of_big, begin, end),
         cmocka_unit_test_setup_teardown(test_limit, begin, end),
         cmocka_unit_test_setup_teardown(test_short, begin, end),
         cmocka_unit_test_setup_teardown(test_big_in_steps, begin, end),
