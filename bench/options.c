@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/template.h"
+
 const char options_help[] =
     "usage: pollux-bench [OPTION]...\n"
     "Loads a Redis or Pollux server and reports throughput and latency.\n"
@@ -263,6 +265,12 @@ static bool take(struct options *o, int option, const char *value)
 
 static bool check(struct options *o, char *error, size_t error_size)
 {
+    for (unsigned i = 0; i < o->n_commands; i++) {
+        struct template t;
+        if (!template_parse(&t, o->commands[i], o->data_size, o->keys, o->seed, error, error_size))
+            return false;
+        template_free(&t);
+    }
     uint8_t addr[4], prefix;
     if (o->transport == BENCH_DPDK) {
         if (!o->nic_device || !o->nic_address)

@@ -139,6 +139,11 @@ bool template_parse(struct template *t, const char *line, uint32_t data_size, ui
         bool quoted = *p == '"';
         p += quoted;
         const char *end = p + strcspn(p, quoted ? "\"" : " ");
+        if (quoted && !*end) {
+            snprintf(error, error_size, "--command: a quote is not closed");
+            good = false;
+            break;
+        }
         unsigned first = t->n_holes;
         word.len = 0;
         good = parse_word(&c, p, end, &word, error, error_size);

@@ -67,7 +67,8 @@ static void random_numbers_stay_below(void **state)
 static void nonsense_is_refused(void **state)
 {
     (void)state;
-    static const char *const lines[] = {"", "   ", "GET {kay}", "SET k {data:99999999999}"};
+    static const char *const lines[] = {"", "   ", "GET {kay}", "SET k {data:99999999999}",
+                                        "SET k \"a b"};
     for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
         struct template t;
         char error[256] = "";
