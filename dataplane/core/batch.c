@@ -20,6 +20,7 @@ static bool take(struct core *c, struct client *client, const uint8_t *data, boo
     struct work *w = &c->work[c->n_work];
     int argc = client->parser.argc;
     w->client = client;
+    w->chain = false;
     w->argc = argc;
     w->own_argv = argc > ARGS_SHARED_MAX;
     w->argv = w->own_argv ? mi_mallocn((size_t)argc, sizeof(struct arg)) : &c->args[c->n_args];

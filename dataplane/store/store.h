@@ -83,7 +83,6 @@ struct store_options { // may change at run time: store_configure
     uint64_t maxmemory; // bytes for all cores; 0: no limit
     unsigned samples;   // maxmemory-samples
     unsigned lfu_log_factor, lfu_decay_time;
-    bool lazy_expire_del; // lazyfree-* have no cost here and are accepted
 };
 
 struct store_stats {
