@@ -14,13 +14,27 @@
 #define ENTRY_AHEAD 12
 #define OBJECT_CATEGORIES (CAT_SET | CAT_SORTEDSET | CAT_LIST | CAT_HASH | CAT_STREAM | CAT_GEO)
 
+// The command of `w`, whose arguments are there, comes into the batch.
+static inline void add_work(struct core *c, struct work *w)
+{
+    w->chain = false;
+    work_find(c, w);
+    if (w->has_key) {
+        // Only the owner may look at a slot, hints included.
+        w->ours = keyspace_core(c->server->keyspace, w->key.slot) == c->index &&
+                  !loan_holds(c, w->key.slot);
+        if (w->ours)
+            store_prefetch_slot(c->store, w->client->db, &w->key);
+    }
+    c->n_work++;
+}
+
 // Takes the parsed command into the batch. False: memory is short.
 static bool take(struct core *c, struct client *client, const uint8_t *data, bool *buffered)
 {
     struct work *w = &c->work[c->n_work];
     int argc = client->parser.argc;
     w->client = client;
-    w->chain = false;
     w->argc = argc;
     w->own_argv = argc > ARGS_SHARED_MAX;
     w->argv = w->own_argv ? mi_mallocn((size_t)argc, sizeof(struct arg)) : &c->args[c->n_args];
@@ -28,16 +42,9 @@ static bool take(struct core *c, struct client *client, const uint8_t *data, boo
         return false;
     if (!w->own_argv)
         c->n_args += (unsigned)argc;
+    w->own_args = w->own_argv || client->parser.block_bytes;
     *buffered = parser_take(&client->parser, data, w->argv);
-    work_find(c, w);
-    if (w->has_key) {
-        // Only the owner may look at a slot, hints included.
-        w->ours = keyspace_core(c->server->keyspace, w->key.slot) == c->index &&
-                  !loan_holds(c, w->key.slot);
-        if (w->ours)
-            store_prefetch_slot(c->store, client->db, &w->key);
-    }
-    c->n_work++;
+    add_work(c, w);
     return true;
 }
 
@@ -75,7 +82,20 @@ static enum ended gather_client(struct core *c, struct client *client, bool *mor
             return ENDED_NONE;
         }
         const uint8_t *data = s->in;
-        size_t used;
+        struct work *w = &c->work[c->n_work];
+        w->argv = &c->args[c->n_args];
+        size_t used = parser_quick(&client->parser, &limits, data, s->in_len, w->argv,
+                                   ARGS_SHARED_MAX, &w->argc);
+        if (__builtin_expect(used > 0, 1)) {
+            w->client = client;
+            w->own_argv = w->own_args = false;
+            c->n_args += (unsigned)w->argc;
+            add_work(c, w);
+            share--;
+            client->bytes_in += used;
+            stream_consume(s, (uint32_t)used);
+            continue;
+        }
         enum parser_status status = parser_run(&client->parser, &limits, data, s->in_len, &used);
         bool buffered = false;
         switch (status) {
@@ -127,10 +147,12 @@ static void finish_client(struct core *c, struct client *client, enum ended ende
     }
 }
 
-static void drop_args(struct work *w)
+static inline void drop_args(struct work *w)
 {
+    if (__builtin_expect(!w->own_args, 1))
+        return;
     for (int i = 0; i < w->argc; i++)
-        if (__builtin_expect(w->argv[i].block != NULL, 0))
+        if (w->argv[i].block)
             block_release(w->argv[i].block);
     if (w->own_argv)
         mi_free(w->argv);
