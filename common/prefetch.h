@@ -1,6 +1,6 @@
-// A line of memory that will be needed soon. GCC takes a function that does nothing but prefetch for one
-// that does nothing, and drops calls of it wherever it sees the whole program; the empty statement
-// keeps it.
+// A line of memory that will be needed soon. GCC takes a function that does nothing but prefetch
+// for one that does nothing, and drops calls of it wherever it sees the whole program; the empty
+// statement keeps it.
 #pragma once
 
 static inline void prefetch(const void *p)

@@ -69,12 +69,12 @@ enum command_category {
 
 // Where a command runs.
 enum command_route { // the first two are the quick ones of core/execute.c
-    ROUTE_KEYS,    // where its keys are: forwarded, or the slots are borrowed (no keys: at home)
-    ROUTE_HOME,    // on the core of its connection: connection state, nothing of other cores
-    ROUTE_CURSOR,  // on the core that `command->core_of` names (SCAN, RANDOMKEY)
-    ROUTE_GATHER,  // `part` on every core, then `handler` at home with the parts
-    ROUTE_ALL,     // at home, with all slots of all cores borrowed (FLUSHALL, SWAPDB …)
-    ROUTE_SERVICE, // on the service thread: waits for a disk, touches no keys (CONFIG REWRITE)
+    ROUTE_KEYS,      // where its keys are: forwarded, or the slots are borrowed (no keys: at home)
+    ROUTE_HOME,      // on the core of its connection: connection state, nothing of other cores
+    ROUTE_CURSOR,    // on the core that `command->core_of` names (SCAN, RANDOMKEY)
+    ROUTE_GATHER,    // `part` on every core, then `handler` at home with the parts
+    ROUTE_ALL,       // at home, with all slots of all cores borrowed (FLUSHALL, SWAPDB …)
+    ROUTE_SERVICE,   // on the service thread: waits for a disk, touches no keys (CONFIG REWRITE)
     // At home, with its keys' slots borrowed for as long as it takes: waits for another server
     // (MIGRATE).
     ROUTE_BORROW,

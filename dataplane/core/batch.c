@@ -10,11 +10,37 @@
 // Commands with more arguments than this get an array of their own.
 #define ARGS_SHARED_MAX 64
 
+// How many commands later a command's bucket and entry are fetched.
+#define BUCKET_BEHIND 6
+#define ENTRY_BEHIND 16
+#define OVERFLOW_BEHIND 24
+
 // Of commands on values that the entry only points to.
-#define ENTRY_AHEAD 12
 #define OBJECT_CATEGORIES (CAT_SET | CAT_SORTEDSET | CAT_LIST | CAT_HASH | CAT_STREAM | CAT_GEO)
 
-// The command of `w`, whose arguments are there, comes into the batch.
+static inline void prefetch_bucket(struct core *c, unsigned i)
+{
+    struct work *w = &c->work[i];
+    if (w->ours)
+        store_prefetch_bucket(c->store, w->client->db, &w->key);
+}
+
+static inline void prefetch_entry(struct core *c, unsigned i)
+{
+    struct work *w = &c->work[i];
+    w->overflow = w->ours && store_prefetch_entry(c->store, w->client->db, &w->key);
+}
+
+static inline void prefetch_overflow(struct core *c, unsigned i)
+{
+    struct work *w = &c->work[i];
+    if (__builtin_expect(w->overflow, 0))
+        store_prefetch_overflow(c->store, w->client->db, &w->key);
+}
+
+// The command of `w`, whose arguments are there, comes into the batch. While it is parsed, what the
+// commands before it need is on its way, each step in its time: slot, bucket, entry. Memory gives
+// so many lines at once and no more, so they are asked for while there is something else to do.
 static inline void add_work(struct core *c, struct work *w)
 {
     w->chain = false;
@@ -26,7 +52,25 @@ static inline void add_work(struct core *c, struct work *w)
         if (w->ours)
             store_prefetch_slot(c->store, w->client->db, &w->key);
     }
-    c->n_work++;
+    unsigned n = c->n_work++;
+    if (n >= BUCKET_BEHIND)
+        prefetch_bucket(c, n - BUCKET_BEHIND);
+    if (n >= ENTRY_BEHIND)
+        prefetch_entry(c, n - ENTRY_BEHIND);
+    if (n >= OVERFLOW_BEHIND)
+        prefetch_overflow(c, n - OVERFLOW_BEHIND);
+}
+
+// Of the last commands of a batch.
+static void prefetch_rest(struct core *c)
+{
+    unsigned n = c->n_work;
+    for (unsigned i = n > BUCKET_BEHIND ? n - BUCKET_BEHIND : 0; i < n; i++)
+        prefetch_bucket(c, i);
+    for (unsigned i = n > ENTRY_BEHIND ? n - ENTRY_BEHIND : 0; i < n; i++)
+        prefetch_entry(c, i);
+    for (unsigned i = n > OVERFLOW_BEHIND ? n - OVERFLOW_BEHIND : 0; i < n; i++)
+        prefetch_overflow(c, i);
 }
 
 // Takes the parsed command into the batch. False: memory is short.
@@ -215,20 +259,11 @@ bool batch_run(struct core *c)
             again_last = client;
         }
     }
-    for (unsigned i = 0; i < c->n_work; i++)
-        if (c->work[i].ours)
-            store_prefetch_bucket(c->store, c->work[i].client->db, &c->work[i].key);
+    prefetch_rest(c);
     core_stage(c, STAGE_PARSE);
-    // The entries of a few commands ahead are on their way while one executes; for commands on
-    // other types, one link of the chain behind the entry after the other.
-    for (unsigned i = 0; i < c->n_work && i < ENTRY_AHEAD; i++)
-        if (c->work[i].ours)
-            store_prefetch_entry(c->store, c->work[i].client->db, &c->work[i].key);
+    // For commands on other types than strings, one link of the chain behind the entry after the
+    // other is on its way while the commands before it execute.
     for (unsigned i = 0; i < c->n_work; i++) {
-        if (i + ENTRY_AHEAD < c->n_work && c->work[i + ENTRY_AHEAD].ours) {
-            struct work *w = &c->work[i + ENTRY_AHEAD];
-            store_prefetch_entry(c->store, w->client->db, &w->key);
-        }
         prefetch_objects(c, i);
         route_work(c, &c->work[i]);
         drop_args(&c->work[i]);

@@ -304,8 +304,8 @@ static void run_in_steps(struct core *c, struct client *client, const struct wor
 static inline bool run_quick(struct core *c, struct client *client, const struct work *w)
 {
     if (__builtin_expect(!execute_is_quick(c, w->command) || client->first_reply ||
-                             client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP |
-                                              CLIENT_REPLY_SKIP_NEXT),
+                             client->flags &
+                                 (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT),
                          0))
         return false;
     execute_quick(c, client, w);

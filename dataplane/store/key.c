@@ -24,20 +24,43 @@ void store_prefetch_bucket(const struct store *s, unsigned db, const struct key 
         prefetch(table_locate(slot, hash_position(key->hash)));
 }
 
-void store_prefetch_entry(const struct store *s, unsigned db, const struct key *key)
+bool store_prefetch_entry(const struct store *s, unsigned db, const struct key *key)
 {
     const struct slot *slot = slot_of(s->ks, db, key->slot);
     if (!slot->root)
-        return;
+        return false;
     const uint64_t *bucket = table_locate(slot, hash_position(key->hash));
     unsigned match = bucket_match(bucket, hash_tag(key->hash));
     if (match) {
         const char *e = (const char *)word_entry(bucket[__builtin_ctz(match)]);
         prefetch(e);
         prefetch(e + CACHE_LINE);
+        return false;
     }
-    if (bucket_node(bucket))
-        prefetch(node_words(bucket_node(bucket)));
+    uint64_t node = bucket_node(bucket);
+    if (!node)
+        return false;
+    prefetch(node_words(node));
+    return true;
+}
+
+void store_prefetch_overflow(const struct store *s, unsigned db, const struct key *key)
+{
+    const struct slot *slot = slot_of(s->ks, db, key->slot);
+    if (!slot->root)
+        return;
+    uint64_t node = bucket_node(table_locate(slot, hash_position(key->hash)));
+    if (!node)
+        return;
+    uint64_t tag = hash_tag(key->hash);
+    const uint64_t *words = node_words(node);
+    for (unsigned i = 0; i < node_count(node); i++)
+        if (words[i] >> 48 == tag) {
+            const char *e = (const char *)word_entry(words[i]);
+            prefetch(e);
+            prefetch(e + CACHE_LINE);
+            return;
+        }
 }
 
 bool store_prefetch_object(const struct store *s, unsigned db, const struct key *key,
