@@ -6,9 +6,12 @@
 #include "dataplane/store/internal.h"
 #include "dataplane/store/members.h"
 #include "dataplane/store/object.h"
+#include "dataplane/store/values/listpack.h"
 #include "dataplane/store/values/quicklist.h"
 #include "dataplane/store/values/stream.h"
 #include "dataplane/store/values/zset.h"
+
+enum { LISTPACK_FETCHED = 1024 }; // bytes of a listpack that are asked for ahead
 
 static_assert(offsetof(struct zset, members) == 0, "store_prefetch_further");
 
@@ -89,6 +92,11 @@ bool store_prefetch_object(const struct store *s, unsigned db, const struct key 
     switch (entry_encoding(e)) {
     case ENC_QUICKLIST:
         quicklist_prefetch((const struct quicklist *)object);
+        return false;
+    case ENC_LISTPACK: // the rest of it: whoever seeks an element walks over half of it or all
+        for (size_t i = 2 * CACHE_LINE, end = lp_bytes((const uint8_t *)object);
+             i < end && i < LISTPACK_FETCHED; i += CACHE_LINE)
+            prefetch(object + i);
         return false;
     case ENC_HASHTABLE:
     case ENC_SKIPLIST: // which begins with its members
