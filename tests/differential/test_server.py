@@ -130,7 +130,12 @@ def same(words, redis, other):
         return sorted(zip(a[::2], a[1::2])) == sorted(zip(b[::2], b[1::2]))
     if words[:2] == [b"COMMAND", b"INFO"] or words[0] == b"COMMAND":
         a, b = blank_notes(flags_in_order(a)), blank_notes(flags_in_order(b))
-    return a == b and redis[:1] == other[:1]
+    return a == b and redis[:1] == other[:1] and nulls(redis) == nulls(other)
+
+
+def nulls(reply):
+    """Which nulls stand in a reply: parsed, that of a string and that of an array are one."""
+    return [reply.count(null) for null in (b"$-1\r\n", b"*-1\r\n", b"_\r\n")]
 
 
 def blank_notes(value):
