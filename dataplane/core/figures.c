@@ -27,6 +27,15 @@ static void measure_rates(struct core *c)
     c->second_out = bytes_out;
 }
 
+uint64_t figures_memory_peak(struct core *c, uint64_t used)
+{
+    _Atomic uint64_t *peak = &c->server->memory_peak;
+    uint64_t seen = atomic_load_explicit(peak, memory_order_relaxed);
+    while (seen < used && !atomic_compare_exchange_weak(peak, &seen, used))
+        ;
+    return seen > used ? seen : used;
+}
+
 void figures_publish(struct core *c)
 {
     measure_rates(c);
@@ -60,6 +69,7 @@ void figures_publish(struct core *c)
     put(&p->sleeps, n->sleeps);
     put(&p->wakes, n->wakes);
     put(&p->ops_per_second, (uint64_t)c->ops);
+    figures_memory_peak(c, keyspace_memory(c->server->keyspace));
     if (c->index == 0) { // sums of the process stand at core 0
         uint64_t keys = 0;
         for (unsigned db = 0; db < keyspace_databases(c->server->keyspace); db++)
