@@ -36,6 +36,16 @@ uint64_t figures_memory_peak(struct core *c, uint64_t used)
     return seen > used ? seen : used;
 }
 
+static void publish_sums(struct server *server, uint64_t maxmemory)
+{
+    uint64_t keys = 0;
+    for (unsigned db = 0; db < keyspace_databases(server->keyspace); db++)
+        keys += keyspace_keys(server->keyspace, db);
+    put(&server->segment->keys, keys);
+    put(&server->segment->memory_used, keyspace_memory(server->keyspace));
+    put(&server->segment->maxmemory, maxmemory);
+}
+
 void figures_publish(struct core *c)
 {
     measure_rates(c);
@@ -70,14 +80,11 @@ void figures_publish(struct core *c)
     put(&p->wakes, n->wakes);
     put(&p->ops_per_second, (uint64_t)c->ops);
     figures_memory_peak(c, keyspace_memory(c->server->keyspace));
-    if (c->index == 0) { // sums of the process stand at core 0
-        uint64_t keys = 0;
-        for (unsigned db = 0; db < keyspace_databases(c->server->keyspace); db++)
-            keys += keyspace_keys(c->server->keyspace, db);
-        put(&p->keys, keys);
-        put(&p->memory_used, keyspace_memory(c->server->keyspace));
-        put(&c->server->segment->maxmemory, c->settings.maxmemory);
-    }
+    struct owned_figures owned = store_owned_figures(c->store);
+    put(&p->keys, owned.keys);
+    put(&p->memory_used, owned.bytes);
+    if (c->index == 0)
+        publish_sums(c->server, c->settings.maxmemory);
 }
 
 void figures_reset(struct core *c)

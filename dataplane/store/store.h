@@ -241,3 +241,9 @@ struct slot_figures {
     uint64_t keys, volatile_keys, bytes, buckets;
 };
 struct slot_figures store_slot_figures(const struct keyspace *ks, unsigned db, uint16_t slot);
+// Figures of all slots that this core owns, but for those that are lent: keys of all databases,
+// bytes of tables, entries and values.
+struct owned_figures {
+    uint64_t keys, bytes;
+};
+struct owned_figures store_owned_figures(const struct store *s);

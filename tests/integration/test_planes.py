@@ -133,10 +133,10 @@ def test_status_tells_of_both_planes(fake):
     pids = {status[k]["pid"] for k in ("supervisor", "data_plane", "control_plane")}
     assert pids == set(fake.pids())
     assert status["data_plane"]["cores"] == 2
-    assert status["memory"]["used_bytes"] == 100000
+    assert status["memory"]["used_bytes"] == 100001
     assert status["memory"]["max_bytes"] == 1 << 30
     assert status["clients"]["connected"] == 6
-    assert status["keys"]["total"] == 1000
+    assert status["keys"]["total"] == 1001
     assert status["commands"]["per_second"] == 2468
     assert status["lease"]["state"] == "unlimited"
     assert [core["busy_percent"] for core in status["cores"]] == [25, 25]
@@ -151,6 +151,7 @@ def test_tables_and_json_of_the_rest(fake):
     cores = json.loads(fake.ctl("cores", "--json").stdout)
     assert [core["core"] for core in cores] == [0, 1]
     assert cores[0]["stage_percent"]["execute"] == 25
+    assert [(core["keys"], core["memory_used"]) for core in cores] == [(500, 50000)] * 2
     lines = fake.ctl("cores").stdout.splitlines()
     assert lines[0].split()[:3] == ["CORE", "CPU", "BUSY"]
     nic = json.loads(fake.ctl("--json", "nic").stdout)
