@@ -155,6 +155,38 @@ static void reply_one(struct request *r, const struct set *set)
     sets_reply_all(r, &key, set, reply_set);
 }
 
+// --- the commands, but for what they combine by --------------------------------------------------
+
+typedef void combine_fn(struct operands *o, struct result *result);
+
+static void reply_combined(struct request *r, combine_fn *combine)
+{
+    struct operands o;
+    struct result result;
+    if (!operands_find(r, 1, (unsigned)r->argc - 1, &o))
+        return;
+    if (o.n == 1 && !o.missing) {
+        reply_one(r, &o.sets[0]);
+    } else if (result_begin(&result, r, RESULT_REPLY)) {
+        combine(&o, &result);
+        result_end(&result, NULL);
+    }
+    operands_free(&o);
+}
+
+static void store_combined(struct request *r, combine_fn *combine, const char *event)
+{
+    struct operands o;
+    struct result result;
+    if (!operands_find(r, 2, (unsigned)r->argc - 2, &o))
+        return;
+    if (result_begin(&result, r, RESULT_STORE)) {
+        combine(&o, &result);
+        result_end(&result, event);
+    }
+    operands_free(&o);
+}
+
 // --- intersections ------------------------------------------------------------------------------
 
 // Walks over the smallest set and asks the others, in order of size.
@@ -177,30 +209,12 @@ static void intersect(struct operands *o, struct result *result)
 
 void sinter_command(struct request *r)
 {
-    struct operands o;
-    struct result result;
-    if (!operands_find(r, 1, (unsigned)r->argc - 1, &o))
-        return;
-    if (o.n == 1 && !o.missing) {
-        reply_one(r, &o.sets[0]);
-    } else if (result_begin(&result, r, RESULT_REPLY)) {
-        intersect(&o, &result);
-        result_end(&result, NULL);
-    }
-    operands_free(&o);
+    reply_combined(r, intersect);
 }
 
 void sinterstore_command(struct request *r)
 {
-    struct operands o;
-    struct result result;
-    if (!operands_find(r, 2, (unsigned)r->argc - 2, &o))
-        return;
-    if (result_begin(&result, r, RESULT_STORE)) {
-        intersect(&o, &result);
-        result_end(&result, "sinterstore");
-    }
-    operands_free(&o);
+    store_combined(r, intersect, "sinterstore");
 }
 
 static bool parse_limit(struct request *r, int first, uint64_t *limit)
@@ -311,30 +325,12 @@ static void unite(struct operands *o, struct result *result)
 
 void sunion_command(struct request *r)
 {
-    struct operands o;
-    struct result result;
-    if (!operands_find(r, 1, (unsigned)r->argc - 1, &o))
-        return;
-    if (o.n == 1 && !o.missing) {
-        reply_one(r, &o.sets[0]);
-    } else if (result_begin(&result, r, RESULT_REPLY)) {
-        unite(&o, &result);
-        result_end(&result, NULL);
-    }
-    operands_free(&o);
+    reply_combined(r, unite);
 }
 
 void sunionstore_command(struct request *r)
 {
-    struct operands o;
-    struct result result;
-    if (!operands_find(r, 2, (unsigned)r->argc - 2, &o))
-        return;
-    if (result_begin(&result, r, RESULT_STORE)) {
-        unite(&o, &result);
-        result_end(&result, "sunionstore");
-    }
-    operands_free(&o);
+    store_combined(r, unite, "sunionstore");
 }
 
 // --- differences --------------------------------------------------------------------------------
@@ -418,28 +414,10 @@ static void subtract(struct operands *o, struct result *result)
 
 void sdiff_command(struct request *r)
 {
-    struct operands o;
-    struct result result;
-    if (!operands_find(r, 1, (unsigned)r->argc - 1, &o))
-        return;
-    if (o.n == 1 && !o.missing) {
-        reply_one(r, &o.sets[0]);
-    } else if (result_begin(&result, r, RESULT_REPLY)) {
-        subtract(&o, &result);
-        result_end(&result, NULL);
-    }
-    operands_free(&o);
+    reply_combined(r, subtract);
 }
 
 void sdiffstore_command(struct request *r)
 {
-    struct operands o;
-    struct result result;
-    if (!operands_find(r, 2, (unsigned)r->argc - 2, &o))
-        return;
-    if (result_begin(&result, r, RESULT_STORE)) {
-        subtract(&o, &result);
-        result_end(&result, "sdiffstore");
-    }
-    operands_free(&o);
+    store_combined(r, subtract, "sdiffstore");
 }

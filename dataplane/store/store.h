@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "common/slot.h"
 
@@ -45,6 +46,11 @@ struct key {
     uint16_t slot;
     uint64_t hash; // keyed by the keyspace's secret
 };
+
+static inline bool key_same(const struct key *a, const struct key *b)
+{
+    return a->hash == b->hash && a->len == b->len && memcmp(a->ptr, b->ptr, a->len) == 0;
+}
 
 struct keyspace_config {
     unsigned cores;
