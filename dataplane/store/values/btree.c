@@ -606,16 +606,6 @@ void *btree_remove(struct btree *t, uint64_t key, const void *probe)
     return item;
 }
 
-void btree_replace(struct btree *t, uint64_t key, const void *probe, void *item)
-{
-    struct path path;
-    int i = find(t, key, probe, &path);
-    assert(i >= 0);
-    path.leaf->elements[i].item = item;
-    if (!i)
-        least_changed(t, &path);
-}
-
 uint64_t btree_remove_range(struct btree *t, uint64_t rank, uint64_t n,
                             void (*gone)(void *context, uint64_t key, void *item), void *context)
 {
