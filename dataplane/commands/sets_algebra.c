@@ -1,6 +1,7 @@
 // Intersections, unions and differences. What is answered is written as it is found, behind each
 // other into an output of its own, since its number comes first; nothing else is built. What is
 // stored becomes a set.
+#include <assert.h>
 #include <mimalloc.h>
 #include <stdlib.h>
 
@@ -384,6 +385,7 @@ static bool first_is_repeated(const struct operands *o)
 
 static void subtract(struct operands *o, struct result *result)
 {
+    assert(o->n > 0);
     if (!o->sets[0].object || first_is_repeated(o))
         return;
     // Asking for each member of the first set, or once over all sets. Asking is the cheaper step.
