@@ -1,5 +1,6 @@
 #include "bench/template.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +59,8 @@ static bool add(struct text *t, const void *data, size_t len)
 {
     if (t->len + len > TEMPLATE_BYTES_MAX)
         return false;
+    if (!len)
+        return true; // there may be no room at all yet
     if (t->len + len > t->room) {
         size_t room = 2 * (t->len + len) + 64;
         uint8_t *bytes = realloc(t->bytes, room);
@@ -66,6 +69,7 @@ static bool add(struct text *t, const void *data, size_t len)
         t->bytes = bytes;
         t->room = room;
     }
+    assert(t->bytes);
     if (data)
         memcpy(t->bytes + t->len, data, len);
     else // a value: letters

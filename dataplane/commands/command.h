@@ -291,7 +291,13 @@ bool request_is(const struct request *r, int i,
 // Parse an argument, or answer with Redis's error and return false.
 bool request_integer(struct request *r, int i,
                      int64_t *value); // ERR value is not an integer or out of range
-// The same with another error.
+// What HRANDFIELD, ZRANDMEMBER and SRANDMEMBER count: argument 2, whose sign can be turned round.
+bool request_draw_count(struct request *r, int64_t *count);
+// The same, and `word` as argument 3 (`*paired`: it is there), which makes two elements of each.
+bool request_draw_pairs(struct request *r, const char *word, int64_t *count, bool *paired);
+// Uniform below n, n > 0.
+uint64_t request_random_below(struct request *r, uint64_t n);
+// As request_integer, with another error.
 bool request_float_or(struct request *r, int i, long double *value, const char *error);
 bool request_float(struct request *r, int i, long double *value); // ERR value is not a valid float
 #define ERR_SYNTAX "ERR syntax error"

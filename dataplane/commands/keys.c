@@ -48,11 +48,6 @@ void type_command(struct request *r)
     reply_status(r->out, e ? type_name(entry_type(e)) : "none");
 }
 
-static bool same_name(const struct key *a, const struct key *b)
-{
-    return a->len == b->len && memcmp(a->ptr, b->ptr, a->len) == 0;
-}
-
 static void rename_key(struct request *r, bool only_new)
 {
     struct key from = request_key(r, 1), to = request_key(r, 2);
@@ -61,7 +56,7 @@ static void rename_key(struct request *r, bool only_new)
         request_error(r, ERR_NO_KEY);
         return;
     }
-    bool same = same_name(&from, &to);
+    bool same = key_same(&from, &to);
     if (only_new && (same || lookup_write(r, &to))) {
         reply_integer(r->out, 0);
         return;
@@ -149,7 +144,7 @@ void copy_command(struct request *r)
     bool replace = false;
     if (!parse_copy_options(r, &to_db, &replace))
         return;
-    if (from_db == to_db && same_name(&from, &to)) {
+    if (from_db == to_db && key_same(&from, &to)) {
         request_error(r, ERR_SAME_OBJECT);
         return;
     }

@@ -43,7 +43,7 @@ struct server_figures {
     uint64_t start_ms; // wall clock
     unsigned cores;
     int pid, port, control_plane_pid; // 0: none attached
-    uint64_t memory_peak, memory_resident, memory_total_system;
+    uint64_t memory_resident, memory_total_system;
     uint64_t lru_clock;
 };
 
@@ -107,6 +107,9 @@ struct services {
                        void (*each)(void *context, const char *prefix, uint64_t count),
                        void *context);
     void (*server_figures)(struct core *core, struct server_figures *figures);
+    // The highest `used_memory` so far, `used` included. Cores look ten times a second, and count keys
+    // alone then; whoever adds up the buffers of connections too hands over the sum.
+    uint64_t (*memory_peak)(struct core *core, uint64_t used);
     void (*core_rates)(struct core *core, double *ops, double *in_kbps, double *out_kbps);
 
     // --- the process

@@ -245,6 +245,7 @@ struct server {
     struct config *retired[16]; // replaced snapshots, freed when no core can still read them
     _Atomic uint64_t next_client_id;
     _Atomic uint64_t clients;
+    _Atomic uint64_t memory_peak; // bytes counted
     _Atomic bool stopping;
     // All cores have a store before any listens; all have stopped before any takes its transport
     // down.
@@ -390,6 +391,8 @@ void control_replied(struct core *c, struct client *client);
 
 // --- figures.c
 void figures_publish(struct core *c);
+// Raises the process's peak of counted memory to `used`; the peak. Any core.
+uint64_t figures_memory_peak(struct core *c, uint64_t used);
 void figures_reset(struct core *c);
 
 // --- counters.c: the transport's counters by name, for operators. Valid until the next call.

@@ -41,8 +41,7 @@ static struct watched *watched_find(const struct blocked *b, unsigned db, const 
     if (!b->n_watched)
         return NULL;
     struct watched *k = *bucket_of(b, db, key);
-    while (k && !(k->key.hash == key->hash && k->db == db && k->key.len == key->len &&
-                  !memcmp(k->key.ptr, key->ptr, key->len)))
+    while (k && !(k->db == db && key_same(&k->key, key)))
         k = k->next;
     return k;
 }

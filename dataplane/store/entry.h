@@ -35,6 +35,7 @@ enum {
     ENTRY_CLASSED_MAX = 1024, // up to here the size class is looked up, not asked for
     ENTRY_CLASS_STEP = 16,
 };
+// The last moment that those bytes hold, in the year 10889: what lies beyond is kept as this.
 #define ENTRY_EXPIRY_MAX ((INT64_C(1) << 48) - 1)
 
 static inline unsigned head_flags(uint64_t head)

@@ -192,6 +192,7 @@ struct entry *store_set_expiry(struct store *s, unsigned db, const struct key *k
         bool ok = !push || due_reserve(s, &s->ks->secret, c.slot);
         if (ok) {
             struct entry_parts parts = entry_parts(e);
+            assert(parts.expiry);
             expiry_save(parts.expiry, expiry_ms);
             e->head = head_make(entry_type(e), entry_encoding(e), head_flags(e->head), s->epoch,
                                 head_access(e->head));

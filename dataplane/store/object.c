@@ -219,6 +219,7 @@ bool edit_end(struct edit *edit, uint64_t changes)
     if (!empty && next_due == edit->next_due) { // only bytes: nothing else is touched
         slot_of(s->ks, edit->db, edit->key->slot)->bytes += after - edit->before;
         counts_add(s, edit->db, 0, 0, (int64_t)(after - edit->before));
+        index_add_bytes(s, edit->key->slot, after - edit->before);
         return true;
     }
     struct change c = change_begin(s, edit->db, edit->key->slot);

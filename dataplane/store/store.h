@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "common/slot.h"
 
@@ -45,6 +46,11 @@ struct key {
     uint16_t slot;
     uint64_t hash; // keyed by the keyspace's secret
 };
+
+static inline bool key_same(const struct key *a, const struct key *b)
+{
+    return a->hash == b->hash && a->len == b->len && memcmp(a->ptr, b->ptr, a->len) == 0;
+}
 
 struct keyspace_config {
     unsigned cores;
@@ -241,3 +247,9 @@ struct slot_figures {
     uint64_t keys, volatile_keys, bytes, buckets;
 };
 struct slot_figures store_slot_figures(const struct keyspace *ks, unsigned db, uint16_t slot);
+// Figures of all slots that this core owns, but for those that are lent: keys of all databases,
+// bytes of tables, entries and values.
+struct owned_figures {
+    uint64_t keys, bytes;
+};
+struct owned_figures store_owned_figures(const struct store *s);

@@ -188,6 +188,7 @@ uint8_t *ql_node_open(const struct quicklist *ql, uint32_t i, uint8_t **scratch)
         return node_bytes(ql, i);
     const struct lzf_box *box = (const void *)n->data;
     uint8_t *to = mi_malloc(n->bytes);
+    // What is packed has a box. NOLINTNEXTLINE(clang-analyzer-core.NullDereference)
     if (to && lzf_decompress(box->bytes, box->packed, to, n->bytes) != n->bytes) {
         mi_free(to);
         to = NULL;

@@ -1,53 +1,12 @@
 // Hash commands where a comparison with Redis 7.0 cannot reach: the time of fields, effects, random
 // fields.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <mimalloc.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "dataplane/commands/command.h"
-#include "tests/unit/commands/script.h"
+#include "tests/unit/commands/scripted.h"
 
-#define WRONG_TYPE "-WRONGTYPE Operation against a key holding the wrong kind of value"
 #define NOT_INTEGER "-ERR value is not an integer or out of range"
 #define NO_FIELDS "-ERR Mandatory argument FIELDS is missing or not at the right position"
 #define NOT_MATCHING "-ERR The `numfields` parameter must match the number of arguments"
-
-static struct script *s;
-
-static int begin(void **state)
-{
-    (void)state;
-    s = script_open(1);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    script_run(s, "flushall");
-    script_maintain(s);
-    assert_int_equal(script_memory(s), 0);
-    script_close(s);
-    return 0;
-}
-
-static void expect(const char *line, const char *reply)
-{
-    script_play(s, (const struct step[]){{line, reply}, {NULL, NULL}});
-}
-
-static void expect_effects(const char *line, const char *reply, const char *effects)
-{
-    expect(line, reply);
-    assert_string_equal(script_effects(s), effects);
-}
 
 static void test_conditions(void **state)
 {
