@@ -1,4 +1,5 @@
 #include "dataplane/store/members.h"
+#include "dataplane/store/heap.h"
 
 #include <assert.h>
 
@@ -33,7 +34,7 @@ static uint64_t hash_of(const struct store *s, const struct members *m, const st
 
 struct members *members_new(void)
 {
-    return mi_zalloc(sizeof(struct members));
+    return heap_hint(mi_zalloc(sizeof(struct members)));
 }
 
 void members_init(struct members *m)

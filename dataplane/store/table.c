@@ -1,5 +1,6 @@
 #include "dataplane/store/table.h"
 #include "common/prefetch.h"
+#include "dataplane/store/heap.h"
 
 #include <assert.h>
 
@@ -61,7 +62,7 @@ bool slot_need_ext(struct slot *slot)
 static uint64_t *array_new(struct slot *slot, uint32_t buckets)
 {
     size_t bytes = (size_t)buckets * BUCKET_BYTES;
-    uint64_t *array = mi_zalloc(bytes);
+    uint64_t *array = heap_hint(mi_zalloc(bytes));
     if ((uintptr_t)array % BUCKET_BYTES) {
         mi_free(array);
         array = mi_zalloc_aligned(bytes, BUCKET_BYTES);
@@ -96,7 +97,7 @@ static uint64_t node_word(uint64_t *words, unsigned room, unsigned count)
 
 static uint64_t *node_new(struct slot *slot, unsigned room)
 {
-    uint64_t *words = mi_malloc(room * sizeof(uint64_t));
+    uint64_t *words = heap_hint(mi_malloc(room * sizeof(uint64_t)));
     if (words)
         slot->bytes += mi_usable_size(words);
     return words;

@@ -6,6 +6,7 @@
 // four fifths full under random inserts; one that is filled at the tree's end stays full. Nodes
 // that have become half empty are joined with a neighbour where both leave some room.
 #include "dataplane/store/values/btree.h"
+#include "dataplane/store/heap.h"
 
 #include <assert.h>
 #include <mimalloc.h>

@@ -4,6 +4,7 @@
 
 #include "common/prefetch.h"
 #include "dataplane/store/entry.h"
+#include "dataplane/store/heap.h"
 #include "dataplane/store/values/quicklist_internal.h"
 
 enum {
@@ -13,7 +14,7 @@ enum {
 
 struct quicklist *quicklist_new(int fill, unsigned compress)
 {
-    struct quicklist *ql = mi_zalloc(sizeof(*ql));
+    struct quicklist *ql = heap_hint(mi_zalloc(sizeof(*ql)));
     if (!ql)
         return NULL;
     ql->ring = &ql->one;
@@ -68,7 +69,7 @@ struct quicklist *quicklist_copy(const struct quicklist *ql)
         size_t size = n.bytes;
         if (n.flags & NODE_LZF)
             size = sizeof(struct lzf_box) + ((const struct lzf_box *)(const void *)from)->packed;
-        n.data = mi_malloc(size ? size : 1);
+        n.data = heap_hint(mi_malloc(size ? size : 1));
         if (n.data)
             memcpy(n.data, from, size);
         if (!n.data || !ql_ring_insert(copy, i, &n)) {
@@ -100,7 +101,7 @@ static bool move_node(struct quicklist *ql, uint32_t i, size_t size, bool room_i
         if (!data)
             return false;
     } else {
-        data = mi_malloc(size);
+        data = heap_hint(mi_malloc(size));
         if (!data)
             return false;
         uint32_t front = room_in_front ? (uint32_t)(mi_usable_size(data) - n->bytes) : 0;
@@ -152,7 +153,7 @@ static bool push_plain(struct quicklist *ql, enum quicklist_end end, const void 
 {
     if (len > UINT32_MAX)
         return false;
-    struct node n = {mi_malloc(len ? len : 1), (uint32_t)len, 1, NODE_PLAIN};
+    struct node n = {heap_hint(mi_malloc(len ? len : 1)), (uint32_t)len, 1, NODE_PLAIN};
     if (n.data && len)
         memcpy(n.data, data, len);
     return push_node(ql, end, &n, 0);
@@ -180,7 +181,7 @@ static bool push_packed(struct quicklist *ql, enum quicklist_end end, const stru
                         size_t size)
 {
     size_t bytes = LP_EMPTY_BYTES + size;
-    struct node n = {mi_malloc(bytes), (uint32_t)bytes, 1, 0};
+    struct node n = {heap_hint(mi_malloc(bytes)), (uint32_t)bytes, 1, 0};
     uint32_t gap = 0;
     if (n.data) {
         if (end == QUICKLIST_HEAD)

@@ -1,4 +1,5 @@
 #include "dataplane/store/values/stream.h"
+#include "dataplane/store/heap.h"
 
 #include <mimalloc.h>
 #include <string.h>
@@ -104,7 +105,7 @@ bool stream_node_add(struct stream_value *x, struct stream_id id, uint8_t *lp)
 {
     if (btree_find(&x->nodes, id.ms, &id.seq))
         return false;
-    struct stream_node *node = mi_malloc(sizeof(*node));
+    struct stream_node *node = heap_hint(mi_malloc(sizeof(*node)));
     if (!node)
         return false;
     *node = (struct stream_node){.seq = id.seq, .lp = lp};
@@ -193,7 +194,7 @@ bool stream_node_valid(const uint8_t *lp, uint64_t *live)
 
 struct stream_value *stream_new(void)
 {
-    struct stream_value *x = mi_zalloc(sizeof(*x));
+    struct stream_value *x = heap_hint(mi_zalloc(sizeof(*x)));
     if (!x)
         return NULL;
     btree_init(&x->nodes, stream_compare_seq);

@@ -1,4 +1,5 @@
 #include "dataplane/store/values/zset.h"
+#include "dataplane/store/heap.h"
 
 #include <mimalloc.h>
 
@@ -19,7 +20,7 @@ static struct zset_name name_of(const struct entry *e)
 
 struct zset *zset_new(void)
 {
-    struct zset *z = mi_malloc(sizeof(*z));
+    struct zset *z = heap_hint(mi_malloc(sizeof(*z)));
     if (!z)
         return NULL;
     members_init(&z->members);
