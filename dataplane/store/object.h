@@ -31,6 +31,11 @@ void object_free(enum object_type type, enum object_encoding encoding, void *obj
 
 void *entry_object(const struct entry *e); // of an entry that is no string
 
+// Frees an object that nobody refers to any more, whose memory counts for no slot: a big one is put
+// aside and taken apart by `store_maintain`.
+void store_discard_object(struct store *s, enum object_type type, enum object_encoding encoding,
+                          void *object);
+
 // Puts an object under a key, in the place of whatever is there (`at`: what store_find returned
 // just now, or NULL). Takes the object over. expiry_ms -1: none. NULL: memory is short; the object
 // is still the caller's.

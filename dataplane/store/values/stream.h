@@ -47,16 +47,18 @@ struct stream_nack {
 
 struct stream_consumer {
     struct btree pending; // of stream_nack
-    int64_t seen_ms;      // Unix time
+    struct stream_group *group;
+    int64_t seen_ms; // Unix time
     uint32_t name_len;
     uint8_t name[];
 };
 
 struct stream_group {
-    struct btree pending;   // of stream_nack, all of the group
-    struct btree consumers; // of stream_consumer
-    struct stream_id last;  // delivered last
-    int64_t entries_read;   // or STREAM_ENTRIES_READ_UNKNOWN
+    struct btree pending;    // of stream_nack, all of the group
+    struct btree consumers;  // of stream_consumer
+    struct stream_id last;   // delivered last
+    int64_t entries_read;    // or STREAM_ENTRIES_READ_UNKNOWN
+    uint64_t consumer_bytes; // of all consumers: structs and lists
     uint32_t name_len;
     uint8_t name[];
 };
@@ -168,6 +170,9 @@ struct stream_group *stream_group_find(const struct stream_value *x, const void 
 struct stream_group *stream_group_add(struct stream_value *x, const void *name, size_t len,
                                       struct stream_id last, int64_t entries_read);
 void stream_group_remove(struct stream_value *x, struct stream_group *g);
+// The same in constant time: what it takes becomes a stream of its own that has nothing else, to be
+// freed in steps. NULL: memory is short, nothing changed.
+struct stream_value *stream_group_detach(struct stream_value *x, struct stream_group *g);
 
 struct stream_consumer *stream_consumer_find(const struct stream_group *g, const void *name,
                                              size_t len);
