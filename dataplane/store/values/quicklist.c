@@ -322,6 +322,22 @@ bool quicklist_iter_next(struct quicklist_iter *it)
     return ql_iter_open(it, it->backward ? -1 : 0);
 }
 
+struct quicklist_place quicklist_iter_place(const struct quicklist_iter *it)
+{
+    return (struct quicklist_place){.node = it->node, .at = (uint32_t)(it->p - it->lp)};
+}
+
+bool quicklist_iter_resume(struct quicklist_iter *it, const struct quicklist *ql,
+                           struct quicklist_place place)
+{
+    *it = (struct quicklist_iter){.ql = (struct quicklist *)ql, .node = place.node};
+    if (place.node >= ql->len || !ql_iter_open(it, 0))
+        return false;
+    if (place.at)
+        it->p = it->lp + place.at;
+    return ql_iter_here(it);
+}
+
 void ql_iter_leave(struct quicklist_iter *it)
 {
     if (it->changed)

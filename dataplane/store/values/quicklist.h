@@ -61,6 +61,17 @@ bool quicklist_iter_begin(struct quicklist_iter *it, const struct quicklist *ql,
                           bool backward);
 bool quicklist_iter_next(struct quicklist_iter *it); // false: no further one, or `failed`
 void quicklist_iter_end(struct quicklist_iter *it);
+// A place that holds no memory and need not be ended, for a walk that goes on later: an element of
+// a node. The list must not change meanwhile.
+struct quicklist_place {
+    uint32_t node;
+    uint32_t at; // of the element in the node's listpack; 0: the first one
+};
+struct quicklist_place quicklist_iter_place(const struct quicklist_iter *it); // where it stands
+// Stands there again, without a search; `index` is not known then. False: the place is behind the
+// last node, or `failed`.
+bool quicklist_iter_resume(struct quicklist_iter *it, const struct quicklist *ql,
+                           struct quicklist_place place);
 // Whether the element here equals the bytes. The probe is made once for many elements.
 struct quicklist_probe {
     const void *data;
