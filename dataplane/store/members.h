@@ -68,6 +68,10 @@ static inline uint32_t members_volatile(const struct members *m)
 int64_t members_next_due(const struct store *s, const struct members *m);
 // Whether the time of some member may be over.
 bool members_any_over(const struct store *s, const struct members *m);
+// How many members' time is over, to the millisecond. False: more than MEMBERS_OVER_MAX may be,
+// which are not counted; members_expire leaves fewer.
+#define MEMBERS_OVER_MAX 256
+bool members_over(const struct store *s, const struct members *m, uint32_t *over);
 // Removes up to `max` members whose time is over, giving each to `each` (may be NULL) first.
 // Returns their number.
 unsigned members_expire(struct store *s, struct members *m, unsigned max,

@@ -194,3 +194,26 @@ def test_replies_without_end(wire, client, command):
         silent.send("CLIENT", "REPLY", "ON")
         assert silent.reply() == b"+OK"
     assert client.call("DEL", command[1]) == 1
+
+
+def test_length_of_a_hash_whose_fields_are_over(client):
+    """As soon as one of many fields is over, all of them that are over at that time count no more."""
+    many, stay = 20000, 5
+    client.call("HSET", "h", *(w for j in range(stay) for w in (f"stays{j}", "v")))
+    seconds, micros = client.call("TIME")
+    over = int(seconds) * 1000 + int(micros) // 1000 + 2000
+    for i in range(0, many, 1000):
+        names = [f"f{j}" for j in range(i, i + 1000)]
+        client.send("HSET", "h", *(w for name in names for w in (name, "v")))
+        client.send("HPEXPIREAT", "h", over, "FIELDS", len(names), *names)
+    for _ in range(0, many, 1000):
+        client.reply()
+        assert set(client.reply()) == {1}
+    assert client.call("HLEN", "h") == many + stay
+    while True:
+        client.send("HGET", "h", "f1")
+        client.send("HLEN", "h")
+        there, length = client.reply(), client.reply()
+        if there is None:
+            assert length == stay
+            break
