@@ -389,21 +389,41 @@ struct entry *members_random(struct store *s, const struct members *m)
 
 // --- all of them --------------------------------------------------------------------------------
 
+static bool copy_member(struct store *s, struct members *copy, const struct entry *e)
+{
+    struct entry_parts parts = entry_parts(e);
+    struct entry *c = members_add(s, copy, parts.key, parts.key_len, parts.value, parts.value_len);
+    return c && (!parts.expiry || members_set_expiry(s, copy, c, expiry_load(parts.expiry)));
+}
+
+bool members_copy_step(struct store *s, const struct members *m, struct members **copy,
+                       struct members_iterator *it, unsigned *budget)
+{
+    if (!*copy) {
+        if (!(*copy = members_new()))
+            return true;
+        *it = members_begin(m);
+    }
+    for (struct entry *e;; --*budget) {
+        if (!*budget)
+            return false;
+        if (!(e = members_next(it)))
+            return true;
+        if (!copy_member(s, *copy, e))
+            break;
+    }
+    members_free(*copy);
+    *copy = NULL;
+    return true;
+}
+
 struct members *members_copy(struct store *s, const struct members *m)
 {
-    struct members *copy = members_new();
-    struct members_iterator it = members_begin(m);
-    for (struct entry *e; copy && (e = members_next(&it));) {
-        struct entry_parts parts = entry_parts(e);
-        struct entry *c =
-            members_add(s, copy, parts.key, parts.key_len, parts.value, parts.value_len);
-        if (c && parts.expiry)
-            c = members_set_expiry(s, copy, c, expiry_load(parts.expiry));
-        if (!c) {
-            members_free(copy);
-            copy = NULL;
-        }
-    }
+    struct members *copy = NULL;
+    struct members_iterator it;
+    unsigned budget = UINT32_MAX;
+    while (!members_copy_step(s, m, &copy, &it, &budget))
+        budget = UINT32_MAX;
     return copy;
 }
 

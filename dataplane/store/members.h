@@ -96,7 +96,11 @@ uint64_t members_scan(struct store *s, const struct members *m, uint64_t cursor,
 struct entry *members_random(struct store *s, const struct members *m); // each alike; NULL: empty
 
 struct members *members_copy(struct store *s, const struct members *m); // NULL: memory is short
-void members_clear(struct members *m);                                  // frees all members
+// The same in steps of `*budget` members, from *copy NULL on. True: it is over; *copy NULL: memory
+// is short.
+bool members_copy_step(struct store *s, const struct members *m, struct members **copy,
+                       struct members_iterator *it, unsigned *budget);
+void members_clear(struct members *m); // frees all members
 void members_free(struct members *m);
 // Frees up to `*budget` members; true when all are gone (the struct itself stays).
 bool members_free_step(struct members *m, unsigned *budget);

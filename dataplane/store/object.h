@@ -24,6 +24,14 @@ uint64_t object_length(enum object_type type, enum object_encoding encoding, con
 // A deep copy; NULL: memory is short.
 void *object_copy(struct store *s, enum object_type type, enum object_encoding encoding,
                   const void *object);
+// A deep copy in steps of about `budget` elements. The object must not change meanwhile. NULL:
+// memory is short. object_copy_end gives the copy, NULL when it is not whole (memory was short).
+struct object_copying;
+struct object_copying *object_copy_begin(enum object_type type, enum object_encoding encoding,
+                                         const void *object);
+bool object_copy_step(struct store *s, struct object_copying *c,
+                      unsigned budget); // true: it is over
+void *object_copy_end(struct object_copying *c);
 // Frees what about `*budget` elements take; true when all is gone.
 bool object_free_step(enum object_type type, enum object_encoding encoding, void *object,
                       unsigned *budget);

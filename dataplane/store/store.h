@@ -196,6 +196,10 @@ bool store_rename(struct store *s, unsigned from_db, const struct key *from, uns
                   const struct key *to);
 bool store_copy(struct store *s, unsigned from_db, const struct key *from, unsigned to_db,
                 const struct key *to);
+// The same with a copy of the source's object that was made before (object_copy_step) and is taken
+// over, also when it fails.
+bool store_copy_made(struct store *s, unsigned from_db, const struct key *from, unsigned to_db,
+                     const struct key *to, void *object);
 // A random live key of the slots that this core owns, or false. `key` points into the entry.
 bool store_random_key(struct store *s, unsigned db, struct key *key);
 

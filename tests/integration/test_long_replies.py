@@ -1,6 +1,7 @@
 """Replies that the server writes over several turns: whole, in order, and nobody else waits for them."""
 
 import contextlib
+import select
 import socket
 import threading
 
@@ -194,6 +195,93 @@ def test_replies_without_end(wire, client, command):
         silent.send("CLIENT", "REPLY", "ON")
         assert silent.reply() == b"+OK"
     assert client.call("DEL", command[1]) == 1
+
+
+def fill_stream(client):
+    for i in range(0, MANY, 1000):
+        for j in range(i, i + 1000):
+            client.send("XADD", "big", f"{j + 1}-1", "field", f"v{j:07d}")
+        for _ in range(1000):
+            client.reply()
+    client.call("XGROUP", "CREATE", "big", "g", 0)
+    for consumer in ("a", "b"):
+        client.call("XREADGROUP", "GROUP", "g", consumer, "COUNT", 3000, "STREAMS", "big", ">")
+
+
+def dump(client, key):
+    kind = client.call("TYPE", key)[1:]
+    command = {
+        b"list": ("LRANGE", key, 0, -1),
+        b"set": ("SMEMBERS", key),
+        b"hash": ("HGETALL", key),
+        b"zset": ("ZRANGE", key, 0, -1, "WITHSCORES"),
+        b"stream": ("XINFO", "STREAM", key, "FULL", "COUNT", 0),
+    }[kind]
+    reply = client.call(*command)
+    return sorted(reply) if kind in (b"set", b"hash") else reply
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "stream"])
+def test_copies_of_big_values(wire, client, kind):
+    """The copy is of one moment, whatever core its key is on, and what is sent behind it sees it."""
+    if kind == "stream":
+        fill_stream(client)
+    else:
+        fill(client, kind)
+    whole = dump(client, "big")
+    with pollux.Client(wire.connect()) as other:
+        for i in range(4):
+            to = "{big}copy" if i == 0 else f"copy:{i}"
+            client.send("COPY", "big", to)
+            client.send("EXISTS", to)
+            other.send("DEL", to) if i == 3 else other.send("PING")
+            assert client.reply() == 1
+            exists = client.reply()
+            assert exists == 1 or i == 3
+            other.reply()
+            if exists and i < 3:
+                assert dump(client, to) == whole
+            client.send("COPY", "big", to, "REPLACE")
+            client.send("COPY", "big", to)
+            client.send("DEL", to)
+            assert [client.reply() for _ in range(3)] == [1, 0, 1]
+    client.call("COPY", "big", "big", "DB", 1)
+    client.call("DEL", "big")
+    client.call("SELECT", 1)
+    assert dump(client, "big") == whole
+
+
+def test_a_copy_that_nobody_waits_for(wire, client):
+    fill(client, "hash")
+    for to in ("{big}a", "b", "c", "d"):
+        leaver = wire.connect()
+        leaver.sendall(pollux.encode("PING") + pollux.encode("COPY", "big", to))
+        leaver.recv(100)
+        leaver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        leaver.close()
+        pollux.wait_for(lambda to=to: client.call("EXISTS", to), f"the copy {to}")
+        assert client.call("HLEN", to) == MANY
+    with pollux.Client(wire.connect()) as silent:
+        silent.send("CLIENT", "REPLY", "OFF")
+        silent.send("COPY", "big", "e")
+        silent.send("CLIENT", "REPLY", "ON")
+        assert silent.reply() == b"+OK"
+        assert silent.call("HLEN", "e") == MANY
+
+
+def test_a_copy_holds_up_nobody_else(wire, client):
+    """While a big value is copied, commands on other keys of the same core are answered."""
+    for i in range(0, 5 * MANY, 1000):
+        client.send("ZADD", "big", *(w for j in range(i, i + 1000) for w in (j, f"e{j:07d}")))
+    for _ in range(0, 5 * MANY, 1000):
+        client.reply()
+    with pollux.Client(wire.connect()) as other:
+        during = 0
+        client.send("COPY", "big", "{big}copy")
+        while other.call("INCR", "counter") and not select.select([client.sock], [], [], 0)[0]:
+            during += 1
+        assert client.reply() == 1
+        assert during > 10
 
 
 def test_length_of_a_hash_whose_fields_are_over(client):

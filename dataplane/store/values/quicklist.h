@@ -27,6 +27,10 @@ struct quicklist *quicklist_new(int fill, unsigned compress); // empty; NULL: me
 size_t quicklist_memory(const struct quicklist *ql);          // all of it, the struct included
 uint64_t quicklist_count(const struct quicklist *ql);
 struct quicklist *quicklist_copy(const struct quicklist *ql);
+// The same in steps, from *copy NULL and *node 0 on: nodes of about `*budget` elements, or runs of
+// 64 bytes. True: it is over; *copy NULL: memory is short.
+bool quicklist_copy_step(const struct quicklist *ql, struct quicklist **copy, uint32_t *node,
+                         unsigned *budget);
 void quicklist_free(struct quicklist *ql);
 // Frees what about `*budget` elements take, the struct too when all are gone: true then.
 bool quicklist_free_step(struct quicklist *ql, unsigned *budget);

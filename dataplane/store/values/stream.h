@@ -94,6 +94,15 @@ struct stream_value *stream_new(void);               // NULL: memory is short
 size_t stream_memory(const struct stream_value *x);  // all of it, the struct included
 uint64_t stream_count(const struct stream_value *x); // entries, pending entries and consumers
 struct stream_value *stream_copy(const struct stream_value *x);
+// The same in steps, all zero at first: about `*budget` consumers, pending entries, or runs of 64
+// bytes of entries. True: it is over; copy NULL: memory is short.
+struct stream_copying {
+    struct stream_value *copy;
+    struct btree_at node, group, consumer, nack; // the next ones
+    struct stream_group *to_group;               // of the copy; NULL: to be made
+    struct stream_consumer *to_consumer;
+};
+bool stream_copy_step(const struct stream_value *x, struct stream_copying *c, unsigned *budget);
 // Frees what about `*budget` elements take, the struct too when all are gone: true then.
 bool stream_free_step(struct stream_value *x, unsigned *budget);
 void stream_free(struct stream_value *x);

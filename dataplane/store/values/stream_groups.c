@@ -336,34 +336,42 @@ bool stream_group_lag(const struct stream_value *x, const struct stream_group *g
 
 // --- copies --------------------------------------------------------------------------------------
 
-static bool copy_group(struct stream_value *to, struct stream_group *g,
-                       const struct stream_group *from)
+static bool copy_nack(struct stream_copying *c)
 {
-    for (struct btree_at at = btree_first(&from->consumers); at.leaf; btree_next(&at)) {
-        const struct stream_consumer *c = btree_item(at);
-        struct stream_consumer *copy = stream_consumer_add(to, g, c->name, c->name_len, c->seen_ms);
-        if (!copy)
-            return false;
-        for (struct btree_at in = btree_first(&c->pending); in.leaf; btree_next(&in)) {
-            const struct stream_nack *nack = btree_item(in);
-            struct stream_nack *added = stream_nack_add(
-                to, g, copy, (struct stream_id){nack->ms, nack->seq}, nack->delivered_ms);
-            if (!added)
-                return false;
-            added->deliveries = nack->deliveries;
-        }
-    }
+    const struct stream_nack *nack = btree_item(c->nack);
+    struct stream_nack *added =
+        stream_nack_add(c->copy, c->to_group, c->to_consumer,
+                        (struct stream_id){nack->ms, nack->seq}, nack->delivered_ms);
+    if (!added)
+        return false;
+    added->deliveries = nack->deliveries;
+    btree_next(&c->nack);
     return true;
 }
 
-bool stream_copy_groups(struct stream_value *to, const struct stream_value *from)
+bool stream_copy_group_step(struct stream_copying *c)
 {
-    for (struct btree_at at = btree_first(&from->groups); at.leaf; btree_next(&at)) {
-        const struct stream_group *g = btree_item(at);
-        struct stream_group *copy =
-            stream_group_add(to, g->name, g->name_len, g->last, g->entries_read);
-        if (!copy || !copy_group(to, copy, g))
-            return false;
+    if (!c->to_group) {
+        const struct stream_group *g = btree_item(c->group);
+        c->to_group = stream_group_add(c->copy, g->name, g->name_len, g->last, g->entries_read);
+        c->consumer = btree_first(&g->consumers);
+        return c->to_group;
+    }
+    if (!c->to_consumer && c->consumer.leaf) {
+        const struct stream_consumer *from = btree_item(c->consumer);
+        c->to_consumer =
+            stream_consumer_add(c->copy, c->to_group, from->name, from->name_len, from->seen_ms);
+        c->nack = btree_first(&from->pending);
+        return c->to_consumer;
+    }
+    if (c->to_consumer && c->nack.leaf)
+        return copy_nack(c);
+    if (c->to_consumer) {
+        c->to_consumer = NULL;
+        btree_next(&c->consumer);
+    } else {
+        c->to_group = NULL;
+        btree_next(&c->group);
     }
     return true;
 }

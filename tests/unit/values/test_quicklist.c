@@ -218,7 +218,11 @@ static void append_node(struct quicklist *ql, struct words *m, char *word)
 
 static void copy(const struct quicklist *ql, const struct words *m)
 {
-    struct quicklist *other = quicklist_copy(ql);
+    struct quicklist *other = NULL;
+    uint32_t node = 0;
+    unsigned few = 0;
+    while (!quicklist_copy_step(ql, &other, &node, &few))
+        few = (unsigned)below(50);
     if (!done(other))
         return;
     unsigned often = short_of;
