@@ -269,19 +269,83 @@ def test_a_copy_that_nobody_waits_for(wire, client):
         assert silent.call("HLEN", "e") == MANY
 
 
-def test_a_copy_holds_up_nobody_else(wire, client):
-    """While a big value is copied, commands on other keys of the same core are answered."""
-    for i in range(0, 5 * MANY, 1000):
+SORTS = [
+    (["ALPHA"], lambda names: sorted(names)),
+    (["ALPHA", "DESC"], lambda names: sorted(names, reverse=True)),
+    (["ALPHA", "LIMIT", 5000, 4000], lambda names: sorted(names)[5000:9000]),
+    (["ALPHA", "GET", "#", "GET", "#", "LIMIT", 0, 3000], lambda names: [n for n in sorted(names)[:3000] for _ in "12"]),
+    (["LIMIT", MANY, 10, "ALPHA"], lambda names: []),
+]
+
+
+@pytest.mark.parametrize("kind", ["list", "set", "zset"])
+def test_sorting_many(client, kind):
+    names = [b"%x%05d" % (i * 2654435761 % (1 << 32), i) for i in range(MANY)]
+    words = {"list": ["RPUSH"], "set": ["SADD"], "zset": ["ZADD"]}[kind]
+    for i in range(0, MANY, 1000):
+        some = [w for n in names[i : i + 1000] for w in ([i, n] if kind == "zset" else [n])]
+        client.call(*words, "big", *some)
+    for options, wanted in SORTS:
+        assert client.call("SORT", "big", *options) == wanted(names)
+        expected = wanted(names)
+        for to in ("{big}to", "to:1", "to:2"):
+            client.send("SORT", "big", *options, "STORE", to)
+            client.send("LRANGE", to, 0, -1)
+            assert client.reply() == len(expected)
+            assert client.reply() == expected
+    if kind == "list":
+        assert client.call("SORT", "big", "BY", "nosort", "LIMIT", 10, 5000) == names[10:5010]
+        assert client.call("SORT", "big", "BY", "nosort") == names
+    assert client.call("SORT", "big").startswith(b"-ERR One or more scores")
+    assert client.call("SORT", "big", "STORE", "big", "ALPHA") == MANY
+    assert client.call("LRANGE", "big", 0, -1) == sorted(names)
+
+
+def test_sorting_many_numbers(client):
+    numbers = [i * 2654435761 % 1000003 - 500000 for i in range(MANY)]
+    for i in range(0, MANY, 1000):
+        client.call("RPUSH", "big", *numbers[i : i + 1000])
+    wanted = [b"%d" % n for n in sorted(numbers)]
+    assert client.call("SORT", "big") == wanted
+    assert client.call("SORT_RO", "big", "DESC") == wanted[::-1]
+    assert client.call("SORT", "big", "LIMIT", 3, 4) == wanted[3:7]
+
+
+def test_what_waits_is_served_by_a_sort(wire, client):
+    fill(client, "set")
+    for to in ("{big}waits", "waits:1", "waits:2"):
+        with pollux.Client(wire.connect()) as other:
+            other.send("BLPOP", to, 0)
+            pollux.wait_for(lambda: b"blocked_clients:1" in client.call("INFO", "clients"), "the one that waits")
+            client.send("SORT", "big", "ALPHA", "STORE", to)
+            client.send("LLEN", to)
+            assert client.reply() == MANY
+            assert other.reply() == [to.encode(), b"e0000000"]
+            assert client.reply() == MANY - 1
+
+
+WORKS = [
+    ["COPY", "big", "{big}copy"],
+    ["COPY", "big", "copy"],
+    ["SORT", "big", "ALPHA", "LIMIT", 0, 1],
+    ["SORT", "big", "ALPHA", "STORE", "sorted"],
+]
+
+
+def test_long_work_holds_up_nobody_else(wire, client):
+    """While a big value is copied or sorted, commands on other keys are answered."""
+    for i in range(0, 3 * MANY, 1000):
         client.send("ZADD", "big", *(w for j in range(i, i + 1000) for w in (j, f"e{j:07d}")))
-    for _ in range(0, 5 * MANY, 1000):
+    for _ in range(0, 3 * MANY, 1000):
         client.reply()
     with pollux.Client(wire.connect()) as other:
-        during = 0
-        client.send("COPY", "big", "{big}copy")
-        while other.call("INCR", "counter") and not select.select([client.sock], [], [], 0)[0]:
-            during += 1
-        assert client.reply() == 1
-        assert during > 10
+        for work in WORKS:
+            during = 0
+            client.send(*work)
+            while other.call("INCR", "counter") and not select.select([client.sock], [], [], 0)[0]:
+                during += 1
+            assert client.reply() in (1, [b"e0000000"], 3 * MANY)
+            assert during > 10
 
 
 def test_length_of_a_hash_whose_fields_are_over(client):
