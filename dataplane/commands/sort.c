@@ -387,11 +387,11 @@ static bool weigh(struct sort *s, size_t *left, bool *number)
 }
 
 // True: the items are in order, or memory is short.
-static bool put_in_order(struct sort *s, size_t left)
+static bool put_in_order(struct sort *s, bool at_once, size_t left)
 {
     unsigned flags = (s->alpha ? SORT_ALPHA : 0) | (s->by && s->alpha ? SORT_BY_TEXT : 0) |
                      (s->descending ? SORT_DESCENDING : 0);
-    if (left == SIZE_MAX) {
+    if (at_once) {
         s->short_of_memory = !sort_items(s->items, s->n, flags);
         return true;
     }
@@ -537,10 +537,10 @@ static bool fail(struct sort *s, const char *error)
     return true;
 }
 
-// Does about `left` items of what is to be done. True: it is answered.
+// Does about `left` items of what is to be done, all for SIZE_MAX. True: it is answered.
 static bool sort_more(struct sort *s, size_t left)
 {
-    bool number = true;
+    bool number = true, at_once = left == SIZE_MAX;
     if (s->phase == SORT_BEGIN) {
         if (s->entry)
             load_begin(s);
@@ -563,7 +563,7 @@ static bool sort_more(struct sort *s, size_t left)
         s->phase = SORT_ORDER;
     }
     if (s->phase == SORT_ORDER) {
-        if (!put_in_order(s, left))
+        if (!put_in_order(s, at_once, left))
             return false;
         if (s->short_of_memory)
             return fail(s, ERR_OOM);

@@ -296,6 +296,10 @@ def test_sorting_many(client, kind):
     if kind == "list":
         assert client.call("SORT", "big", "BY", "nosort", "LIMIT", 10, 5000) == names[10:5010]
         assert client.call("SORT", "big", "BY", "nosort") == names
+    # Names of other keys: in one turn, so in another way.
+    assert client.call("SORT", "big", "ALPHA", "GET", "#", "GET", "none:*", "LIMIT", 7, 3000) == [
+        w for n in sorted(names)[7:3007] for w in (n, None)
+    ]
     assert client.call("SORT", "big").startswith(b"-ERR One or more scores")
     assert client.call("SORT", "big", "STORE", "big", "ALPHA") == MANY
     assert client.call("LRANGE", "big", 0, -1) == sorted(names)
