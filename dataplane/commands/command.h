@@ -149,6 +149,8 @@ struct command {
     bool (*start)(struct request *r);
     void (*part)(struct request *r);
     bool part_keys; // `part` looks at keys
+    // All parts are of one moment: the slots of all cores are held until the last one is done.
+    bool part_together;
     unsigned (*core_of)(
         struct request *r); // ROUTE_CURSOR: index of the core, parsed from arguments
     // ROUTE_KEYS: true when these arguments make it touch keys that they do not name (SORT … GET),

@@ -321,6 +321,10 @@ void loan_granted(struct core *c, struct message *b)
         loan_retry(c, loan);
         return;
     }
+    if (loan->command->command->route == ROUTE_GATHER) {
+        gather_lent(c, loan);
+        return;
+    }
     struct execution e = execution_of(loan->command);
     e.may_migrate = e.command->route == ROUTE_BORROW;
     e.may_block = !e.session.internal;

@@ -125,6 +125,8 @@ static inline struct gathered gathered(const struct block *part)
     return part ? (struct gathered){part->data, part->len} : (struct gathered){NULL, 0};
 }
 void gather_begin(struct core *c, struct message *m);
+// The same for a command that has borrowed all slots (part_together).
+void gather_lent(struct core *c, struct loan *loan);
 void gather_part(struct core *c, struct message *m);
 void gather_part_done(struct core *c, struct message *m);
 

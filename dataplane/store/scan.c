@@ -104,9 +104,9 @@ void store_each(struct store *s, unsigned db, store_each_fn *each, void *context
 {
     uint32_t n = slots_owned(s);
     for (uint32_t index = 0; (index = next_slot(s, db, index)) < n; index++) {
-        if (slot_is_lent(s, index))
-            continue;
         const struct slot *slot = slot_own(s, db * s->ks->per_core + index);
+        if (!slot->keys)
+            continue;
         uint64_t start, end;
         for (uint64_t at = 0; at >> 32 == 0; at = end) {
             uint64_t *bucket = table_walk(slot, (uint32_t)at, &start, &end);
