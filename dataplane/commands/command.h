@@ -149,6 +149,8 @@ struct command {
     bool (*start)(struct request *r);
     void (*part)(struct request *r);
     bool part_keys; // `part` looks at keys
+    // All parts are of one moment: the slots of all cores are held until the last one is done.
+    bool part_together;
     unsigned (*core_of)(
         struct request *r); // ROUTE_CURSOR: index of the core, parsed from arguments
     // ROUTE_KEYS: true when these arguments make it touch keys that they do not name (SORT … GET),
@@ -209,12 +211,13 @@ struct request {
     unsigned core_index; // of the core that executes
     const struct value_limits *limits;
     struct effects *effects; // NULL: nobody reads what writes did (effects.h)
-    void *stepped;           // the reply is written in steps: of the core
+    void *stepped;           // it goes on in steps: of the core
     void *migration;         // ROUTE_BORROW: what goes on after the handler; of the core
     // Somebody wants to know of changes: a blocked client, a watcher, a subscriber
     // (request_changed).
     bool observed;
     bool may_step;    // a long reply may be written over several turns (steps.h)
+    bool may_work;    // what comes before the reply may be done over several turns
     bool may_migrate; // migrate.h
     // Blocking commands (blocking.h).
     bool may_block;        // else it answers as if its time were over

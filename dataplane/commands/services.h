@@ -86,6 +86,9 @@ struct services {
     // Through request_steps (steps.h).
     void *(*steps)(struct request *r, const struct key *key,
                    bool (*step)(struct request *r, void *state), size_t state_size);
+    // Through request_work.
+    void *(*work)(struct request *r, bool (*step)(struct request *r, void *state),
+                  void (*drop)(void *state), size_t state_size);
 
     // --- changes and waiting
     // `class` is an enum event_class. Called through request_changed.

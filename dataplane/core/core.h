@@ -30,6 +30,7 @@ struct core;
 struct effects;
 struct message;
 struct server;
+struct loan;
 struct stepped;
 struct migration;
 struct rte_ring;
@@ -339,7 +340,7 @@ struct execution {
     bool may_block, woken; // blocked.h
     int woken_key;
     bool blocked;            // the command waits: blocked_take gives the waiter that it has become
-    bool may_step;           // the reply may be written in steps,
+    bool may_step, may_work; // the reply may be written in steps, or prepared,
     struct stepped *stepped; // and is, by this
     bool may_migrate;        // the command may wait for another server,
     struct migration *migration; // and does, by this
@@ -363,8 +364,12 @@ void session_of(const struct client *client, struct session *session);
 // --- steps.c: replies written over several turns (commands/steps.h)
 void *steps_begin(struct request *r, const struct key *key,
                   bool (*step)(struct request *r, void *state), size_t state_size);
-// Gives the walk the command that it belongs to, whose slot is held from now on.
+void *steps_begin_work(struct request *r, bool (*step)(struct request *r, void *state),
+                       void (*drop)(void *state), size_t state_size);
+// Gives the walk the command that it belongs to, whose slots are held from now on; NULL ends it.
 void steps_take(struct core *c, struct stepped *walk, struct message *m);
+// The same for a command that has borrowed its slots.
+void steps_take_loan(struct core *c, struct stepped *walk, struct loan *loan);
 bool steps_run(struct core *c); // once a turn; true when there is something to do
 void steps_end(struct core *c);
 

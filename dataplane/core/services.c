@@ -289,6 +289,7 @@ void services_init(struct core *c)
     c->services = (struct services){
         .config_get = get_config,
         .steps = steps_begin,
+        .work = steps_begin_work,
         .migrate = migrate_start,
         .config_set = set_config,
         .config_adopt = settings_adopt,

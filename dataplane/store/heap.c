@@ -6,8 +6,9 @@
 // ask for all of them, take away hugepages that were reserved for DPDK, and never give memory
 // back.) The hint is given for a segment when the first value or entry is seen in it. The allocator
 // fills a segment from its start, so a small server stays small, and what comes next is known: when
-// the first object of a region is seen, the next two are populated by somebody else. The kernel needs
-// 0.1 ms and more to clear a hugepage, much more under a hypervisor that has to find it first.
+// the first object of a region is seen, the next two are populated by somebody else. The kernel
+// needs 0.1 ms and more to clear a hugepage, much more under a hypervisor that has to find it
+// first.
 #include "dataplane/store/heap.h"
 
 #include <mimalloc.h>

@@ -91,6 +91,7 @@ struct store {
     struct garbage_object *garbage_objects;
     struct candidate pool[EVICTION_POOL]; // best last
     unsigned pool_len;
+    uint32_t crowd_id, crowd_at; // slot and position where the last search for any key ended
 };
 
 static inline uint32_t slot_index(const struct keyspace *ks, uint32_t number, unsigned *core)

@@ -196,6 +196,10 @@ bool store_rename(struct store *s, unsigned from_db, const struct key *from, uns
                   const struct key *to);
 bool store_copy(struct store *s, unsigned from_db, const struct key *from, unsigned to_db,
                 const struct key *to);
+// The same with a copy of the source's object that was made before (object_copy_step) and is taken
+// over, also when it fails.
+bool store_copy_made(struct store *s, unsigned from_db, const struct key *from, unsigned to_db,
+                     const struct key *to, void *object);
 // A random live key of the slots that this core owns, or false. `key` points into the entry.
 bool store_random_key(struct store *s, unsigned db, struct key *key);
 
@@ -208,7 +212,8 @@ typedef void store_each_fn(void *context, struct entry *entry);
 uint64_t store_scan(struct store *s, unsigned db, uint64_t cursor, unsigned long count,
                     store_each_fn *each, void *context);
 unsigned store_cursor_core(const struct keyspace *ks, uint64_t cursor);
-// All live keys of the slots this core owns (KEYS). `each` must not change the store.
+// All live keys of the slots this core owns (KEYS), lent or not: nobody may be changing them. `each`
+// must not change the store.
 void store_each(struct store *s, unsigned db, store_each_fn *each, void *context);
 
 // Needs every slot of every core (borrowed). Constant time per slot in use: tables are detached and

@@ -10,6 +10,7 @@
 enum {
     SHRINK_MIN = 64,  // less memory is not worth a move
     FREE_BYTES = 256, // of a node, that cost as much to free as an element elsewhere
+    COPY_BYTES = 64,  // the same for copying
 };
 
 struct quicklist *quicklist_new(int fill, unsigned compress)
@@ -60,24 +61,49 @@ void quicklist_free(struct quicklist *ql)
     while (!quicklist_free_step(ql, &budget));
 }
 
+static bool copy_node(const struct quicklist *ql, struct quicklist *copy, uint32_t i, size_t *size)
+{
+    struct node n = *node_at(ql, i);
+    const uint8_t *from = node_bytes(ql, i);
+    *size = n.bytes;
+    if (n.flags & NODE_LZF)
+        *size = sizeof(struct lzf_box) + ((const struct lzf_box *)(const void *)from)->packed;
+    n.data = heap_hint(mi_malloc(*size ? *size : 1));
+    if (n.data) {
+        memcpy(n.data, from, *size);
+        if (ql_ring_insert(copy, i, &n))
+            return true;
+    }
+    mi_free(n.data);
+    return false;
+}
+
+bool quicklist_copy_step(const struct quicklist *ql, struct quicklist **copy, uint32_t *node,
+                         unsigned *budget)
+{
+    if (!*copy && !(*copy = quicklist_new(ql->fill, ql->compress)))
+        return true;
+    for (size_t size; *node < ql->len; ++*node) {
+        if (!*budget)
+            return false;
+        if (!copy_node(ql, *copy, *node, &size)) {
+            quicklist_free(*copy);
+            *copy = NULL;
+            return true;
+        }
+        size_t cost = 1 + size / COPY_BYTES;
+        *budget -= cost < *budget ? (unsigned)cost : *budget;
+    }
+    return true;
+}
+
 struct quicklist *quicklist_copy(const struct quicklist *ql)
 {
-    struct quicklist *copy = quicklist_new(ql->fill, ql->compress);
-    for (uint32_t i = 0; copy && i < ql->len; i++) {
-        struct node n = *node_at(ql, i);
-        const uint8_t *from = node_bytes(ql, i);
-        size_t size = n.bytes;
-        if (n.flags & NODE_LZF)
-            size = sizeof(struct lzf_box) + ((const struct lzf_box *)(const void *)from)->packed;
-        n.data = heap_hint(mi_malloc(size ? size : 1));
-        if (n.data)
-            memcpy(n.data, from, size);
-        if (!n.data || !ql_ring_insert(copy, i, &n)) {
-            mi_free(n.data);
-            quicklist_free(copy);
-            copy = NULL;
-        }
-    }
+    struct quicklist *copy = NULL;
+    uint32_t node = 0;
+    unsigned budget = UINT32_MAX;
+    while (!quicklist_copy_step(ql, &copy, &node, &budget))
+        budget = UINT32_MAX;
     return copy;
 }
 
@@ -321,6 +347,22 @@ bool quicklist_iter_next(struct quicklist_iter *it)
     ql_iter_leave(it);
     it->node += it->backward ? -1u : 1;
     return ql_iter_open(it, it->backward ? -1 : 0);
+}
+
+struct quicklist_place quicklist_iter_place(const struct quicklist_iter *it)
+{
+    return (struct quicklist_place){.node = it->node, .at = (uint32_t)(it->p - it->lp)};
+}
+
+bool quicklist_iter_resume(struct quicklist_iter *it, const struct quicklist *ql,
+                           struct quicklist_place place)
+{
+    *it = (struct quicklist_iter){.ql = (struct quicklist *)ql, .node = place.node};
+    if (place.node >= ql->len || !ql_iter_open(it, 0))
+        return false;
+    if (place.at)
+        it->p = it->lp + place.at;
+    return ql_iter_here(it);
 }
 
 void ql_iter_leave(struct quicklist_iter *it)

@@ -157,8 +157,10 @@ static inline uint64_t table_check(const struct world *w, const struct hash_secr
         uint64_t node = bucket_node(bucket);
         if (node) {
             assert_true(node_count(node) >= 2 && node_count(node) <= node_room(node));
-            assert_int_equal(mi_usable_size(node_words(node)), node_room(node) * 8);
-            bytes += mi_usable_size(node_words(node));
+            size_t usable = mi_usable_size(node_words(node) - node_is_large(node));
+            assert_true(node_is_large(node) == (node_room(node) > NODE_WORDS_MAX));
+            assert_true(usable / 8 >= node_room(node) + node_is_large(node));
+            bytes += usable;
         }
         unsigned held = bucket_count(bucket);
         for (unsigned i = bucket_used(bucket); i < BUCKET_WORDS - !!node; i++)
