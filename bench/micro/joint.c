@@ -11,7 +11,8 @@
 // --- frames
 
 struct memory_frame {
-    struct frame frame;
+    struct frame frame;  // must be first
+    unsigned references; // the stack's, the port's
     uint8_t memory[];
 };
 
@@ -28,6 +29,7 @@ static unsigned pool_alloc(struct frame_pool *pool, struct frame **frames, unsig
                                   .buffer = f->memory,
                                   .size = HEADROOM + DATA_SIZE,
                                   .pool = pool};
+        f->references = 1;
         frames[i] = &f->frame;
     }
     return n;
@@ -37,16 +39,16 @@ static void pool_release(struct frame_pool *pool, struct frame **frames, unsigne
 {
     struct joint_pool *p = (struct joint_pool *)pool;
     for (unsigned i = 0; i < n; i++) {
+        if (--((struct memory_frame *)frames[i])->references)
+            continue;
         frames[i]->next = p->free;
         p->free = frames[i];
     }
 }
 
-// Nothing is sent twice here, so nobody asks for long.
 static bool pool_exclusive(const struct frame *frame)
 {
-    (void)frame;
-    return true;
+    return ((const struct memory_frame *)frame)->references == 1;
 }
 
 static void pool_init(struct joint_pool *p)
@@ -104,21 +106,18 @@ unsigned joint_output(struct joint *j, unsigned side)
     struct frame **out;
     unsigned n = net_output(j->net[side], &out);
     assert(ring_count(ring) + n <= RING);
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
+        ((struct memory_frame *)out[i])->references += (out[i]->flags & FRAME_KEEP) != 0;
         ring->frames[ring->tail++ % RING] = out[i];
+    }
     net_sent(j->net[side], n);
     return n;
 }
 
-// What its sender keeps for retransmission goes with the acknowledgement; the rest goes here.
-void joint_release(struct joint *j, unsigned side)
+void joint_release(struct joint *j)
 {
-    (void)side;
-    for (unsigned i = 0; i < j->n_rx; i++) {
-        struct frame *f = j->rx_whole[i];
-        if (!(f->flags & FRAME_KEEP))
-            f->pool->release(f->pool, &f, 1);
-    }
+    for (unsigned i = 0; i < j->n_rx; i++)
+        j->rx_whole[i]->pool->release(j->rx_whole[i]->pool, &j->rx_whole[i], 1);
     j->n_rx = 0;
 }
 
@@ -128,7 +127,7 @@ static void turn(struct joint *j, unsigned side)
     joint_input(j, side);
     joint_output(j, side);
     net_turn_end(j->net[side]);
-    joint_release(j, side);
+    joint_release(j);
 }
 
 struct joint *joint_open(bool offloads)
@@ -173,11 +172,10 @@ struct joint *joint_open(bool offloads)
 
 void joint_close(struct joint *j)
 {
-    // What is under way is nobody's but the ring's, unless its sender keeps it.
     for (unsigned i = 0; i < JOINT_SIDES; i++)
         while (j->towards[i].frames && ring_count(&j->towards[i])) {
             joint_take(j, i);
-            joint_release(j, i);
+            joint_release(j);
         }
     for (unsigned i = 0; i < JOINT_SIDES; i++)
         if (j->net[i])

@@ -46,7 +46,7 @@ void joint_input(struct joint *j, unsigned side);
 // … what it wrote goes into the other's ring (may be called several times); returns the frames …
 unsigned joint_output(struct joint *j, unsigned side);
 // … net_turn_end; and the received frames are the port's again.
-void joint_release(struct joint *j, unsigned side);
+void joint_release(struct joint *j);
 
 // Frames in the ring towards a side.
 unsigned joint_waiting(const struct joint *j, unsigned side);

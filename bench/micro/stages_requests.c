@@ -109,7 +109,7 @@ static void client_turn(struct requests *q)
                 client_read(q, q->ready[i]);
         joint_output(j, JOINT_CLIENT);
         net_turn_end(j->net[JOINT_CLIENT]);
-        joint_release(j, JOINT_CLIENT);
+        joint_release(j);
     } while (joint_waiting(j, JOINT_CLIENT));
 }
 
@@ -164,7 +164,7 @@ static void server_turn(struct requests *q, struct measure *m)
 {
     joint_take(q->j, JOINT_SERVER);
     measure_section(m, section_turn, q);
-    joint_release(q->j, JOINT_SERVER);
+    joint_release(q->j);
 }
 
 static bool requests_open(struct bench *b, const struct stage *s)

@@ -56,7 +56,7 @@ static void client_turn(struct wire_turn *w)
             }
         joint_output(j, JOINT_CLIENT);
         net_turn_end(j->net[JOINT_CLIENT]);
-        joint_release(j, JOINT_CLIENT);
+        joint_release(j);
     } while (joint_waiting(j, JOINT_CLIENT));
 }
 
@@ -128,7 +128,7 @@ static bool wire_round(struct bench *b, struct measure *m, bool out)
         server_read(w);
         measure_section(out ? m : &rest, section_out, w);
         frames += out ? w->frames_out : 0;
-        joint_release(w->j, JOINT_SERVER);
+        joint_release(w->j);
         client_turn(w);
     }
     m->ops += frames;
