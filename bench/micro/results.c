@@ -174,7 +174,7 @@ void results_bars(const struct results *r, const struct look *look, FILE *to)
             continue;
         char keys[32];
         count_text(keys, sizeof(keys), q->keys);
-        fprintf(to, "\n%s, %u in a frame's time, %s keys: %.0f cycles (%.0f ns), batches of %.0f\n",
+        fprintf(to, "\n%s, pipeline %u, %s keys: %.0f cycles (%.0f ns), batches of %.0f\n",
                 q->stage->kind->reply == '$' ? "GET" : "SET", q->stage->size, keys, q->cycles,
                 q->cycles / r->machine.tsc_hz * 1e9,
                 (double)q->figures.requests / (double)q->figures.batches);
