@@ -41,18 +41,19 @@ bool results_alone(const struct results *r, const struct result *request, double
     const struct result *gather = find(r, get ? "gather-get" : "gather-set", n, request->keys);
     const struct result *execute = find(r, get ? "execute-get" : "execute-set", n, request->keys);
     const struct result *lookup = find(r, "lookup-hit", batch, request->keys);
+    const struct result *fetch = find(r, "fetch", batch, request->keys);
     const struct result *reply = find(r, get ? "reply-bulk" : "reply-status", 0, 0);
-    if (!in || !out || !parse || !command || !key || !gather || !execute || !lookup || !reply ||
-        !f->requests)
+    if (!in || !out || !parse || !command || !key || !gather || !execute || !lookup || !fetch ||
+        !reply || !f->requests)
         return false;
     part[ALONE_FRAMES_IN] = in->cycles * (double)f->frames_in / (double)f->requests;
     part[ALONE_PARSER] = parse->cycles;
     part[ALONE_COMMAND] = command->cycles;
     part[ALONE_KEY] = key->cycles;
     part[ALONE_FETCH] = rest(gather->cycles, parse->cycles + command->cycles + key->cycles);
-    part[ALONE_LOOKUP] = lookup->cycles;
+    part[ALONE_LOOKUP] = rest(lookup->cycles, fetch->cycles);
     part[ALONE_REPLY] = reply->cycles;
-    part[ALONE_HANDLER] = rest(execute->cycles, lookup->cycles + reply->cycles);
+    part[ALONE_HANDLER] = rest(execute->cycles, part[ALONE_LOOKUP] + reply->cycles);
     part[ALONE_FRAMES_OUT] = out->cycles * (double)f->frames_out / (double)f->requests;
     return true;
 }

@@ -120,6 +120,7 @@ static bool core_begin(struct rig *r)
     if (!c->command_figures || !c->store || !blocked_start(c))
         return false;
     services_init(c);
+    execute_quick_init(c);
     settings_adopt(c);
     rig_time(r, 1000000);
     return true;

@@ -5,7 +5,7 @@
 
 unsigned stages_all(struct stage *stages)
 {
-    static const struct stage_kind *const tables[] = {wire_kinds, parse_kinds, table_kinds,
+    static const struct stage_kind *const tables[] = {parse_kinds, wire_kinds, table_kinds,
                                                       request_kinds, value_kinds};
     unsigned n = 0;
     for (unsigned i = 0; i < sizeof(tables) / sizeof(*tables); i++)

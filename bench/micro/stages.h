@@ -51,7 +51,7 @@ struct stage {
 unsigned stages_all(struct stage *stages);
 
 // --- by file
-extern const struct stage_kind wire_kinds[], parse_kinds[], table_kinds[], value_kinds[],
+extern const struct stage_kind parse_kinds[], wire_kinds[], table_kinds[], value_kinds[],
     request_kinds[]; // end with a name NULL
 
 // Rounds of a stage that executes `command` (stages_values.c): the second half of the core's batch,

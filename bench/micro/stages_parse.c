@@ -66,11 +66,19 @@ static void section_parse(void *context)
     p->parsed = 0;
     for (unsigned i = 0; i < COMMANDS / p->size; i++) {
         const uint8_t *data = p->frame[i];
-        size_t left = p->frame_len[i], used;
-        while (left && parser_run(&parser, &limits, data, left, &used) == PARSER_COMMAND &&
-               parser.argc <= ARGS_MAX) {
-            p->argc[p->parsed] = parser.argc;
-            parser_take(&parser, data, p->args[p->parsed++]);
+        size_t left = p->frame_len[i];
+        while (left) {
+            struct arg *args = p->args[p->parsed];
+            int *argc = &p->argc[p->parsed];
+            size_t used = parser_quick(&parser, &limits, data, left, args, ARGS_MAX, argc);
+            if (!used) { // the way of those that are cut, or long
+                if (parser_run(&parser, &limits, data, left, &used) != PARSER_COMMAND ||
+                    parser.argc > ARGS_MAX)
+                    break;
+                *argc = parser.argc;
+                parser_take(&parser, data, args);
+            }
+            p->parsed++;
             data += used;
             left -= used;
         }

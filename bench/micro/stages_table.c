@@ -42,15 +42,28 @@ static void section_plain(void *context)
         l->found += store_find(store, 0, &l->key[i], 0) != NULL;
 }
 
+// What the first half of a batch fetches: slots and buckets.
+static inline void fetch(const struct store *store, const struct key *key, unsigned batch)
+{
+    for (unsigned i = 0; i < batch; i++)
+        store_prefetch_slot(store, 0, &key[i]);
+    for (unsigned i = 0; i < batch; i++)
+        store_prefetch_bucket(store, 0, &key[i]);
+}
+
+static void section_fetch(void *context)
+{
+    struct lookup_state *l = context;
+    for (const struct key *key = l->key; key < l->key + LOOKUPS; key += l->batch)
+        fetch(l->rig->core->store, key, l->batch);
+}
+
 static void section_fetched(void *context)
 {
     struct lookup_state *l = context;
     struct store *store = l->rig->core->store;
     for (const struct key *key = l->key; key < l->key + LOOKUPS; key += l->batch) {
-        for (unsigned i = 0; i < l->batch; i++)
-            store_prefetch_slot(store, 0, &key[i]);
-        for (unsigned i = 0; i < l->batch; i++)
-            store_prefetch_bucket(store, 0, &key[i]);
+        fetch(store, key, l->batch);
         for (unsigned i = 0; i < l->batch && i < ENTRY_AHEAD; i++)
             store_prefetch_entry(store, 0, &key[i]);
         for (unsigned i = 0; i < l->batch; i++) {
@@ -61,13 +74,19 @@ static void section_fetched(void *context)
     }
 }
 
+static void draw(struct lookup_state *l, bool hit)
+{
+    struct rig *r = l->rig;
+    for (unsigned i = 0; i < LOOKUPS; i++) {
+        rig_key(l->name[i], rig_below(r, r->keys) + (hit ? 0 : r->keys));
+        l->key[i] = keyspace_key(r->server.keyspace, l->name[i], RIG_KEY_LEN);
+    }
+}
+
 static bool lookup(struct bench *b, struct measure *m, section_fn *section, bool hit)
 {
     struct lookup_state *l = b->state;
-    for (unsigned i = 0; i < LOOKUPS; i++) {
-        rig_key(l->name[i], rig_below(b->rig, b->rig->keys) + (hit ? 0 : b->rig->keys));
-        l->key[i] = keyspace_key(b->rig->server.keyspace, l->name[i], RIG_KEY_LEN);
-    }
+    draw(l, hit);
     l->found = 0;
     measure_section(m, section, l);
     m->ops += LOOKUPS;
@@ -76,6 +95,16 @@ static bool lookup(struct bench *b, struct measure *m, section_fn *section, bool
     snprintf(b->rig->error, sizeof(b->rig->error), "%u look-ups found %lu keys", LOOKUPS,
              (unsigned long)l->found);
     return false;
+}
+
+static bool fetch_alone(struct bench *b, const struct stage *s, struct measure *m)
+{
+    (void)s;
+    struct lookup_state *l = b->state;
+    draw(l, true);
+    measure_section(m, section_fetch, l);
+    m->ops += LOOKUPS;
+    return true; // hints leave nothing to look at
 }
 
 static bool hit_plain(struct bench *b, const struct stage *s, struct measure *m)
@@ -116,6 +145,9 @@ const struct stage_kind table_kinds[] = {
      .sizes = {1, 16, 64, 256}},
     {LOOKUP("lookup-miss-plain", "a key that is not there", miss_plain)},
     {LOOKUP("lookup-miss", "the same, fetched in batches of N", miss_fetched),
+     .sizes = {1, 16, 64, 256}},
+    {LOOKUP("fetch", "the slots and buckets of a batch of N, fetched and not looked at",
+            fetch_alone),
      .sizes = {1, 16, 64, 256}},
     {EXECUTE("gather-get", "parse, hash, fetch: the first half of a batch of N-GET frames",
              execute_gather_round, "GET @key", NULL, '$')},
