@@ -93,16 +93,19 @@ static bool take_line(const struct plan *p, const char *line, const char *folder
     return to->stage != NULL;
 }
 
-bool callgrind_run(const struct plan *p, struct results *r,
-                   void (*each)(const struct result *result), char *error, size_t size)
+bool callgrind_possible(char *error, size_t size)
 {
-    if (uses_avx512) {
+    if (uses_avx512)
         snprintf(error, size,
                  "--callgrind: this build uses AVX-512, which valgrind cannot run; make another "
                  "with 'meson setup build-callgrind -Dmarch=x86-64-v3 && ninja -C build-callgrind "
                  "pollux-micro'");
-        return false;
-    }
+    return !uses_avx512;
+}
+
+bool callgrind_run(const struct plan *p, struct results *r,
+                   void (*each)(const struct result *result), char *error, size_t size)
+{
     char folder[] = "/tmp/pollux-micro.XXXXXX", self[256] = "", path[300], line[256];
     int fds[2];
     if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0 || !mkdtemp(folder) || pipe(fds)) {

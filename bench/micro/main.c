@@ -110,12 +110,17 @@ int main(int argc, char **argv)
                 plan.cpu);
         return 2;
     }
-    measure_start();
+    if (plan.callgrind && !callgrind_possible(error, sizeof(error))) {
+        fprintf(stderr, "pollux-micro: %s\n", error);
+        return 2;
+    }
+    if (!plan.counted) // callgrind would count what it does
+        measure_start();
     machine_read(&results.machine);
     bool text = !plan.json && !plan.counted;
     print_head = text;
     if (text)
-        results_machine(&results, stdout);
+        results_machine(&results, plan.callgrind, stdout);
     bool good = run(&plan, &results, error, sizeof(error));
     if (good && plan.counted)
         printf("replies %lu\n", (unsigned long)results.replies);

@@ -32,6 +32,8 @@ extern const char plan_help[];
 // Runs the stages; `each` hears of every result. False: what went wrong is in `error`.
 bool plan_run(const struct plan *p, struct results *r, void (*each)(const struct result *result),
               char *error, size_t size);
-// The same in a process of its own under callgrind.
+// Whether valgrind can run this build. False: `error` tells how to build one.
+bool callgrind_possible(char *error, size_t size);
+// The same as plan_run in a process of its own under callgrind.
 bool callgrind_run(const struct plan *p, struct results *r,
                    void (*each)(const struct result *result), char *error, size_t size);

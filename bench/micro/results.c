@@ -72,17 +72,22 @@ static void count_text(char *to, size_t size, uint64_t n)
         snprintf(to, size, "-");
 }
 
-void results_machine(const struct results *r, FILE *to)
+void results_machine(const struct results *r, bool callgrind, FILE *to)
 {
     const struct machine *m = &r->machine;
     fprintf(to, "%s, %u CPU%s, %s, built for %s\n", m->processor, m->cpus, m->cpus == 1 ? "" : "s",
             m->kernel, m->built_for);
-    fprintf(to, "time-stamp counter %.3f GHz%s; pages of %ld KiB, transparent hugepages: %s\n",
-            m->tsc_hz / 1e9, m->tsc_invariant ? "" : ", NOT invariant: cycles mean little",
-            m->page_bytes / 1024, m->huge_pages);
+    fprintf(to, "pages of %ld KiB, transparent hugepages: %s; ", m->page_bytes / 1024,
+            m->huge_pages);
+    if (callgrind) {
+        fprintf(to, "instructions an operation, as callgrind counts them\n\n");
+        return;
+    }
+    fprintf(to, "time-stamp counter %.3f GHz%s\n", m->tsc_hz / 1e9,
+            m->tsc_invariant ? "" : ", NOT invariant: cycles mean little");
     if (!m->counts_instructions)
         fprintf(to, "no counter of instructions can be read here; --callgrind counts them\n");
-    fprintf(to, "cycles of the counter an operation: the median of rounds, and what a tenth of "
+    fprintf(to, "cycles of that counter an operation: the median of rounds, and what a tenth of "
                 "them is below and above\n\n");
 }
 

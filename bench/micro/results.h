@@ -63,7 +63,7 @@ struct look {
     bool ascii;
     unsigned columns;
 };
-void results_machine(const struct results *r, FILE *to);
+void results_machine(const struct results *r, bool callgrind, FILE *to);
 void results_head(FILE *to);
 void results_row(const struct result *result, FILE *to);
 void results_bars(const struct results *r, const struct look *look, FILE *to);
