@@ -8,8 +8,10 @@
 
 // Look-ups of a round; a multiple of every batch.
 #define LOOKUPS 4096
-// Entries are fetched so many commands ahead, as dataplane/core/batch.c does.
-#define ENTRY_AHEAD 12
+// How many keys later the next line of one is fetched, as dataplane/core/batch.c does.
+#define BUCKET_BEHIND 6
+#define ENTRY_BEHIND 16
+#define OVERFLOW_BEHIND 24
 
 struct lookup_state {
     struct rig *rig;
@@ -42,13 +44,21 @@ static void section_plain(void *context)
         l->found += store_find(store, 0, &l->key[i], 0) != NULL;
 }
 
-// What the first half of a batch fetches: slots and buckets.
+// What the first half of a batch fetches while it is parsed: slots, buckets, entries.
 static inline void fetch(const struct store *store, const struct key *key, unsigned batch)
 {
-    for (unsigned i = 0; i < batch; i++)
-        store_prefetch_slot(store, 0, &key[i]);
-    for (unsigned i = 0; i < batch; i++)
-        store_prefetch_bucket(store, 0, &key[i]);
+    bool overflow[OVERFLOW_BEHIND]; // of the last keys, by number modulo this
+    for (unsigned i = 0; i < batch + OVERFLOW_BEHIND; i++) {
+        if (i < batch)
+            store_prefetch_slot(store, 0, &key[i]);
+        if (i - BUCKET_BEHIND < batch)
+            store_prefetch_bucket(store, 0, &key[i - BUCKET_BEHIND]);
+        if (i - OVERFLOW_BEHIND < batch && overflow[i % OVERFLOW_BEHIND])
+            store_prefetch_overflow(store, 0, &key[i - OVERFLOW_BEHIND]);
+        if (i - ENTRY_BEHIND < batch)
+            overflow[(i - ENTRY_BEHIND) % OVERFLOW_BEHIND] =
+                store_prefetch_entry(store, 0, &key[i - ENTRY_BEHIND]);
+    }
 }
 
 static void section_fetch(void *context)
@@ -64,13 +74,8 @@ static void section_fetched(void *context)
     struct store *store = l->rig->core->store;
     for (const struct key *key = l->key; key < l->key + LOOKUPS; key += l->batch) {
         fetch(store, key, l->batch);
-        for (unsigned i = 0; i < l->batch && i < ENTRY_AHEAD; i++)
-            store_prefetch_entry(store, 0, &key[i]);
-        for (unsigned i = 0; i < l->batch; i++) {
-            if (i + ENTRY_AHEAD < l->batch)
-                store_prefetch_entry(store, 0, &key[i + ENTRY_AHEAD]);
+        for (unsigned i = 0; i < l->batch; i++)
             l->found += store_find(store, 0, &key[i], 0) != NULL;
-        }
     }
 }
 
@@ -146,7 +151,7 @@ const struct stage_kind table_kinds[] = {
     {LOOKUP("lookup-miss-plain", "a key that is not there", miss_plain)},
     {LOOKUP("lookup-miss", "the same, fetched in batches of N", miss_fetched),
      .sizes = {1, 16, 64, 256}},
-    {LOOKUP("fetch", "the slots and buckets of a batch of N, fetched and not looked at",
+    {LOOKUP("fetch", "slots, buckets and entries of a batch of N, fetched and not looked at",
             fetch_alone),
      .sizes = {1, 16, 64, 256}},
     {EXECUTE("gather-get", "parse, hash, fetch: the first half of a batch of N-GET frames",
