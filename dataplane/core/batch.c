@@ -11,7 +11,7 @@
 #define ARGS_SHARED_MAX 64
 
 // Commands whose lines are asked for together, a power of two.
-#define PREFETCH_GROUP 16
+#define PREFETCH_GROUP 32
 
 // Of commands on values that the entry only points to.
 #define OBJECT_CATEGORIES (CAT_SET | CAT_SORTEDSET | CAT_LIST | CAT_HASH | CAT_STREAM | CAT_GEO)
