@@ -12,6 +12,7 @@
 
 // Commands whose lines are asked for together, a power of two.
 #define PREFETCH_GROUP 32
+#define CHAIN_GROUP 32
 
 // Of commands on values that the entry only points to.
 #define OBJECT_CATEGORIES (CAT_SET | CAT_SORTEDSET | CAT_LIST | CAT_HASH | CAT_STREAM | CAT_GEO)
@@ -220,20 +221,22 @@ static inline void drop_args(struct work *w)
         mi_free(w->argv);
 }
 
-// The next link of the chain behind the entry of each of some commands behind number i.
-static void prefetch_objects(struct core *c, unsigned i)
+// The chains behind the entries of the commands [first, end): one link of all after the other.
+static void prefetch_chains(struct core *c, unsigned first, unsigned end)
 {
-    static const uint8_t ahead[PREFETCH_DEPTHS] = {8, 6, 4, 3, 2};
-    for (unsigned depth = 0; depth < PREFETCH_DEPTHS; depth++) {
-        if (i + ahead[depth] >= c->n_work)
-            continue;
-        struct work *w = &c->work[i + ahead[depth]];
-        if (w->chain) {
+    bool more = true;
+    for (unsigned depth = 0; more && depth < PREFETCH_DEPTHS; depth++) {
+        more = false;
+        for (unsigned i = first; i < end; i++) {
+            struct work *w = &c->work[i];
+            if (!w->chain)
+                continue;
             // ZADD names its member behind the score; a reader of a whole value names none, and
             // loses nothing.
             int name = w->command->categories & CAT_SORTEDSET && w->argc > 3 ? 3 : 2;
             w->chain =
                 store_prefetch_object(c->store, w->client->db, &w->key, &w->argv[name], depth);
+            more |= w->chain;
         }
     }
 }
@@ -281,8 +284,8 @@ bool batch_run(struct core *c)
     // For commands on other types than strings, one link of the chain behind the entry after the
     // other is on its way while the commands before it execute.
     for (unsigned i = 0; i < c->n_work; i++) {
-        if (c->chains)
-            prefetch_objects(c, i);
+        if (c->chains && i % CHAIN_GROUP == 0)
+            prefetch_chains(c, i, i + CHAIN_GROUP < c->n_work ? i + CHAIN_GROUP : c->n_work);
         route_work(c, &c->work[i]);
         drop_args(&c->work[i]);
     }
