@@ -19,6 +19,8 @@
 #define OPTIONS_STEPS_MAX 1000 // of --rate FROM..TO/STEP
 
 enum bench_transport { BENCH_SOCKET, BENCH_DPDK };
+// --protocol: of the server. Memcached's text protocol has SET, GET and their mixes only.
+enum bench_protocol { BENCH_RESP, BENCH_MEMCACHE };
 
 // How keys are drawn from 0 … keys-1. --key-distribution
 enum bench_keys {
@@ -45,6 +47,7 @@ enum bench_arrivals { ARRIVALS_POISSON, ARRIVALS_EVEN };
 struct options {
     // Where the server is.
     enum bench_transport transport;
+    enum bench_protocol protocol;
     const char *host;
     uint16_t port;
     const char *unix_path;  // --socket PATH (-s): instead of host and port
