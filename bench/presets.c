@@ -38,15 +38,13 @@ unsigned presets_of(const struct options *o, struct preset *tests, char *error, 
     unsigned n = 0;
     for (unsigned i = 0; i < o->n_commands; i++) {
         struct preset *p = &tests[n++];
-        *p = (struct preset){.name = o->commands[i].line,
-                             .n = 1,
-                             .distribution = o->distribution,
-                             .data = o->data};
+        *p = (struct preset){
+            .name = o->commands[i].line, .n = 1, .distribution = o->distribution, .data = o->data};
         p->commands[0].kind = COMMAND_ANY;
         p->commands[0].line = o->commands[i].line;
         p->commands[0].weight = 1;
     }
-    for (unsigned i = 0; n == i && i < o->n_tests; i++)
+    for (unsigned i = 0; !o->n_commands && i < o->n_tests; i++)
         if (!preset_named(o, o->tests[i], &tests[n++])) {
             snprintf(error, error_size, "--test %s: no such test; see --list", o->tests[i]);
             return 0;
