@@ -20,13 +20,16 @@
 // Open loop: how long after the end requests whose time had come may still be sent.
 #define GRACE_S 1.0
 #define SETUP_MAX 1024
+// Ports tried for a connection, times threads: e^-8 of the connections are left with a stray one.
+#define PORT_TRIES 8u
 
 enum state {
     CONNECTION_NONE,
     CONNECTION_OPENING,
-    CONNECTION_SETUP,   // waits for the replies to AUTH, HELLO, SELECT
-    CONNECTION_READY,   // may carry load
-    CONNECTION_CLOSING, // --churn: its requests are answered, it will be opened again
+    CONNECTION_SETUP,     // waits for the replies to AUTH, HELLO, SELECT
+    CONNECTION_READY,     // may carry load
+    CONNECTION_CLOSING,   // --churn: its requests are answered, it will be opened again
+    CONNECTION_MISPLACED, // will be opened again from another port
 };
 
 struct connection {
@@ -34,10 +37,11 @@ struct connection {
     uint32_t waiting; // requests under way
     uint32_t next;    // in `batch`: the request that the next reply answers
     uint32_t write;   // open loop, in `batch`: where the next request goes
-    uint32_t left; // --churn: requests that may still be sent before it is closed; setup: replies
-    uint8_t state; // enum state
-    bool touched;  // open loop: written to in this turn
-    uint64_t sent; // closed loop: when the batch was written, ticks
+    uint32_t left;  // --churn: requests that may still be sent before it is closed; setup: replies
+    uint8_t state;  // enum state
+    uint16_t tries; // local ports that did not lead to our queue
+    bool touched;   // open loop: written to in this turn
+    uint64_t sent;  // closed loop: when the batch was written, ticks
     struct request *batch;
     struct timing {
         uint64_t meant, written; // ticks
@@ -422,9 +426,9 @@ static void receive_setup(struct client *c, struct connection *k)
 
 static void lose(struct client *c, struct connection *k)
 {
-    bool wanted = k->state == CONNECTION_CLOSING;
+    bool wanted = k->state == CONNECTION_CLOSING, misplaced = k->state == CONNECTION_MISPLACED;
     // One that goes between two tests is opened again for the next.
-    if (!wanted && !c->resting) {
+    if (!wanted && !misplaced && !c->resting) {
         char text[MEASUREMENT_TEXT_MAX];
         if (k->state == CONNECTION_READY && k->waiting)
             snprintf(text, sizeof(text), "connection %u %s with %u replies missing",
@@ -445,12 +449,31 @@ static void lose(struct client *c, struct connection *k)
     k->state = CONNECTION_NONE;
     k->stream->ops->release(k->stream);
     k->stream = NULL;
-    if (wanted && c->m && c->to_send > 0 && begin_connect(c, k))
+    if (wanted)
+        k->tries = 0;
+    if (misplaced)
+        begin_connect(c, k);
+    else if (wanted && c->m && c->to_send > 0 && begin_connect(c, k))
         c->m->connects++;
+}
+
+// Looks for a local port whose frames come to our own queue: with as many queues as threads, one in
+// so many does.
+static bool try_another_port(struct client *c, struct connection *k)
+{
+    if (!c->transport->ops->strays(c->transport, k->stream) ||
+        k->tries >= PORT_TRIES * c->options->threads)
+        return false;
+    k->tries++;
+    k->state = CONNECTION_MISPLACED;
+    k->stream->ops->abort(k->stream);
+    return true;
 }
 
 static void connected(struct client *c, struct connection *k)
 {
+    if (try_another_port(c, k))
+        return;
     if (!c->setup_replies) {
         make_ready(c, k);
         return;
@@ -485,7 +508,7 @@ static void serve(struct client *c, struct stream *s)
     }
     if (events & STREAM_EOF && c->resting) {
         s->ops->abort(s);
-    } else if (events & STREAM_EOF && k->state != CONNECTION_CLOSING) {
+    } else if (events & STREAM_EOF && k->state < CONNECTION_CLOSING) {
         char text[MEASUREMENT_TEXT_MAX];
         snprintf(text, sizeof(text), "the server closed connection %u with %u replies missing",
                  number_of(c, k), k->state == CONNECTION_READY ? k->waiting : k->left);
