@@ -55,11 +55,13 @@ struct keys {
     uint64_t unsure;   // KEYS_LATEST: the last insertions, which may still be under way
 };
 
-// `n`: how many keys there are. `unsure`: how many requests of this thread may be under way at
-// once. False when memory is short.
+// `n` > 0: how many keys there are. `unsure`: how many insertions of this thread may be under way
+// at once. `thread` < o->threads. False when memory is short.
 bool keys_init(struct keys *k, enum bench_keys kind, const struct options *o, uint64_t n,
-               uint64_t unsure, unsigned thread, unsigned threads);
+               uint64_t unsure, unsigned thread);
 void keys_free(struct keys *k);
+// The part of `n` keys that is a thread's own: from *begin to *end - 1.
+void keys_part(uint64_t n, unsigned thread, unsigned threads, uint64_t *begin, uint64_t *end);
 
 // Spreads ranks over all keys, one to one: rank times a number without a common factor with n,
 // modulo n, by two multiplications (scatter is that number / n as a fraction of 2^128). The same

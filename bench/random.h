@@ -42,5 +42,5 @@ static inline uint32_t alias_pick(const struct alias *table, uint32_t n, uint64_
 {
     unsigned __int128 product = (unsigned __int128)random * n;
     uint32_t place = (uint32_t)(product >> 64);
-    return (uint64_t)product <= table[place].own ? place : table[place].other;
+    return (uint64_t)product < table[place].own ? place : table[place].other;
 }

@@ -3,7 +3,7 @@
 //
 //   {key}         twelve digits: the key drawn, below --keys
 //   {random}      twelve digits, drawn below --keys once more; {random:N}: below N
-//   {sequence}    twelve digits that count up, from 0 in the first thread
+//   {sequence}    twelve digits that count up (threads take turns)
 //   {field:N}     a number below N in as many digits as N-1 has
 //   {number:A-B}  a number from A to B without leading zeros
 //   {expire}      --expire seconds
@@ -12,13 +12,14 @@
 //   {{ and }}     a brace
 //
 // Words stand apart by spaces; a word with spaces stands in double quotes, in which \" \\ \n \r \t
-// \xHH are known. A word of ";" alone begins another command of the same request: they leave
+// \xHH are known. A word of ; alone begins another command of the same request: they leave
 // together, and the last reply answers the request.
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "bench/random.h"
 #include "bench/values.h"
@@ -31,20 +32,26 @@
 
 enum template_kind {
     HOLE_KEY,
-    HOLE_RANDOM,
     HOLE_SEQUENCE,
-    HOLE_FIELD,
-    HOLE_NUMBER, // of changing length
-    HOLE_DATA,   // of changing length, or to be recognised
+    HOLE_DRAW,   // a number in `digits` digits
+    HOLE_NUMBER, // without leading zeros: of changing length
+    HOLE_DATA,   // of changing length, or to be recognised (--verify)
 };
 
 struct template_hole {
-    uint32_t at; // in the bytes of the request
-    uint16_t word;
     enum template_kind kind;
-    uint8_t digits;      // of HOLE_FIELD
-    uint64_t low, n;     // numbers: low … low + n - 1
-    struct values *size; // HOLE_DATA
+    uint32_t at;          // in the bytes of the request
+    uint32_t word;        // counted over all words
+    uint8_t digits;       // HOLE_DRAW
+    uint64_t low, n;      // HOLE_DRAW, HOLE_NUMBER: low … low + n - 1
+    struct values *sizes; // HOLE_DATA
+};
+
+// A word whose length changes: its "$…" is written with each request.
+struct template_word {
+    uint32_t word; // its number
+    uint32_t at;   // in the bytes of the request: where it begins
+    uint32_t len;  // of what is fixed in it
 };
 
 // What a template needs to know besides its line.
@@ -58,28 +65,57 @@ struct template_context {
 
 struct template
 {
-    uint8_t *bytes; // the whole request; without those of holes whose length changes
+    uint8_t *bytes; // the whole request, but for words whose length changes: of these what is fixed
     uint32_t size;
-    bool varies; // some hole's length changes
-    unsigned n_holes, n_words, replies;
+    uint32_t replies; // commands in the request
+    unsigned n_holes, n_varying;
     struct template_hole holes[TEMPLATE_HOLES_MAX];
-    struct {
-        uint32_t at, len; // of a word that has such a hole: where its bytes begin ("$" before that
-                          // is written with it), and how many of them are fixed
-    } * words;
-    uint32_t key_at, key_len; // the word after the command's name; 0: none
-    bool key_only; // {key} alone changes in it: the values of the request belong to that key
+    struct template_word *varying;
+    uint32_t key_at, key_len; // the word after the first command's name
+    bool has_key;             // it is the key, as far as can be known, and only {key} changes in it
+    bool verify;
+    bool key_in; // {key} stands there: values of the request belong to that key
     uint64_t state, sequence, step;
     uint32_t stamp;
 };
 
-// False with one line in `error`, which names no option.
+// False with one line in `error`.
 bool template_parse(struct template *t, const char *line, const struct template_context *c,
                     char *error, size_t error_size);
 void template_free(struct template *t);
-void template_write(struct template *t, struct out *out, uint64_t key);
-// The slot of a request's key (the word after the command's name, if that has no placeholder but
-// {key}; else SLOTS: unknown).
+// Returns how many bytes it wrote.
+size_t template_write(struct template *t, struct out *out, uint64_t key);
+// The slot of a request's key in a cluster; SLOTS (common/slot.h): not known.
 unsigned template_slot(const struct template *t, uint64_t key);
+
+// Writes a value of `size` bytes, to be recognised or not, in pieces.
+void template_write_data(struct out *out, uint64_t key, uint32_t stamp, uint32_t size, bool verify);
+
+// Eight digits of a number below 10^8, in a register: first two numbers of four digits, then four
+// of two, then the digits, each step by a multiplication in all lanes at once.
+static inline uint64_t template_eight(uint32_t n)
+{
+    uint64_t high = n / 10000, x = high | (uint64_t)(n - (uint32_t)high * 10000) << 32;
+    uint64_t tens = ((x * 10486) >> 20) & UINT64_C(0x0000007f0000007f);
+    x = tens | (x - tens * 100) << 16;
+    tens = ((x * 103) >> 10) & UINT64_C(0x000f000f000f000f);
+    return (tens | (x - tens * 10) << 8) | UINT64_C(0x3030303030303030);
+}
+
+static inline uint32_t template_four(uint32_t n)
+{
+    uint32_t tens = (n * 10486) >> 20;
+    uint32_t x = tens | (n - tens * 100) << 16;
+    tens = ((x * 103) >> 10) & 0x000f000f;
+    return (tens | (x - tens * 10) << 8) | 0x30303030;
+}
+
 // A number below 10^12 as twelve digits.
-void template_digits(uint8_t *to, uint64_t n);
+static inline void template_digits(uint8_t *to, uint64_t n)
+{
+    uint32_t first = (uint32_t)(n / 100000000), rest = (uint32_t)(n - first * UINT64_C(100000000));
+    uint32_t four = template_four(first);
+    uint64_t eight = template_eight(rest);
+    memcpy(to, &four, 4);
+    memcpy(to + 4, &eight, 8);
+}

@@ -39,6 +39,8 @@ static inline uint32_t values_size(const struct values *v, uint64_t random)
         return v->size[alias_pick(v->alias, v->n, random)];
     return v->low + (uint32_t)random_below(random, (uint64_t)v->high - v->low + 1);
 }
+// Whether values of `size` are among them.
+bool values_has(const struct values *v, uint64_t size);
 // "64", "10-200", "64:9,1024:1": the sizes that --data-size and {data:…} take. False when it is
 // none of these or above OPTIONS_DATA_MAX.
 bool values_parse(struct options_sizes *sizes, const char *text, size_t len);
@@ -52,18 +54,22 @@ void value_write(uint8_t *to, uint64_t from, size_t n, uint64_t key, uint32_t st
 
 // A value that comes in pieces.
 struct value_check {
-    uint64_t key;   // whose it must be; VALUE_ANY_KEY: what it says
+    uint64_t key;   // whose it must be
     uint64_t size;  // how long it really is
     uint64_t at;    // bytes seen
     uint32_t stamp; // as the value says
-    bool bad;       // `evidence` was written
+    bool perhaps;   // it may be something else
+    bool over;      // nothing more can be said of it
     uint8_t head[VALUE_HEAD];
 };
-#define VALUE_ANY_KEY UINT64_MAX
 
-void value_check_begin(struct value_check *c, uint64_t key, uint64_t size);
-// Takes the next bytes. False at the first that is wrong: `evidence` says where and how, one line.
+#define VALUE_ANY_KEY UINT64_MAX // the value itself says whose it is
+
+// `perhaps`: it is checked only if it begins with "key:".
+void value_check_begin(struct value_check *c, uint64_t key, uint64_t size, bool perhaps);
+// Takes the next bytes. False at what is wrong first: `evidence` says where and how, in one line.
 bool value_check_bytes(struct value_check *c, const uint8_t *data, size_t len, char *evidence,
                        size_t evidence_size);
-// For one line of text: bytes as they are if they print, else as \xHH. Returns the text.
-const char *value_show(char *text, size_t size, const uint8_t *data, size_t len);
+// Bytes for a line of text: as they are if they print, else as \xHH; as many as fit. Returns
+// `text`.
+const char *value_show(char *text, size_t size, const void *data, size_t len);
