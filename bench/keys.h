@@ -40,7 +40,8 @@ static inline uint64_t zipf_next(const struct zipf *z, uint64_t *state)
     uint64_t at = (uint64_t)(product >> 64);
     // A place and its mirror image have twice the mean density together: one draw serves them both.
     bool kept = (uint64_t)product < bin->keep - at * bin->step;
-    return bin->first + (kept ? at : bin->width - 1 - at);
+    uint64_t mirror = bin->width - 1 - at;
+    return bin->first + (__builtin_expect_with_probability(kept, true, 0.5) ? at : mirror);
 }
 
 struct keys {

@@ -91,31 +91,17 @@ unsigned template_slot(const struct template *t, uint64_t key);
 // Writes a value of `size` bytes, to be recognised or not, in pieces.
 void template_write_data(struct out *out, uint64_t key, uint32_t stamp, uint32_t size, bool verify);
 
-// Eight digits of a number below 10^8, in a register: first two numbers of four digits, then four
-// of two, then the digits, each step by a multiplication in all lanes at once.
-static inline uint64_t template_eight(uint32_t n)
-{
-    uint64_t high = n / 10000, x = high | (uint64_t)(n - (uint32_t)high * 10000) << 32;
-    uint64_t tens = ((x * 10486) >> 20) & UINT64_C(0x0000007f0000007f);
-    x = tens | (x - tens * 100) << 16;
-    tens = ((x * 103) >> 10) & UINT64_C(0x000f000f000f000f);
-    return (tens | (x - tens * 10) << 8) | UINT64_C(0x3030303030303030);
-}
+// Three digits each of 0 … 999, in the lower bytes.
+extern const uint32_t template_three[1000];
 
-static inline uint32_t template_four(uint32_t n)
-{
-    uint32_t tens = (n * 10486) >> 20;
-    uint32_t x = tens | (n - tens * 100) << 16;
-    tens = ((x * 103) >> 10) & 0x000f000f;
-    return (tens | (x - tens * 10) << 8) | 0x30303030;
-}
-
-// A number below 10^12 as twelve digits.
+// A number below 10^12 as twelve digits: four look-ups in 4 KB, which stay in the first cache.
 static inline void template_digits(uint8_t *to, uint64_t n)
 {
-    uint32_t first = (uint32_t)(n / 100000000), rest = (uint32_t)(n - first * UINT64_C(100000000));
-    uint32_t four = template_four(first);
-    uint64_t eight = template_eight(rest);
-    memcpy(to, &four, 4);
-    memcpy(to + 4, &eight, 8);
+    uint32_t high = (uint32_t)(n / 1000000), low = (uint32_t)(n - high * UINT64_C(1000000));
+    uint32_t a = high / 1000, c = low / 1000;
+    uint64_t second = template_three[high - a * 1000], third = template_three[c];
+    uint64_t eight = template_three[a] | second << 24 | third << 48;
+    uint32_t four = (uint32_t)(third >> 16) | template_three[low - c * 1000] << 8;
+    memcpy(to, &eight, 8);
+    memcpy(to + 8, &four, 4);
 }

@@ -29,6 +29,7 @@ bool workload_init(struct workload *w, const struct preset *test, const struct o
     // Connections advance unevenly, so twice as many insertions as are under way on the average.
     uint64_t unsure = (uint64_t)ceil(2 * under_way(o) * inserts / sum);
     alias_init(w->mix, weights, w->n);
+    w->plain = w->n == 1 && !w->special && test->distribution == KEYS_UNIFORM;
     return keys_init(&w->keys, test->fill ? KEYS_SEQUENTIAL : test->distribution, o,
                      test->keys ? test->keys : o->keys, unsure, thread);
 }

@@ -19,6 +19,7 @@ struct request {
 struct workload {
     uint64_t state; // of the generator
     struct keys keys;
+    bool plain;          // one command, uniform keys
     bool special;        // filling, or some command wants new keys
     bool in_order;       // filling: every key once, with every command
     uint32_t n, command; // commands; in order: the next one
@@ -40,7 +41,10 @@ struct request workload_next_special(struct workload *w);
 static inline struct request workload_next(struct workload *w)
 {
     unsigned command = 0;
-    if (__builtin_expect(w->special, 0))
+    if (__builtin_expect(w->plain, 1))
+        return (struct request){.key = random_below(random_next(&w->state), w->keys.n),
+                                .op = w->op[0]};
+    if (w->special)
         return workload_next_special(w);
     if (w->n > 1)
         command = alias_pick(w->mix, w->n, random_next(&w->state));
