@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// --- zipfian
-// ---------------------------------------------------------------------------------------
+// --- zipfian -----------------------------------------------------------------------------------
 
 #define ZIPF_EXACT 4096 // ranks below are summed one by one
 
@@ -70,8 +69,7 @@ void zipf_free(struct zipf *z)
     *z = (struct zipf){0};
 }
 
-// --- all distributions
-// -----------------------------------------------------------------------------
+// --- all distributions -------------------------------------------------------------------------
 
 static uint64_t common_factor(uint64_t a, uint64_t b)
 {

@@ -275,8 +275,7 @@ static enum reply_kind scan_bulk(const struct protocol *p, struct scanner *s, st
     return p->memcache ? (s->in = IN_LINE, REPLY_MORE) : complete(p, s, r);
 }
 
-// --- memcached's text protocol
-// ---------------------------------------------------------------------
+// --- memcached's text protocol -----------------------------------------------------------------
 
 static bool begins(const char *line, size_t len, const char *with)
 {
@@ -344,8 +343,7 @@ static enum reply_kind judge_memcache(const struct protocol *p, struct scanner *
     return finish(s);
 }
 
-// --- both
-// ------------------------------------------------------------------------------------------
+// --- both --------------------------------------------------------------------------------------
 
 // Keeps the beginning of a line that is cut, or adds its end. The end of an overlong line is lost:
 // only people read those.

@@ -25,7 +25,7 @@
 #include "bench/values.h"
 #include "common/out.h"
 
-#define TEMPLATE_HOLES_MAX 64
+#define TEMPLATE_HOLES_MAX 256
 #define TEMPLATE_WORDS_MAX 1024
 #define TEMPLATE_DIGITS 12
 #define TEMPLATE_BYTES_MAX (64u * 1024 * 1024)

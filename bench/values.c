@@ -6,8 +6,9 @@
 
 #include "bench/template.h"
 
-// --- lengths
-// ---------------------------------------------------------------------------------------
+#define WEIGHT_MAX 1000000
+
+// --- lengths -----------------------------------------------------------------------------------
 
 void values_init(struct values *v, const struct options_sizes *sizes)
 {
@@ -54,40 +55,50 @@ static bool take_number(const char **text, const char *end, uint64_t max, uint32
     return true;
 }
 
+// Likewise of a length, which may be said in KiB or MiB ("16k", "1m").
+static bool take_size(const char **text, const char *end, uint32_t *size)
+{
+    if (!take_number(text, end, OPTIONS_DATA_MAX, size))
+        return false;
+    char unit = *text < end ? **text : 0;
+    unsigned shift = unit == 'k' || unit == 'K' ? 10 : unit == 'm' || unit == 'M' ? 20 : 0;
+    *text += shift != 0;
+    if (*size > OPTIONS_DATA_MAX >> shift)
+        return false;
+    *size <<= shift;
+    return true;
+}
+
 bool values_parse(struct options_sizes *sizes, const char *text, size_t len)
 {
     const char *p = text, *end = text + len;
     struct options_sizes s = {.kind = SIZES_FIXED};
-    if (!take_number(&p, end, OPTIONS_DATA_MAX, &s.low))
+    if (!take_size(&p, end, &s.low))
         return false;
     s.high = s.low;
     if (p < end && *p == '-') {
         p++;
         s.kind = SIZES_RANGE;
-        if (!take_number(&p, end, OPTIONS_DATA_MAX, &s.high) || s.high < s.low)
+        if (!take_size(&p, end, &s.high) || s.high < s.low)
             return false;
     } else if (p < end && *p == ':') {
-        uint64_t weights = 0;
         s = (struct options_sizes){.kind = SIZES_WEIGHTED};
         for (p = text; s.n < OPTIONS_SIZES_MAX; p++) {
-            if (!take_number(&p, end, OPTIONS_DATA_MAX, &s.size[s.n]) || p == end || *p != ':')
+            if (!take_size(&p, end, &s.size[s.n]) || p == end || *p != ':')
                 return false;
             p++;
-            if (!take_number(&p, end, UINT32_MAX, &s.weight[s.n]))
+            if (!take_number(&p, end, WEIGHT_MAX, &s.weight[s.n]) || !s.weight[s.n])
                 return false;
-            weights += s.weight[s.n++];
+            s.n++;
             if (p == end || *p != ',')
                 break;
         }
-        if (!weights)
-            return false;
     }
     *sizes = s;
     return p == end;
 }
 
-// --- contents
-// --------------------------------------------------------------------------------------
+// --- contents ----------------------------------------------------------------------------------
 
 // Sixteen letters from a number, eight at a time; byte i of the pattern is byte i % 8 of word i
 // / 8.

@@ -20,8 +20,7 @@
 #define VALUE_KEY 16 // "key:" and twelve digits
 #define VALUE_HEX 8  // of stamp and length each
 
-// --- lengths
-// ---------------------------------------------------------------------------------------
+// --- lengths -----------------------------------------------------------------------------------
 
 struct values {
     bool fixed;
@@ -41,12 +40,11 @@ static inline uint32_t values_size(const struct values *v, uint64_t random)
 }
 // Whether values of `size` are among them.
 bool values_has(const struct values *v, uint64_t size);
-// "64", "10-200", "64:9,1024:1": the sizes that --data-size and {data:…} take. False when it is
-// none of these or above OPTIONS_DATA_MAX.
+// "64", "16k", "10-200", "64:9,1024:1": the sizes that --data-size and {data:…} take. False when it
+// is none of these or above OPTIONS_DATA_MAX.
 bool values_parse(struct options_sizes *sizes, const char *text, size_t len);
 
-// --- contents
-// --------------------------------------------------------------------------------------
+// --- contents ----------------------------------------------------------------------------------
 
 // Bytes [from, from + n) of the value of `key` that writing number `stamp` made, `size` bytes in
 // all.

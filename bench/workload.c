@@ -39,11 +39,11 @@ void workload_free(struct workload *w)
     keys_free(&w->keys);
 }
 
-uint64_t workload_fill_requests(const struct workload *w)
+uint64_t workload_fill_requests(const struct preset *test, const struct options *o, unsigned thread)
 {
     uint64_t begin, end;
-    keys_part(w->keys.n, (unsigned)w->keys.thread, (unsigned)w->keys.threads, &begin, &end);
-    return (end - begin) * w->n;
+    keys_part(test->keys ? test->keys : o->keys, thread, o->threads, &begin, &end);
+    return (end - begin) * test->n;
 }
 
 struct request workload_next_special(struct workload *w)

@@ -33,8 +33,9 @@ struct workload {
 bool workload_init(struct workload *w, const struct preset *test, const struct options *o,
                    unsigned thread);
 void workload_free(struct workload *w);
-// How many requests of this thread fill its part of the keys.
-uint64_t workload_fill_requests(const struct workload *w);
+// How many requests of `thread` fill its part of the keys; `test` is a filling.
+uint64_t workload_fill_requests(const struct preset *test, const struct options *o,
+                                unsigned thread);
 // The next of a filling, or of a mix with new keys.
 struct request workload_next_special(struct workload *w);
 
