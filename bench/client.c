@@ -68,6 +68,7 @@ struct client {
     struct workload workload;
     struct stream *ready[READY_MAX];
     unsigned thread, n_connections, connected;
+    unsigned first;          // number of its first connection
     uint32_t pipeline, mask; // of `batch` as a ring (open loop)
     bool open_loop, churn, by_command;
     bool resting;     // between two tests
@@ -114,9 +115,10 @@ static const char *reason(const struct stream *s)
     return s->error <= STREAM_ABORTED ? names[s->error] : "lost";
 }
 
+// Counted over all threads.
 static unsigned number_of(const struct client *c, const struct connection *k)
 {
-    return (unsigned)(k - c->connections);
+    return c->first + (unsigned)(k - c->connections);
 }
 
 // --- open loop: which connection is the least loaded
@@ -431,13 +433,16 @@ static void lose(struct client *c, struct connection *k)
     if (!wanted && !misplaced && !c->resting) {
         char text[MEASUREMENT_TEXT_MAX];
         if (k->state == CONNECTION_READY && k->waiting)
-            snprintf(text, sizeof(text), "connection %u %s with %u replies missing",
-                     number_of(c, k), reason(k->stream), k->waiting);
+            snprintf(text, sizeof(text), "connection %u %s, which misses %u", number_of(c, k),
+                     reason(k->stream), k->waiting);
         else
             snprintf(text, sizeof(text), "connection %s", reason(k->stream));
         fail(c, text);
-        if (c->m)
+        if (c->m) {
             c->m->disconnects++;
+            c->m->missing += k->waiting;
+            c->m->stuck += k->waiting > 0;
+        }
     }
     if (k->state == CONNECTION_READY) {
         c->connected--;
@@ -510,7 +515,7 @@ static void serve(struct client *c, struct stream *s)
         s->ops->abort(s);
     } else if (events & STREAM_EOF && k->state < CONNECTION_CLOSING) {
         char text[MEASUREMENT_TEXT_MAX];
-        snprintf(text, sizeof(text), "the server closed connection %u with %u replies missing",
+        snprintf(text, sizeof(text), "the server closed connection %u, which misses %u",
                  number_of(c, k), k->state == CONNECTION_READY ? k->waiting : k->left);
         fail(c, text);
         s->ops->abort(s);
@@ -607,6 +612,8 @@ struct client *client_open(struct transport *t, const struct options *o, unsigne
         c->halt = halt;
         c->n_connections =
             o->connections / o->threads + (thread < o->connections % o->threads ? 1 : 0);
+        unsigned rest = o->connections % o->threads;
+        c->first = o->connections / o->threads * thread + (thread < rest ? thread : rest);
         c->connections = calloc(c->n_connections, sizeof(*c->connections));
     }
     if (!c || !c->connections) {
@@ -780,29 +787,27 @@ static void next_phase(struct client *c, struct run *r)
 static void describe_stall(struct client *c)
 {
     char text[MEASUREMENT_TEXT_MAX], address[ENDPOINT_TEXT_MAX] = "";
-    unsigned stuck = 0;
-    const struct connection *first = NULL;
-    for (unsigned i = 0; i < c->n_connections; i++) {
-        const struct connection *k = &c->connections[i];
-        if (k->waiting == 0)
-            continue;
-        if (!first)
-            first = k;
-        stuck++;
-    }
-    if (!first) {
+    const struct connection *k = c->connections, *end = k + c->n_connections;
+    while (k < end && !k->waiting)
+        k++;
+    if (k == end) {
         fail(c, "no connection could be opened again for too long (--stall)");
         return;
     }
     struct stream_info info;
-    first->stream->ops->info(first->stream, &info);
+    k->stream->ops->info(k->stream, &info);
     endpoint_format(&info.local, address);
-    snprintf(text, sizeof(text),
-             "no reply for %g s (--stall): %llu replies are missing on %u of %u connections, %u of "
-             "them on connection %u (from %s)",
-             c->options->stall_s, (unsigned long long)c->waiting, stuck, c->n_connections,
-             first->waiting, number_of(c, first), address);
+    snprintf(text, sizeof(text), "no reply for %g s (--stall); connection %u (from %s) misses %u",
+             c->options->stall_s, number_of(c, k), address, k->waiting);
     fail(c, text);
+}
+
+static void count_missing(struct client *c)
+{
+    for (unsigned i = 0; i < c->n_connections; i++) {
+        c->m->missing += c->connections[i].waiting;
+        c->m->stuck += c->connections[i].waiting > 0;
+    }
 }
 
 // Limits that need no precision.
@@ -954,6 +959,8 @@ bool client_run(struct client *c, const struct job *job, struct measurement *m,
             next_phase(c, &r);
         start_connections(c);
         loop(c, &r);
+        if (c->error[0])
+            count_missing(c);
         m->bytes_out = c->protocol.written - r.written;
         m->retransmitted = c->transport->ops->retransmitted(c->transport) - retransmitted;
         m->seconds = (double)(r.progress - r.begin) / clock_rate();

@@ -90,6 +90,8 @@ void measurement_merge(struct measurement *into, const struct measurement *from)
     into->asked += from->asked;
     into->retransmitted += from->retransmitted;
     into->unsent += from->unsent;
+    into->missing += from->missing;
+    into->stuck += from->stuck;
     into->threads += from->threads;
     into->busy_ns += from->busy_ns;
     into->turns += from->turns;
