@@ -291,3 +291,64 @@ def test_known_delays_closed_loop():
             lowest, seen = percentile(took, percent), report.test["latency_us"][f"p{percent}"] / 1e6
             assert lowest <= seen * 1.001 and seen < lowest + SLACK_S, percent
         assert took[-1] <= report.test["latency_us"]["max"] / 1e6
+
+
+STALL_S = 0.5
+
+
+def stalled(*words):
+    """Even arrivals for two seconds at a server that stops for half a second in the middle."""
+    took = []
+
+    def script(request):
+        if request.number == 400:
+            with request.server.lock:
+                took.append(request.connection.pause(STALL_S))
+
+    with Scripted(script) as server:
+        report = bench(server, "--test", "set", "--duration", "2", "--warmup", "0", *words)
+        assert report.code == 0, report.stderr
+        assert len(took) == 1
+        return report, took[0]
+
+
+def latency(report, which, percent):
+    return report.test[which][f"p{percent:g}" if percent < 100 else "max"] / 1e6
+
+
+@pytest.mark.parametrize("arrivals", ["even", "poisson"])
+def test_open_loop_sees_a_stall_in_every_request_it_delays(arrivals):
+    """At 500 a second a stall of half a second delays 250 of 1000 requests, by 0 to 0.5 s each."""
+    report, took = stalled("--rate", "500", "--arrivals", arrivals, "--connections", "1", "--pipeline", "1")
+    spread = 0.2 if arrivals == "poisson" else 0.05  # of the number of arrivals within the stall
+    requests = report.counts()["requests"]
+    assert report.counts() == clean(requests)
+    assert abs(requests - 1000) <= (5 * 1000**0.5 if arrivals == "poisson" else 2)
+    assert latency(report, "latency_us", 100) >= took
+    for percent in (90, 99):
+        # The stall's latencies are uniform: of the 1000 slowest first, the n-th waited took - n / rate.
+        waited = took - (1 + spread) * (100 - percent) / 100 * requests / 500
+        assert waited <= latency(report, "latency_us", percent) <= took + SLACK_S
+    assert latency(report, "latency_us", 50) < STALL_S / 2
+    # Only one request was written to the server that stood still.
+    assert latency(report, "service_us", 100) >= took
+    assert latency(report, "service_us", 99) < STALL_S / 2
+
+
+def test_closed_loop_sees_a_stall_once():
+    """What the open loop is there for: the same stall is one slow request of a closed loop."""
+    report, took = stalled("--connections", "1", "--pipeline", "1")
+    assert latency(report, "latency_us", 100) >= took
+    assert latency(report, "latency_us", 99) < STALL_S / 2
+
+
+def test_open_loop_beyond_what_the_server_can_do():
+    """A server that answers 100 requests a second is asked for 1000: the rest is told as unsent or late."""
+    with Scripted(lambda request: request.connection.pause(0.01) and None) as server:
+        report = bench(server, "--test", "set", "--duration", "2", "--warmup", "0", "--rate", "1000", "--connections", "1",
+                       "--pipeline", "1")
+        assert report.code == 0, report.stderr
+        # By the end requests are nearly as late as the test is long.
+        assert 50 < report.counts()["requests"] <= 210
+        assert latency(report, "latency_us", 100) > 1.5
+        assert report.test["unsent"] >= 2000 - 2 * 100 - 50
