@@ -6,7 +6,7 @@ import pytest
 
 import pollux
 from scripted import SLOTS, Cluster, slot_of
-from test_bench_scripted import Report, bench, clean, one_line
+from test_bench_scripted import Report, bench, clean, one_line, texts
 
 
 def nodes(report):
@@ -135,14 +135,11 @@ def test_try_again(text):
 def test_try_again_for_ever():
     text = "CLUSTERDOWN The cluster is down"
     with Cluster(2, lambda request: b"-%s\r\n" % text.encode()) as cluster:
-        report = bench(cluster, "--keys", "100", "--test", "set", "--requests", "50", "--connections", "2")
+        report = bench(cluster, "--keys", "100", "--test", "set", "--requests", "50", "--connections", "2", "--stall", "1")
         assert report.code == 1
-        assert report.counts()["errors"] == report.counts()["requests"] > 0
-        assert list(texts(report)) == [text]
-
-
-def texts(report):
-    return {error["text"]: error["count"] for error in report.test["error_texts"]}
+        assert report.counts() == clean(50, errors=50)
+        assert texts(report) == {text: cluster.requests}
+        assert cluster.requests > 50 * 5
 
 
 def test_moved_in_a_circle():

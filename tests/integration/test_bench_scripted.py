@@ -6,7 +6,7 @@ import time
 import pytest
 
 import pollux
-from scripted import Scripted
+from scripted import Memcache, Scripted
 
 # What the machine may add to a time, when everything on it is busy at once.
 SLACK_S = 0.25
@@ -30,6 +30,11 @@ class Report:
 
     def counts(self):
         return {kind: self.test[kind] for kind in ("requests", "misses", "errors", "wrong", "disconnects")}
+
+
+def texts(report):
+    """How often the server said what in its errors."""
+    return {error["text"]: error["count"] for error in report.test["errors_by_text"]}
 
 
 def bench(server, *words, timeout=30):
@@ -90,6 +95,45 @@ def test_misses():
         assert report.counts() == clean(1000, misses=250)
 
 
+def test_ways_to_a_server():
+    """IPv6 and UNIX sockets; several threads; RESP3; who we are and which database we want."""
+    with Scripted(host="::1") as server:
+        report = bench(server, "--test", "set,get", "--requests", "500", "--threads", "2", "--connections", "5")
+        assert (report.code, report.stderr) == (0, "")
+        assert [test["requests"] for test in report.tests] == [500, 500]
+        assert server.requests == 1000
+    with Scripted(unix=True) as server:
+        report = bench(server, "--fill", "--keys", "100", "--test", "get", "--requests", "500", "-3", "--verify",
+                       "--user", "me", "-a", "secret", "--db", "7", "--connections", "3")
+        assert (report.code, report.stderr) == (0, "")
+        assert report.counts() == clean(500)
+        for said in (words[0].upper() for words in server.hellos):
+            assert said in (b"HELLO", b"AUTH", b"SELECT")
+        for word in (b"me", b"secret", b"7", b"3"):
+            assert sum(word in words for words in server.hellos) >= 3
+
+
+def test_refused_passwords_are_one_line():
+    def script(request):
+        return b"-WRONGPASS invalid username-password pair or user is disabled.\r\n" if request.name == b"AUTH" else None
+
+    with Scripted(script, uncounted=()) as server:
+        report = bench(server, "--test", "set", "--requests", "5", "-a", "guess")
+        assert report.code == 1
+        one_line(report, "WRONGPASS")
+
+
+def test_churn_connects_anew():
+    """Each batch on a connection of its own."""
+    with Scripted() as server:
+        report = bench(server, "--test", "set", "--requests", "100", "--connections", "2", "--pipeline", "2", "--churn")
+        assert (report.code, report.stderr) == (0, "")
+        assert report.counts()["requests"] == 100
+        assert [k for k in server.connections if k.load > 2] == []
+        assert len([k for k in server.connections if k.load]) == 50
+        assert 48 <= report.test["connects"] <= 50
+
+
 # --- what is wrong --------------------------------------------------------------------------------------
 
 
@@ -108,6 +152,9 @@ def test_wrong_values():
                        "--pipeline", "4", "--verify")
         assert report.code == 1
         assert report.counts() == clean(1000, wrong=100)
+        evidence = report.test["evidence"]
+        assert 1 <= len(evidence) <= 8
+        assert all("GET" in line and "key:" in line and "\n" not in line for line in evidence)
 
 
 def test_swapped_replies():
@@ -173,6 +220,43 @@ def test_errors_are_told_by_text():
         report = bench(server, "--test", "set", "--requests", "1000", "--connections", "4", "--keys", "100")
         assert report.code == 1
         assert report.counts() == clean(1000, errors=140)
+        assert texts(report) == {"OOM command not allowed when used memory > 'maxmemory'.": 100,
+                                 "READONLY You can't write against a read only replica.": 40}
+
+
+def test_errors_that_differ_in_figures_are_one():
+    with Scripted(lambda request: b"-ERR request %d came at 10.0.0.%d:99\r\n" % (request.number, request.number % 9)) as server:
+        report = bench(server, "--test", "set", "--requests", "300", "--connections", "1")
+        assert report.code == 1
+        assert report.counts() == clean(300, errors=300)
+        assert texts(report) == {"ERR request 1 came at 10.0.0.1:99": 300}
+
+
+def test_errors_of_very_many_texts():
+    """What is told apart is bounded, what is counted is not."""
+
+    def script(request):
+        return b"-ERR %s\r\n" % bytes([ord("a") + request.number % 26, ord("a") + request.number // 26 % 26])
+
+    with Scripted(script) as server:
+        report = bench(server, "--test", "set", "--requests", "600", "--connections", "1")
+        assert report.code == 1
+        assert report.counts() == clean(600, errors=600)
+        assert 8 <= len(texts(report)) <= 64
+        assert sum(texts(report).values()) + report.test["other_errors"] == 600
+
+
+def test_an_endless_error():
+    """The end of an overlong line is not kept, but waited for."""
+
+    def script(request):
+        return b"-ERR " + b"x" * 100000 + b"\r\n" if request.number == 5 else None
+
+    with Scripted(script) as server:
+        report = bench(server, "--test", "set", "--requests", "100", "--connections", "1")
+        assert report.code == 1
+        assert report.counts() == clean(100, errors=1)
+        assert len(next(iter(texts(report)))) < 1000
 
 
 @pytest.mark.parametrize("reply, kind", [
@@ -201,6 +285,76 @@ def test_not_resp(garbage):
         report = bench(server, "--test", "get", "--requests", "100", "--connections", "1")
         assert report.code == 1
         one_line(report, "does not speak RESP")
+
+
+# --- memcached's text protocol --------------------------------------------------------------------------
+
+
+def memcache(server, *words):
+    return bench(server, "--protocol", "memcache", *words)
+
+
+def test_memcache():
+    def script(request):
+        return b"END\r\n" if request.name == b"GET" and request.number % 10 == 0 else None
+
+    with Scripted(script, Memcache) as server:
+        report = memcache(server, "--fill", "--keys", "100", "--test", "get,mixed,get", "--requests", "1000", "--connections",
+                          "3", "--pipeline", "5", "--verify")
+        assert (report.code, report.stderr) == (0, "")
+        assert [test["requests"] for test in report.tests][1:] == [1000] * 3
+        assert report.counts() == clean(1000, misses=100)
+
+
+def test_memcache_replies_cut_anywhere():
+    def script(request):
+        reply = request.honest()
+        cut = request.number % (len(reply) - 1) + 1
+        request.connection.send(reply[:cut])
+        return reply[cut:]
+
+    with Scripted(script, Memcache) as server:
+        report = memcache(server, "--fill", "--keys", "10", "--test", "get", "--requests", "300", "--connections", "1",
+                          "--verify")
+        assert report.code == 0, report.stderr
+        assert report.counts() == clean(300)
+
+
+def test_memcache_odd_replies():
+    odd = {  # number of the request: what is said to it
+        110: b"SERVER_ERROR out of memory storing object\r\n",
+        120: b"CLIENT_ERROR bad command line format\r\n",
+        130: b"ERROR\r\n",
+        140: b"VALUE key:999999999999 0 64\r\n%s\r\nEND\r\n" % (b"x" * 64),
+        150: b"STORED\r\n",
+    }
+    with Scripted(lambda request: odd.get(request.number), Memcache) as server:
+        report = memcache(server, "--fill", "--keys", "100", "--test", "get", "--requests", "100", "--connections", "1",
+                          "--verify")
+        assert report.code == 1
+        assert report.counts() == clean(100, errors=3, wrong=2)
+        assert texts(report) == {odd[n].decode().strip(): 1 for n in (110, 120, 130)}
+
+
+def test_memcache_wrong_values():
+    def script(request):
+        reply = bytearray(request.honest())
+        if request.name == b"GET" and request.number % 20 == 0:
+            reply[-8 - request.number % 50] ^= 1
+        return bytes(reply)
+
+    with Scripted(script, Memcache) as server:
+        report = memcache(server, "--fill", "--keys", "100", "--test", "get", "--requests", "1000", "--connections", "2",
+                          "--verify")
+        assert report.code == 1
+        assert report.counts() == clean(1000, wrong=50)
+
+
+def test_not_memcache():
+    with Scripted() as server:  # Redis does not know these commands
+        report = memcache(server, "--test", "get", "--requests", "10", "--connections", "1", "--stall", "1")
+        assert report.code == 1
+        one_line(report, "memcached")
 
 
 # --- connections ----------------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ class Connection:
         self.unread = bytearray()
         self.resp = 2
         self.asking = False
+        self.load = 0     # requests of the load
         self.held = None  # a script's: what it keeps back on this connection
 
     def flush(self):
@@ -294,6 +295,7 @@ class Scripted:
             return request.honest()
         with self.lock:
             request.asking, request.connection.asking = request.connection.asking, False
+            request.connection.load += 1
             self.requests += 1
             request.number = self.requests
             self.counts[request.name] = self.counts.get(request.name, 0) + 1
