@@ -1,5 +1,5 @@
-// What the user asked of pollux-bench. Filled once by options_parse, read-only afterwards, shared by
-// all threads. Strings point into argv.
+// What the user asked of pollux-bench. Filled once by options_parse, read-only afterwards, shared
+// by all threads. Strings point into argv.
 #pragma once
 
 #include <stdbool.h>
@@ -64,8 +64,10 @@ struct options {
     unsigned connections; // of all threads together (in a cluster: to each node)
 
     // How the load arrives.
-    unsigned pipeline; // closed loop: requests at once on a connection; open loop: most under way on one
-    double rate_from, rate_to, rate_step; // requests/s of all threads; 0: closed loop; equal: one step
+    unsigned
+        pipeline; // closed loop: requests at once on a connection; open loop: most under way on one
+    double rate_from, rate_to,
+        rate_step; // requests/s of all threads; 0: closed loop; equal: one step
     enum bench_arrivals arrivals;
     double warmup_s;   // before each test (and each step), not measured
     uint64_t requests; // per test; 0: by duration
@@ -78,9 +80,10 @@ struct options {
     unsigned n_tests;
     struct {
         const char *line;
-        unsigned weight; // 0: a test of its own; else a part of the one mix of all that have weights
+        unsigned
+            weight; // 0: a test of its own; else a part of the one mix of all that have weights
     } commands[OPTIONS_COMMANDS_MAX];
-    unsigned n_commands; // if any, they are the tests, and `tests` is empty
+    unsigned n_commands;             // if any, they are the tests, and `tests` is empty
     unsigned set_weight, get_weight; // --ratio SET:GET of `mixed`
     struct options_sizes data;
     uint64_t keys;
@@ -103,7 +106,7 @@ struct options {
     bool no_huge;
 };
 
-enum options_result { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_BAD, OPTIONS_VERSION };
+enum options_result { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_LIST, OPTIONS_VERSION, OPTIONS_BAD };
 
 // Reads the command line. OPTIONS_BAD: one line in `error` says what is wrong and what to do.
 enum options_result options_parse(struct options *o, int argc, char **argv, char *error,

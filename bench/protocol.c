@@ -22,31 +22,49 @@ void protocol_write_key(uint8_t *to, uint64_t n)
     template_digits(to + 4, n);
 }
 
-bool protocol_init(struct protocol *p, uint32_t data_size, bool verify)
+static bool make_set(struct protocol *p)
 {
-    *p = (struct protocol){.data_size = data_size, .verify = verify};
     size_t head = sizeof(set_head) - 1;
-    p->set = malloc(head + PROTOCOL_KEY_SIZE + 32 + (size_t)data_size);
+    p->set = malloc(head + PROTOCOL_KEY_SIZE + 32 + (size_t)p->data_size);
     if (!p->set)
         return false;
     memcpy(p->set, set_head, head);
     p->set_key = (uint32_t)head;
     protocol_write_key(p->set + p->set_key, 0);
     uint32_t at = p->set_key + PROTOCOL_KEY_SIZE;
-    at += (uint32_t)sprintf((char *)p->set + at, "\r\n$%u\r\n", data_size);
+    at += (uint32_t)sprintf((char *)p->set + at, "\r\n$%u\r\n", p->data_size);
     p->set_value = at;
-    for (uint32_t i = 0; i < data_size; i++)
+    for (uint32_t i = 0; i < p->data_size; i++)
         p->set[at + i] = value_byte(i);
-    at += data_size;
+    at += p->data_size;
     memcpy(p->set + at, "\r\n", 2);
     p->set_size = at + 2;
+    return true;
+}
 
+bool protocol_init(struct protocol *p, const struct preset *test, const struct options *o,
+                   unsigned thread, char *error, size_t error_size)
+{
+    *p = (struct protocol){.data_size = o->data.low, .verify = o->verify};
+    if (!make_set(p)) {
+        snprintf(error, error_size, "out of memory");
+        return false;
+    }
     memcpy(p->get, get_head, sizeof(get_head) - 1);
     p->get_key = sizeof(get_head) - 1;
     protocol_write_key(p->get + p->get_key, 0);
     memcpy(p->get + p->get_key + PROTOCOL_KEY_SIZE, "\r\n", 2);
     p->get_size = p->get_key + PROTOCOL_KEY_SIZE + 2;
-    p->hit_size = (uint32_t)snprintf((char *)p->hit, sizeof(p->hit), "$%u\r\n", data_size);
+    p->hit_size = (uint32_t)snprintf((char *)p->hit, sizeof(p->hit), "$%u\r\n", p->data_size);
+    for (p->n_commands = 0; p->n_commands < test->n; p->n_commands++) {
+        if (test->commands[p->n_commands].kind != COMMAND_ANY)
+            continue;
+        if (!template_parse(&p->commands[p->n_commands], test->commands[p->n_commands].line,
+                            p->data_size, o->keys, o->seed + thread, error, error_size)) {
+            protocol_free(p);
+            return false;
+        }
+    }
     return true;
 }
 
@@ -54,6 +72,9 @@ void protocol_free(struct protocol *p)
 {
     free(p->set);
     p->set = NULL;
+    for (unsigned i = 0; i < p->n_commands; i++)
+        template_free(&p->commands[i]);
+    p->n_commands = 0;
 }
 
 static void write_set(struct protocol *p, struct out *out, uint64_t key)
@@ -76,21 +97,25 @@ static void write_set(struct protocol *p, struct out *out, uint64_t key)
 void protocol_write(struct protocol *p, struct out *out, struct request r)
 {
     uint8_t *to;
-    switch ((enum workload_op)r.op) {
-    case WORKLOAD_SET:
+    switch ((enum preset_kind)r.op) {
+    case COMMAND_SET:
         write_set(p, out, r.key);
+        p->written += p->set_size;
         break;
-    case WORKLOAD_GET:
+    case COMMAND_GET:
         to = out_room(out, p->get_size);
         memcpy(to, p->get, sizeof(get_head) - 1 + PROTOCOL_KEY_SIZE + 2);
         protocol_write_key(to + p->get_key, r.key);
         out->pos += p->get_size;
+        p->written += p->get_size;
         break;
-    case WORKLOAD_PING:
+    case COMMAND_PING:
         out_write(out, ping, sizeof(ping) - 1);
+        p->written += sizeof(ping) - 1;
         break;
-    case WORKLOAD_COMMAND:
-        template_write(p->command, out, r.key);
+    case COMMAND_ANY:
+        template_write(&p->commands[r.command], out, r.key);
+        p->written += p->commands[r.command].size;
         break;
     }
 }
@@ -154,7 +179,7 @@ static enum reply_kind scan_bulk(const struct protocol *p, struct scanner *s, st
                                  const uint8_t *data, size_t len, size_t *used)
 {
     size_t n = len < s->left ? len : (size_t)s->left;
-    if (p->verify && !s->mismatch && r.op == WORKLOAD_GET && s->at < p->data_size) {
+    if (p->verify && !s->mismatch && r.op == COMMAND_GET && s->at < p->data_size) {
         size_t compare = p->data_size - s->at < n ? (size_t)(p->data_size - s->at) : n;
         s->mismatch = !value_matches(p, r.key, s->at, data, compare);
     }
@@ -164,7 +189,7 @@ static enum reply_kind scan_bulk(const struct protocol *p, struct scanner *s, st
     if (s->left > 0)
         return REPLY_MORE;
     s->in_bulk = false;
-    if (r.op == WORKLOAD_COMMAND)
+    if (r.op == COMMAND_ANY)
         return element_done(s);
     return s->mismatch ? REPLY_WRONG : REPLY_OK;
 }
@@ -176,8 +201,8 @@ static enum reply_kind judge_line(const struct protocol *p, struct scanner *s, s
     if (line[0] == '-')
         return REPLY_ERROR;
     if (line[0] == '+') {
-        const char *expected = r.op == WORKLOAD_PING ? "+PONG" : "+OK";
-        return r.op != WORKLOAD_GET && !strcmp(line, expected) ? REPLY_OK : REPLY_WRONG;
+        const char *expected = r.op == COMMAND_PING ? "+PONG" : "+OK";
+        return r.op != COMMAND_GET && !strcmp(line, expected) ? REPLY_OK : REPLY_WRONG;
     }
     if (line[0] == ':' || line[0] == '_')
         return REPLY_WRONG;
@@ -188,11 +213,11 @@ static enum reply_kind judge_line(const struct protocol *p, struct scanner *s, s
     if (*end || end == line + 1 || size < -1)
         return REPLY_BROKEN;
     if (size < 0)
-        return r.op == WORKLOAD_GET ? REPLY_MISS : REPLY_WRONG;
+        return r.op == COMMAND_GET ? REPLY_MISS : REPLY_WRONG;
     s->in_bulk = true;
     s->at = 0;
     s->left = (uint64_t)size + 2;
-    s->mismatch = r.op != WORKLOAD_GET || (uint64_t)size != p->data_size;
+    s->mismatch = r.op != COMMAND_GET || (uint64_t)size != p->data_size;
     return REPLY_MORE;
 }
 
@@ -218,7 +243,7 @@ static enum reply_kind scan_slowly(const struct protocol *p, struct scanner *s, 
             return REPLY_BROKEN;
         s->line[s->n_line - 1] = 0;
         s->n_line = 0;
-        enum reply_kind kind = r.op == WORKLOAD_COMMAND ? judge_any(s) : judge_line(p, s, r);
+        enum reply_kind kind = r.op == COMMAND_ANY ? judge_any(s) : judge_line(p, s, r);
         if (kind != REPLY_MORE)
             return kind;
     }
@@ -229,7 +254,7 @@ enum reply_kind protocol_scan(const struct protocol *p, struct scanner *s, struc
                               const uint8_t *data, size_t len, size_t *used)
 {
     *used = 0;
-    if (r.op == WORKLOAD_COMMAND && s->n_line == 0 && !s->elements && len >= 4 &&
+    if (r.op == COMMAND_ANY && s->n_line == 0 && !s->elements && len >= 4 &&
         (data[0] == ':' || data[0] == '+')) {
         const uint8_t *end = memchr(data, '\n', len);
         if (end) {
@@ -240,11 +265,11 @@ enum reply_kind protocol_scan(const struct protocol *p, struct scanner *s, struc
     if (s->n_line == 0 && !s->in_bulk) {
         // Nearly all replies are one of these two, whole.
         size_t whole = p->hit_size + (size_t)p->data_size + 2;
-        if (r.op == WORKLOAD_SET && len >= sizeof(ok) - 1 && !memcmp(data, ok, sizeof(ok) - 1)) {
+        if (r.op == COMMAND_SET && len >= sizeof(ok) - 1 && !memcmp(data, ok, sizeof(ok) - 1)) {
             *used = sizeof(ok) - 1;
             return REPLY_OK;
         }
-        if (r.op == WORKLOAD_GET && len >= whole && !memcmp(data, p->hit, p->hit_size)) {
+        if (r.op == COMMAND_GET && len >= whole && !memcmp(data, p->hit, p->hit_size)) {
             *used = whole;
             if (p->verify && !value_matches(p, r.key, 0, data + p->hit_size, p->data_size))
                 return REPLY_WRONG;
@@ -252,4 +277,14 @@ enum reply_kind protocol_scan(const struct protocol *p, struct scanner *s, struc
         }
     }
     return scan_slowly(p, s, r, data, len, used);
+}
+
+void protocol_explain(const struct protocol *p, const struct scanner *s, struct request r, char *text,
+                      size_t size)
+{
+    static const char *const names[] = {"SET", "GET", "PING"};
+    (void)p;
+    (void)s;
+    snprintf(text, size, "%s key:%012llu: not the reply that belongs to it",
+             r.op < COMMAND_ANY ? names[r.op] : "a command on", (unsigned long long)r.key);
 }

@@ -1,11 +1,13 @@
-// RESP as a client speaks it, for speed: requests are templates in which only the key changes;
-// replies are recognised where they lie, without a copy, and may be cut anywhere.
+// The server's protocol as a client speaks it, for speed: requests are templates in which only the key
+// changes; replies are recognised where they lie, without a copy, and may be cut anywhere. One thread.
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bench/measurement.h"
+#include "bench/presets.h"
 #include "bench/template.h"
 #include "bench/workload.h"
 #include "common/out.h"
@@ -13,7 +15,7 @@
 #define PROTOCOL_KEY_SIZE 16 // "key:" and twelve digits
 #define PROTOCOL_LINE_MAX 512
 
-// The bytes of a SET or GET of any key, and what their replies look like.
+// The bytes of the requests of one test, and what their replies look like.
 struct protocol {
     uint32_t data_size;
     uint8_t *set; // whole request; the key stands at set_key, the value at set_value
@@ -23,27 +25,20 @@ struct protocol {
     uint8_t hit[32]; // the header of a GET's reply, as "$64\r\n"
     uint32_t hit_size;
     bool verify;
-    struct template *command; // of WORKLOAD_COMMAND; the caller's
+    uint64_t written; // bytes of requests since the beginning
+    unsigned n_commands;
+    struct template commands[PRESET_COMMANDS_MAX]; // those of COMMAND_ANY
 };
 
-// False when memory is short.
-bool protocol_init(struct protocol *p, uint32_t data_size, bool verify);
+// Of one thread of o->threads. False with one line in `error`.
+bool protocol_init(struct protocol *p, const struct preset *test, const struct options *o,
+                   unsigned thread, char *error, size_t error_size);
 void protocol_free(struct protocol *p);
 
 // The key of number `n` (< 10^12): PROTOCOL_KEY_SIZE bytes.
 void protocol_write_key(uint8_t *to, uint64_t n);
-// Writes the request `r`.
+// Writes the request `r`, counts it in `written`.
 void protocol_write(struct protocol *p, struct out *out, struct request r);
-
-enum reply_kind {
-    REPLY_OK,    // as the request deserves
-    REPLY_MISS,  // GET of a key that does not exist
-    REPLY_ERROR, // the server's error
-    REPLY_WRONG, // another type, another length, or with `verify` another value
-    REPLY_KINDS,
-    REPLY_MORE,  // the reply is not complete
-    REPLY_BROKEN // not RESP: the connection is of no more use
-};
 
 // How far the present reply of one connection has come.
 struct scanner {
@@ -59,3 +54,6 @@ struct scanner {
 // REPLY_MORE).
 enum reply_kind protocol_scan(const struct protocol *p, struct scanner *s, struct request r,
                               const uint8_t *data, size_t len, size_t *used);
+// What was wrong with the reply to `r` that was REPLY_WRONG, for people: one line.
+void protocol_explain(const struct protocol *p, const struct scanner *s, struct request r, char *text,
+                      size_t size);

@@ -16,9 +16,14 @@
 #define BURST 16
 #define LINK_WAIT_S 10 // a memif peer answers within a second or two
 
+struct devices {
+    struct nic *nic;
+    char name[32]; // the driver may keep it
+};
+
 struct transport_nic {
     struct transport transport; // must be first
-    struct nic *nic;
+    struct devices *devices;
     struct port *port;
     struct net *net;
     double us_per_tick;
@@ -39,10 +44,11 @@ static struct stream *nic_connect(struct transport *t, const struct endpoint *to
     return net_connect(((struct transport_nic *)t)->net, to, error);
 }
 
-static unsigned nic_begin(struct transport *t, bool idle, struct stream **ready, unsigned max)
+static unsigned nic_begin(struct transport *t, unsigned wait_us, struct stream **ready,
+                          unsigned max)
 {
     struct transport_nic *n = (struct transport_nic *)t;
-    (void)idle; // polls
+    (void)wait_us; // polls
     n->n_received = port_rx(n->port, n->received, BURST);
     n->now_us = now_us(n);
     net_input(n->net, n->received, n->n_received, n->now_us);
@@ -70,46 +76,68 @@ static void nic_shut(struct transport *t)
         net_destroy(n->net);
     if (n->attached)
         port_detach(n->port);
-    if (n->nic)
-        nic_close(n->nic);
     free(n);
+}
+
+static uint64_t nic_retransmitted(struct transport *t)
+{
+    const struct net_counters *c = net_counters(((struct transport_nic *)t)->net);
+    return c->tcp_retransmit_timer + c->tcp_retransmit_fast;
 }
 
 static const struct transport_ops nic_ops = {
     .connect = nic_connect,
     .begin = nic_begin,
     .end = nic_end,
+    .retransmitted = nic_retransmitted,
     .close = nic_shut,
 };
 
-static bool open_port(struct transport_nic *n, const struct options *o, char *error,
-                      size_t error_size)
+struct devices *devices_open(const struct options *o, char *error, size_t error_size)
 {
-    static char name[32]; // the driver may keep it
-    snprintf(name, sizeof(name), "bench-%d", (int)getpid());
+    struct devices *d = calloc(1, sizeof(*d));
+    if (!d) {
+        snprintf(error, error_size, "out of memory");
+        return NULL;
+    }
+    snprintf(d->name, sizeof(d->name), "bench-%d", (int)getpid());
     struct nic_options options = {
-        .devices = {o->nic_device},
-        .n_devices = 1,
-        .queues = 1,
-        .cpus = o->cpu >= 0 ? &o->cpu : NULL,
+        .n_devices = o->n_nic_devices,
+        .queues = o->threads,
+        .cpus = o->n_cpus == o->threads ? o->cpus : NULL,
         .huge_pages = o->no_huge ? NIC_HUGE_NO : NIC_HUGE_AUTO,
-        .name = name,
+        .name = d->name,
     };
-    n->nic = nic_open(&options, error, error_size);
-    if (!n->nic)
-        return false;
-    n->port = nic_port(n->nic, 0);
-    int code = port_attach(n->port);
-    n->attached = code == 0;
-    if (code != 0)
-        snprintf(error, error_size, "%s: cannot use its queue: %s", o->nic_device, strerror(-code));
-    return n->attached;
+    memcpy(options.devices, o->nic_devices, o->n_nic_devices * sizeof(*o->nic_devices));
+    d->nic = nic_open(&options, error, error_size);
+    if (!d->nic) {
+        free(d);
+        return NULL;
+    }
+    unsigned queues = nic_info(d->nic)->queues;
+    if (queues < o->threads) {
+        snprintf(error, error_size,
+                 "--threads %u: the devices have %u queue%s in all and a thread needs one; use "
+                 "--threads %u or name more --nic-device",
+                 o->threads, queues, queues == 1 ? "" : "s", queues);
+        devices_close(d);
+        return NULL;
+    }
+    return d;
+}
+
+void devices_close(struct devices *d)
+{
+    if (!d)
+        return;
+    nic_close(d->nic);
+    free(d);
 }
 
 static bool open_stack(struct transport_nic *n, const struct options *o, char *error,
                        size_t error_size)
 {
-    const struct nic_info *info = nic_info(n->nic);
+    const struct nic_info *info = nic_info(n->devices->nic);
     struct net_config config = {
         .mtu = info->mtu,
         .n_addresses = 1,
@@ -146,12 +174,13 @@ static bool wait_for_link(struct transport_nic *n, const struct options *o, char
             return true;
         usleep(10000);
     } while (now_us(n) < end_us);
-    snprintf(error, error_size, "%s: no link after %d s; is the other end running?", o->nic_device,
-             LINK_WAIT_S);
+    snprintf(error, error_size, "%s: no link after %d s; is the other end running?",
+             o->nic_devices[0], LINK_WAIT_S);
     return false;
 }
 
-struct transport *transport_nic_open(const struct options *o, char *error, size_t error_size)
+struct transport *transport_nic_open(struct devices *d, const struct options *o, unsigned thread,
+                                     char *error, size_t error_size)
 {
     struct transport_nic *n = calloc(1, sizeof(*n));
     if (!n) {
@@ -159,7 +188,14 @@ struct transport *transport_nic_open(const struct options *o, char *error, size_
         return NULL;
     }
     n->transport.ops = &nic_ops;
-    if (!open_port(n, o, error, error_size) || !open_stack(n, o, error, error_size) ||
+    n->devices = d;
+    n->port = nic_port(d->nic, thread);
+    int code = port_attach(n->port);
+    n->attached = code == 0;
+    if (code != 0)
+        snprintf(error, error_size, "%s: thread %u cannot use its queue: %s", o->nic_devices[0],
+                 thread, strerror(-code));
+    if (!n->attached || !open_stack(n, o, error, error_size) ||
         !wait_for_link(n, o, error, error_size)) {
         nic_shut(&n->transport);
         return NULL;

@@ -14,7 +14,7 @@ struct workers;
 struct progress {
     const char *name;
     enum { PHASE_CONNECT, PHASE_FILL, PHASE_WARMUP, PHASE_MEASURE } phase;
-    double seconds, of_seconds;    // of this phase; of_seconds 0: unknown
+    double seconds, of_seconds;     // of this phase; of_seconds 0: unknown
     uint64_t requests, of_requests; // likewise
     unsigned step, steps;           // of a rate sweep
     double rate, wanted;            // requests/s since the last call; wanted: open loop
@@ -33,10 +33,10 @@ void workers_close(struct workers *w);
 struct measurement *workers_run(struct workers *w, const struct preset *test, double rate,
                                 void (*watch)(void *context, const struct progress *p),
                                 void *context);
-// All steps of --rate FROM..TO/STEP, lowest first; ends two steps after the knee (bench/sweep.c): the
-// first step that reached less than 95 % of what was wanted, or whose p99 is ten times the lowest
-// step's. *knee is its index, or the number of steps when none was found. Returns how many were
-// measured; results are the caller's.
+// All steps of --rate FROM..TO/STEP, lowest first; ends two steps after the knee (bench/sweep.c):
+// the first step that reached less than 95 % of what was wanted, or whose p99 is ten times the
+// lowest step's. *knee is its index, or the number of steps when none was found. Returns how many
+// were measured; results are the caller's.
 unsigned workers_sweep(struct workers *w, const struct preset *test, struct measurement **results,
                        unsigned *knee, void (*watch)(void *context, const struct progress *p),
                        void *context);

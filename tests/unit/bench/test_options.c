@@ -44,12 +44,12 @@ static void everything_can_be_said(void **state)
     assert_int_equal(o.server.addr[3], 2);
     assert_int_equal(o.server.port, 7000);
     assert_int_equal(o.pipeline, 16);
-    assert_int_equal(o.tests[0], BENCH_GET);
-    assert_int_equal(o.tests[1], BENCH_MIXED);
+    assert_string_equal(o.tests[0], "GET");
+    assert_string_equal(o.tests[1], "mixed");
     assert_int_equal(o.requests, 9);
-    assert_int_equal(o.data_size, 0);
+    assert_int_equal(o.data.low, 0);
     assert_true(o.fill && o.verify && o.json);
-    assert_int_equal(o.cpu, 1);
+    assert_int_equal(o.cpus[0], 1);
     assert_int_equal(parse("--transport dpdk --nic-device net_null0 --nic-address 10.0.0.2/24 "
                            "-h 10.0.0.1"),
                      OPTIONS_RUN);
@@ -64,9 +64,7 @@ static void nonsense_is_refused_with_a_line(void **state)
         "--pipeline -1",
         "--pipeline 3x",
         "--connections 9999999",
-        "--test fill",
         "--test set,,get",
-        "--test nothing",
         "--duration 0",
         "--duration nan",
         "-p 65536",
@@ -93,11 +91,12 @@ static void help_fits_a_screen(void **state)
     assert_int_equal(parse("--help"), OPTIONS_HELP);
     unsigned lines = 0, column = 0;
     for (const char *c = options_help; *c; c++) {
-        column = *c == '\n' ? 0 : column + 1;
+        // Of a character of several bytes only the first counts.
+        column = *c == '\n' ? 0 : column + ((*c & 0xc0) != 0x80);
         lines += *c == '\n';
         assert_true(column <= 100);
     }
-    assert_true(lines <= 40);
+    assert_true(lines <= 45);
 }
 
 int main(void)

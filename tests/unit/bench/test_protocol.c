@@ -20,6 +20,16 @@ static void no_more_room(struct out *o, size_t need)
     fail_msg("wrote more than a request takes");
 }
 
+// A protocol for values of one size.
+static bool init(struct protocol *p, uint32_t size, bool verify)
+{
+    static const struct preset test = {.name = "mixed", .n = 2};
+    const struct options o = {
+        .threads = 1, .keys = 1000, .verify = verify, .data = {.low = size, .high = size}};
+    char error[256];
+    return protocol_init(p, &test, &o, 0, error, sizeof(error));
+}
+
 static const struct out_ops test_out_ops = {.grow = no_more_room};
 
 static size_t write_request(struct protocol *p, struct request r)
@@ -33,14 +43,14 @@ static void requests_are_resp(void **state)
 {
     (void)state;
     struct protocol p;
-    assert_true(protocol_init(&p, 20, false));
+    assert_true(init(&p, 20, false));
     const char *set =
         "*3\r\n$3\r\nSET\r\n$16\r\nkey:123456789012\r\n$20\r\nkey:123456789012qrst\r\n";
-    struct request r = {.key = UINT64_C(123456789012), .op = WORKLOAD_SET};
+    struct request r = {.key = UINT64_C(123456789012), .op = COMMAND_SET};
     assert_int_equal(write_request(&p, r), strlen(set));
     assert_memory_equal(written, set, strlen(set));
     const char *get = "*2\r\n$3\r\nGET\r\n$16\r\nkey:000000000042\r\n";
-    r = (struct request){.key = 42, .op = WORKLOAD_GET};
+    r = (struct request){.key = 42, .op = COMMAND_GET};
     assert_int_equal(write_request(&p, r), strlen(get));
     assert_memory_equal(written, get, strlen(get));
     protocol_free(&p);
@@ -52,8 +62,8 @@ static void sizes_from_nothing_to_more_than_a_span(void **state)
     for (uint32_t size = 0; size < 2000; size += size < 20 ? 1 : 333) {
         struct protocol p;
         char head[64];
-        assert_true(protocol_init(&p, size, false));
-        size_t n = write_request(&p, (struct request){.key = 7, .op = WORKLOAD_SET});
+        assert_true(init(&p, size, false));
+        size_t n = write_request(&p, (struct request){.key = 7, .op = COMMAND_SET});
         int h = snprintf(head, sizeof(head),
                          "*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000007\r\n$%u\r\n", size);
         assert_int_equal(n, (size_t)h + size + 2);
@@ -86,9 +96,9 @@ static void replies_are_judged_wherever_they_are_cut(void **state)
 {
     (void)state;
     struct protocol p;
-    assert_true(protocol_init(&p, 20, true));
-    struct request set = {.key = 3, .op = WORKLOAD_SET}, get = {.key = 3, .op = WORKLOAD_GET},
-                   pong = {.op = WORKLOAD_PING};
+    assert_true(init(&p, 20, true));
+    struct request set = {.key = 3, .op = COMMAND_SET}, get = {.key = 3, .op = COMMAND_GET},
+                   pong = {.op = COMMAND_PING};
     for (size_t step = 1; step < 40; step++) {
         assert_int_equal(scan(&p, set, "+OK\r\n", step), REPLY_OK);
         assert_int_equal(scan(&p, pong, "+PONG\r\n", step), REPLY_OK);
@@ -112,11 +122,12 @@ static void replies_are_judged_wherever_they_are_cut(void **state)
 static void keys_are_uniform_and_repeatable(void **state)
 {
     (void)state;
-    struct options o = {.keys = 10, .seed = 5};
+    struct options o = {.keys = 10, .seed = 5, .threads = 1};
+    struct preset get = {.n = 1, .commands = {{.kind = COMMAND_GET, .weight = 1}}};
     struct workload a, b;
     unsigned seen[10] = {0};
-    workload_init(&a, BENCH_GET, &o);
-    workload_init(&b, BENCH_GET, &o);
+    workload_init(&a, &get, &o, 0);
+    workload_init(&b, &get, &o, 0);
     for (unsigned i = 0; i < 100000; i++) {
         struct request r = workload_next(&a), s = workload_next(&b);
         assert_int_equal(r.key, s.key);
@@ -130,14 +141,19 @@ static void keys_are_uniform_and_repeatable(void **state)
 static void filling_sets_every_key_once(void **state)
 {
     (void)state;
-    struct options o = {.keys = 1000};
-    struct workload w;
-    workload_init(&w, BENCH_FILL, &o);
-    for (unsigned i = 0; i < 1000; i++) {
-        struct request r = workload_next(&w);
-        assert_int_equal(r.key, i);
-        assert_int_equal(r.op, WORKLOAD_SET);
+    struct options o = {.keys = 1000, .threads = 3};
+    struct preset fill = {.n = 1, .fill = true, .commands = {{.kind = COMMAND_SET, .weight = 1}}};
+    unsigned next = 0;
+    for (unsigned thread = 0; thread < 3; thread++) {
+        struct workload w;
+        workload_init(&w, &fill, &o, thread);
+        for (uint64_t n = workload_fill_requests(&o, thread); n > 0; n--) {
+            struct request r = workload_next(&w);
+            assert_int_equal(r.key, next++);
+            assert_int_equal(r.op, COMMAND_SET);
+        }
     }
+    assert_int_equal(next, 1000);
 }
 
 int main(void)

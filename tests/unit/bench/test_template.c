@@ -97,8 +97,11 @@ static void any_reply_ends_where_it_ends(void **state)
         {"*2\r\n*2\r\n$1\r\na\r\n*0\r\n*1\r\n-ERR inside\r\n", REPLY_OK},
     };
     struct protocol p;
-    assert_true(protocol_init(&p, 3, false));
-    struct request r = {.op = WORKLOAD_COMMAND};
+    static const struct preset test = {.name = "any"};
+    const struct options o = {.threads = 1, .keys = 10, .data = {.low = 3, .high = 3}};
+    char error[256];
+    assert_true(protocol_init(&p, &test, &o, 0, error, sizeof(error)));
+    struct request r = {.op = COMMAND_ANY};
     for (unsigned i = 0; i < sizeof(replies) / sizeof(*replies); i++) {
         char text[256];
         size_t first = strlen(replies[i].text);
