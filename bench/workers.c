@@ -114,7 +114,8 @@ static void *work(void *argument)
 static void raise_limit(const struct options *o)
 {
     struct rlimit limit;
-    rlim_t wanted = o->connections + DESCRIPTORS_SPARE;
+    // How many nodes a cluster has is not known yet.
+    rlim_t wanted = o->cluster ? RLIM_INFINITY : o->connections + DESCRIPTORS_SPARE;
     if (o->transport != BENCH_SOCKET || getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
         limit.rlim_cur >= wanted)
         return;
