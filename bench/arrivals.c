@@ -2,24 +2,36 @@
 
 #include <math.h>
 
-void arrivals_init(struct arrivals *a, enum bench_arrivals kind, double rate, uint64_t seed)
+#include "bench/random.h"
+
+// Nanoseconds as a number with 64 bits behind the point. A double has 53 bits in all, so none of it
+// is lost when it is made of the whole and the rest.
+static unsigned __int128 fixed(double ns)
 {
-    *a = (struct arrivals){.kind = kind, .gap_ns = 1e9 / rate, .state = seed};
+    double whole = floor(ns);
+    return ((unsigned __int128)whole << 64) + (uint64_t)((ns - whole) * 0x1p64);
 }
 
-static uint64_t draw(struct arrivals *a)
+void arrivals_init(struct arrivals *a, enum bench_arrivals kind, double rate, uint64_t seed)
 {
-    uint64_t z = a->state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
+    *a = (struct arrivals){.kind = kind, .gap_ns = 1e9 / rate, .state = random_seed(seed, 1)};
+    a->gap = fixed(a->gap_ns);
+}
+
+void arrivals_shift(struct arrivals *a, double share)
+{
+    a->next += fixed(a->gap_ns * share);
 }
 
 uint64_t arrivals_next(struct arrivals *a)
 {
-    double gap = a->gap_ns;
-    if (a->kind == ARRIVALS_POISSON)
-        gap *= -log(((double)(draw(a) >> 11) + 0.5) / 9007199254740992.0);
-    a->next_ns += gap;
-    return (uint64_t)a->next_ns;
+    if (a->kind == ARRIVALS_EVEN) {
+        uint64_t now = (uint64_t)(a->next >> 64);
+        a->next += a->gap;
+        return now;
+    }
+    // The inverse of the exponential distribution; the number is in (0, 1], never 0.
+    double u = (double)((random_next(&a->state) >> 11) + 1) * 0x1p-53;
+    a->next += fixed(-log(u) * a->gap_ns);
+    return (uint64_t)(a->next >> 64);
 }

@@ -281,7 +281,7 @@ static void receive_open(struct client *c, struct connection *k)
 static void receive_setup(struct client *c, struct connection *k)
 {
     struct stream *s = k->stream;
-    const struct request any = {.op = COMMAND_ANY};
+    const struct request any = {.op = COMMAND_OTHER};
     while (s->in_len > 0 && k->left > 0) {
         size_t used;
         enum reply_kind kind =
@@ -771,8 +771,8 @@ static bool prepare(struct client *c, const struct job *job, struct measurement 
     c->error[0] = 0;
     if (!protocol_init(&c->protocol, job->test, c->options, c->thread, c->error, sizeof(c->error)))
         return false;
-    workload_init(&c->workload, job->test, c->options, c->thread);
-    if (c->route ? !route_prepare(c, job->test, m) : !make_rings(c)) {
+    if (!workload_init(&c->workload, job->test, c->options, c->thread) ||
+        (c->route ? !route_prepare(c, job->test, m) : !make_rings(c))) {
         fail(c, "out of memory");
         return false;
     }
@@ -792,6 +792,7 @@ static void start_load(struct client *c, const struct job *job)
     c->begin = c->now = clock_ticks();
     if (c->open_loop) {
         arrivals_init(&c->arrivals, c->options->arrivals, job->rate, job->seed + c->thread);
+        arrivals_shift(&c->arrivals, (double)c->thread / c->options->threads);
         c->ticks_per_ns = clock_rate() / 1e9;
         draw_arrival(c);
     }
@@ -901,6 +902,7 @@ bool client_run(struct client *c, const struct job *job, struct measurement *m,
     memcpy(m->error, c->error, sizeof(m->error));
     c->m = NULL;
     c->open_loop = false;
+    workload_free(&c->workload);
     protocol_free(&c->protocol);
     return m->finished;
 }

@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "bench/options_internal.h"
+#include "bench/values.h"
 
 const char options_help[] =
     "pollux-bench --fill -P 16                             SET and GET, 50 connections, pipeline "
@@ -361,49 +362,6 @@ static bool parse_distribution(struct options *o, const char *text)
     return !strncasecmp(text, "hot:", 4) && parse_hot(o, text + 4);
 }
 
-static bool parse_size(const char **text, uint32_t *size)
-{
-    char *end;
-    unsigned long long n = strtoull(*text, &end, 10);
-    if (end == *text || **text < '0' || **text > '9')
-        return false;
-    unsigned shift = *end == 'k' || *end == 'K' ? 10 : *end == 'm' || *end == 'M' ? 20 : 0;
-    end += shift != 0;
-    if (n > OPTIONS_DATA_MAX >> shift)
-        return false;
-    *size = (uint32_t)(n << shift);
-    *text = end;
-    return true;
-}
-
-static bool parse_sizes(struct options_sizes *s, const char *text)
-{
-    *s = (struct options_sizes){0};
-    if (!parse_size(&text, &s->low))
-        return false;
-    s->high = s->low;
-    if (!*text)
-        return true;
-    if (*text == '-') {
-        s->kind = SIZES_RANGE;
-        text++;
-        return parse_size(&text, &s->high) && !*text && s->high >= s->low;
-    }
-    s->kind = SIZES_WEIGHTED;
-    for (s->size[0] = s->low;;) {
-        char *end;
-        unsigned long weight = *text == ':' ? strtoul(text + 1, &end, 10) : 0;
-        if (weight == 0 || weight > 1000000 || text[1] == '-')
-            return false;
-        s->weight[s->n++] = (uint32_t)weight;
-        if (!*end)
-            return true;
-        text = end + 1;
-        if (*end != ',' || s->n == OPTIONS_SIZES_MAX || !parse_size(&text, &s->size[s->n]))
-            return false;
-    }
-}
-
 // One of some words, by its index; false when it is none of them.
 static bool parse_word(const char *text, const char *const *words, unsigned *index)
 {
@@ -540,7 +498,7 @@ static bool take_work(struct options *o, struct options_said *said, int option, 
         o->get_weight = 100 - (unsigned)n;
         return true;
     case 'd':
-        return parse_sizes(&o->data, value);
+        return values_parse(&o->data, value, strlen(value));
     case 'r':
         return parse_count(value, 1, OPTIONS_KEYS_MAX, &o->keys);
     case OPT_DISTRIBUTION:

@@ -344,7 +344,7 @@ static void write_item(struct client *c, struct connection *k, struct routed *it
     struct out *out = &k->stream->out;
     uint64_t before = c->protocol.written;
     if (item->way == WAY_ASK) {
-        const struct routed first = {.request = {.op = COMMAND_SET}, .way = WAY_ASKING};
+        const struct routed first = {.request = {.op = COMMAND_OTHER}, .way = WAY_ASKING};
         out_write(out, asking, sizeof(asking) - 1);
         c->protocol.written += sizeof(asking) - 1;
         put_under_way(c, k, &first);
@@ -568,9 +568,8 @@ bool route_prepare(struct client *c, const struct preset *test, struct measureme
             return false;
     for (unsigned i = 0; i < test->n; i++) {
         const struct request any = {.op = COMMAND_ANY, .command = i};
-        route->opaque[i] = test->commands[i].kind == COMMAND_ANY &&
-                           c->protocol.commands[i].n_words > 1 &&
-                           protocol_slot(&c->protocol, any) == SLOTS;
+        route->opaque[i] =
+            test->commands[i].kind == COMMAND_ANY && protocol_slot(&c->protocol, any) == SLOTS;
     }
     return true;
 }

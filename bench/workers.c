@@ -346,7 +346,7 @@ static void give_job(struct workers *all, struct worker *w, const struct preset 
     };
     if (test->fill) {
         w->job.rate = w->job.warmup_s = 0;
-        w->job.requests = workload_fill_requests(o, w->index);
+        w->job.requests = workload_fill_requests(test, o, w->index);
         if (w->job.pipeline < FILL_PIPELINE)
             w->job.pipeline = FILL_PIPELINE;
     }
@@ -387,6 +387,8 @@ static const char *command_name(const struct preset *test, unsigned i)
 {
     static const char *const names[] = {
         [COMMAND_SET] = "SET", [COMMAND_GET] = "GET", [COMMAND_PING] = "PING"};
+    if (test->commands[i].name)
+        return test->commands[i].name;
     return test->commands[i].kind == COMMAND_ANY ? test->commands[i].line
                                                  : names[test->commands[i].kind];
 }
