@@ -18,6 +18,8 @@
 #define WAKE_EARLY_US 150
 // Open loop: how long after the end requests whose time had come may still be sent.
 #define GRACE_S 1.0
+// Ports tried for a connection, times threads: e^-8 of the connections are left with a stray one.
+#define PORT_TRIES 8u
 
 static const char *reason(const struct stream *s)
 {
@@ -311,9 +313,9 @@ static void receive_setup(struct client *c, struct connection *k)
 
 static void lose(struct client *c, struct connection *k)
 {
-    bool wanted = k->state == CONNECTION_CLOSING;
+    bool wanted = k->state == CONNECTION_CLOSING, misplaced = k->state == CONNECTION_MISPLACED;
     // One that goes between two tests is opened again for the next.
-    if (!wanted && !c->resting) {
+    if (!wanted && !misplaced && !c->resting) {
         char text[MEASUREMENT_TEXT_MAX], name[NAME_MAX_SIZE], address[ENDPOINT_TEXT_MAX];
         if (k->state == CONNECTION_READY && k->waiting)
             snprintf(text, sizeof(text), "%s %s with %u replies missing", name_of(c, k, name),
@@ -339,12 +341,31 @@ static void lose(struct client *c, struct connection *k)
     k->state = CONNECTION_NONE;
     k->stream->ops->release(k->stream);
     k->stream = NULL;
-    if (wanted && c->m && k != &c->asker && c->to_send > 0 && client_connect(c, k))
+    if (wanted)
+        k->tries = 0;
+    if (misplaced)
+        client_connect(c, k);
+    else if (wanted && c->m && k != &c->asker && c->to_send > 0 && client_connect(c, k))
         c->m->connects++;
+}
+
+// Looks for a local port whose frames come to our own queue: with as many queues as threads, one in
+// so many does.
+static bool try_another_port(struct client *c, struct connection *k)
+{
+    if (!c->transport->ops->strays(c->transport, k->stream) ||
+        k->tries >= PORT_TRIES * c->options->threads)
+        return false;
+    k->tries++;
+    k->state = CONNECTION_MISPLACED;
+    k->stream->ops->abort(k->stream);
+    return true;
 }
 
 static void connected(struct client *c, struct connection *k)
 {
+    if (try_another_port(c, k))
+        return;
     if (!c->setup_replies) {
         make_ready(c, k);
         return;
@@ -383,7 +404,7 @@ static void serve(struct client *c, struct stream *s)
     }
     if (events & STREAM_EOF && c->resting) {
         s->ops->abort(s);
-    } else if (events & STREAM_EOF && k->state != CONNECTION_CLOSING) {
+    } else if (events & STREAM_EOF && k->state < CONNECTION_CLOSING) {
         char text[MEASUREMENT_TEXT_MAX], name[NAME_MAX_SIZE];
         snprintf(text, sizeof(text), "the server closed %s with %u replies missing",
                  name_of(c, k, name), k->state == CONNECTION_READY ? k->waiting : k->left);

@@ -20,10 +20,11 @@
 enum state {
     CONNECTION_NONE,
     CONNECTION_OPENING,
-    CONNECTION_SETUP,   // waits for the replies to AUTH, HELLO, SELECT
-    CONNECTION_MAP,     // waits for the reply to CLUSTER SLOTS
-    CONNECTION_READY,   // may carry load
-    CONNECTION_CLOSING, // its requests are answered; with --churn it will be opened again
+    CONNECTION_SETUP,     // waits for the replies to AUTH, HELLO, SELECT
+    CONNECTION_MAP,       // waits for the reply to CLUSTER SLOTS
+    CONNECTION_READY,     // may carry load
+    CONNECTION_CLOSING,   // its requests are answered; with --churn it will be opened again
+    CONNECTION_MISPLACED, // will be opened again from another port
 };
 
 struct connection {
@@ -31,11 +32,12 @@ struct connection {
     uint32_t waiting; // requests under way
     uint32_t next;    // in `batch` (`routed`): the request that the next reply answers
     uint32_t write;   // likewise, where the next request goes; a closed loop has `sent` for all
-    uint32_t left; // --churn: requests that may still be sent before it is closed; setup: replies
-    uint8_t state; // enum state
-    bool touched;  // open loop: written to in this turn
-    bool listed;   // in a pool
-    uint16_t node; // of a cluster
+    uint32_t left;  // --churn: requests that may still be sent before it is closed; setup: replies
+    uint8_t state;  // enum state
+    bool touched;   // open loop: written to in this turn
+    bool listed;    // in a pool
+    uint16_t node;  // of a cluster
+    uint16_t tries; // local ports that did not lead to our queue
     unsigned number;
     uint64_t sent; // closed loop: when the batch was written, ticks
     const struct endpoint *to;

@@ -116,8 +116,7 @@ void measurement_merge(struct measurement *into, const struct measurement *from)
     into->turns += from->turns;
 }
 
-// Are two texts the same but for figures and addresses? Runs of digits are alike, and so are runs
-// of letters and dots behind "@" or between digits as in "127.0.0.1:7000".
+// Are two texts the same but for figures, and so for addresses and slots?
 static bool alike(const char *a, const char *b)
 {
     for (;;) {

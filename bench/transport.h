@@ -19,6 +19,9 @@ struct transport_ops {
     unsigned (*begin)(struct transport *t, unsigned wait_us, struct stream **ready, unsigned max);
     // Ends the turn: what was pushed leaves.
     void (*end)(struct transport *t);
+    // Does the peer's side of a connection come to another thread's queue? It works all the same,
+    // at the cost of a copy; one with another local port may come to ours.
+    bool (*strays)(struct transport *t, const struct stream *s);
     // TCP segments that were sent again since the beginning. Not for the loop.
     uint64_t (*retransmitted)(struct transport *t);
     void (*close)(struct transport *t);

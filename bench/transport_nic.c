@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bench/clock.h"
+#include "bench/passing.h"
 #include "bench/transport.h"
 #include "dataplane/net/net.h"
 #include "drivers/nic.h"
@@ -18,7 +19,8 @@
 
 struct devices {
     struct nic *nic;
-    char name[32]; // the driver may keep it
+    struct passing *passing; // NULL: one thread
+    char name[32];           // the driver may keep it
 };
 
 struct transport_nic {
@@ -30,6 +32,11 @@ struct transport_nic {
     uint64_t start_ticks, now_us;
     struct frame *received[BURST];
     unsigned n_received;
+    unsigned thread;
+    struct passing *passing; // of `devices`
+    struct passed *taken[BURST];
+    unsigned n_taken;
+    uint8_t *strays; // a bit for each local port whose frames came to another queue
     bool attached;
 };
 
@@ -44,6 +51,48 @@ static struct stream *nic_connect(struct transport *t, const struct endpoint *to
     return net_connect(((struct transport_nic *)t)->net, to, error);
 }
 
+static bool find_home(void *context, const struct frame *frame, uint32_t hash)
+{
+    struct transport_nic *n = context;
+    (void)hash;
+    return passing_tcp(n->passing, n->thread, frame);
+}
+
+static bool owns_flow(void *context, const struct endpoint *local, const struct endpoint *remote)
+{
+    const struct transport_nic *n = context;
+    (void)remote;
+    return passing_home(n->passing, local->port) == n->thread;
+}
+
+// What came to other threads' queues and is ours.
+static void take_passed(struct transport_nic *n)
+{
+    while (n->n_taken < BURST) {
+        struct passed *p = passing_take(n->passing, n->thread);
+        if (!p)
+            break;
+        uint16_t port = passing_port(&p->frame);
+        n->strays[port / 8] |= (uint8_t)(1 << port % 8);
+        struct frame *frame = &p->frame;
+        net_input(n->net, &frame, 1, n->now_us);
+        n->taken[n->n_taken++] = p;
+    }
+}
+
+static bool nic_strays(struct transport *t, const struct stream *s)
+{
+    const struct transport_nic *n = (struct transport_nic *)t;
+    struct stream_info info;
+    if (!n->passing)
+        return false;
+    s->ops->info(s, &info);
+    uint8_t *byte = &n->strays[info.local.port / 8], bit = (uint8_t)(1 << info.local.port % 8);
+    bool stray = *byte & bit;
+    *byte &= (uint8_t)~bit; // the port may be used again
+    return stray;
+}
+
 static unsigned nic_begin(struct transport *t, unsigned wait_us, struct stream **ready,
                           unsigned max)
 {
@@ -52,6 +101,10 @@ static unsigned nic_begin(struct transport *t, unsigned wait_us, struct stream *
     n->n_received = port_rx(n->port, n->received, BURST);
     n->now_us = now_us(n);
     net_input(n->net, n->received, n->n_received, n->now_us);
+    if (__builtin_expect(n->passing != NULL, 0)) {
+        passing_arp(n->passing, n->thread, n->received, n->n_received);
+        take_passed(n);
+    }
     return net_ready(n->net, ready, max);
 }
 
@@ -67,6 +120,8 @@ static void nic_end(struct transport *t)
     if (n->n_received > 0)
         port_release_rx(n->port, n->received, n->n_received);
     n->n_received = 0;
+    while (n->n_taken > 0)
+        passing_free(n->taken[--n->n_taken]);
 }
 
 static void nic_shut(struct transport *t)
@@ -76,6 +131,7 @@ static void nic_shut(struct transport *t)
         net_destroy(n->net);
     if (n->attached)
         port_detach(n->port);
+    free(n->strays);
     free(n);
 }
 
@@ -89,6 +145,7 @@ static const struct transport_ops nic_ops = {
     .connect = nic_connect,
     .begin = nic_begin,
     .end = nic_end,
+    .strays = nic_strays,
     .retransmitted = nic_retransmitted,
     .close = nic_shut,
 };
@@ -123,6 +180,11 @@ struct devices *devices_open(const struct options *o, char *error, size_t error_
         devices_close(d);
         return NULL;
     }
+    if (o->threads > 1 && !(d->passing = passing_open(o->threads))) {
+        snprintf(error, error_size, "out of memory");
+        devices_close(d);
+        return NULL;
+    }
     return d;
 }
 
@@ -131,6 +193,7 @@ void devices_close(struct devices *d)
     if (!d)
         return;
     nic_close(d->nic);
+    passing_close(d->passing);
     free(d);
 }
 
@@ -144,6 +207,9 @@ static bool open_stack(struct transport_nic *n, const struct options *o, char *e
         .offloads = info->offloads,
         .connections_max = o->connections + 16,
         .seed = clock_ticks(),
+        .context = n,
+        .find_home = n->passing ? find_home : NULL,
+        .owns_flow = n->passing ? owns_flow : NULL,
     };
     memcpy(config.mac, info->mac, sizeof(config.mac));
     config.addresses[0].family = 4;
@@ -189,6 +255,14 @@ struct transport *transport_nic_open(struct devices *d, const struct options *o,
     }
     n->transport.ops = &nic_ops;
     n->devices = d;
+    n->thread = thread;
+    n->passing = d->passing;
+    n->strays = calloc(1, (UINT16_MAX + 1) / 8);
+    if (!n->strays) {
+        snprintf(error, error_size, "out of memory");
+        free(n);
+        return NULL;
+    }
     n->port = nic_port(d->nic, thread);
     int code = port_attach(n->port);
     n->attached = code == 0;

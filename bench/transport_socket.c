@@ -42,6 +42,13 @@ static void socket_end(struct transport *t)
     io_turn(s->io);
 }
 
+static bool socket_strays(struct transport *t, const struct stream *stream)
+{
+    (void)t;
+    (void)stream;
+    return false;
+}
+
 static void add_retransmitted(void *context, const struct stream_info *info)
 {
     *(uint64_t *)context += info->retransmitted;
@@ -69,6 +76,7 @@ static const struct transport_ops socket_ops = {
     .connect = socket_connect,
     .begin = socket_begin,
     .end = socket_end,
+    .strays = socket_strays,
     .retransmitted = socket_retransmitted,
     .close = socket_close,
 };
