@@ -6,10 +6,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "bench/arrivals.h"
+#include "bench/client_inner.h"
 #include "bench/clock.h"
-#include "bench/protocol.h"
-#include "bench/workload.h"
+#include "bench/route.h"
 
 #define READY_MAX 256
 #define CONNECT_AT_ONCE 64  // below every listener's backlog
@@ -19,87 +18,8 @@
 #define WAKE_EARLY_US 150
 // Open loop: how long after the end requests whose time had come may still be sent.
 #define GRACE_S 1.0
-#define SETUP_MAX 1024
 // Ports tried for a connection, times threads: e^-8 of the connections are left with a stray one.
 #define PORT_TRIES 8u
-
-enum state {
-    CONNECTION_NONE,
-    CONNECTION_OPENING,
-    CONNECTION_SETUP,     // waits for the replies to AUTH, HELLO, SELECT
-    CONNECTION_READY,     // may carry load
-    CONNECTION_CLOSING,   // --churn: its requests are answered, it will be opened again
-    CONNECTION_MISPLACED, // will be opened again from another port
-};
-
-struct connection {
-    struct stream *stream;
-    uint32_t waiting; // requests under way
-    uint32_t next;    // in `batch`: the request that the next reply answers
-    uint32_t write;   // open loop, in `batch`: where the next request goes
-    uint32_t left;  // --churn: requests that may still be sent before it is closed; setup: replies
-    uint8_t state;  // enum state
-    uint16_t tries; // local ports that did not lead to our queue
-    bool touched;   // open loop: written to in this turn
-    uint64_t sent;  // closed loop: when the batch was written, ticks
-    struct request *batch;
-    struct timing {
-        uint64_t meant, written; // ticks
-    } * times;                   // open loop: of each request in `batch`
-    // Open loop: its place among those with equally many requests under way; all that were written
-    // to in this turn.
-    struct connection *before, *after, *next_touched;
-    struct scanner scanner;
-};
-
-struct level {
-    struct connection *first, *last;
-};
-
-struct client {
-    struct transport *transport;
-    const struct options *options;
-    const volatile bool *stop;
-    const _Atomic bool *halt;
-    struct connection *connections;
-    struct measurement *m; // of the running test; NULL: none
-    struct histogram *latency;
-    struct protocol protocol;
-    struct workload workload;
-    struct stream *ready[READY_MAX];
-    unsigned thread, n_connections, connected;
-    unsigned first;          // number of its first connection
-    uint32_t pipeline, mask; // of `batch` as a ring (open loop)
-    bool open_loop, churn, by_command;
-    bool resting;     // between two tests
-    uint64_t to_send; // requests that may still be sent
-    uint64_t waiting; // replies missing on all connections
-    uint64_t now;     // of the turn, ticks
-
-    // Open loop.
-    struct arrivals arrivals;
-    double ticks_per_ns;
-    uint64_t begin, due;     // when the next request is meant to be sent, ticks
-    uint64_t blocked_until;  // until then no connection was free
-    uint64_t due_end;        // none is meant to be sent from then on
-    struct level *levels;    // [pipeline]: connections by requests under way
-    uint32_t lowest, n_free; // the lowest level that may have one; connections in all levels
-    struct connection *first_touched;
-
-    uint8_t setup[SETUP_MAX]; // what each connection says first
-    size_t setup_size;
-    unsigned setup_replies;
-    struct request *rings; // of all connections
-    struct timing *times;
-    size_t ring;                      // entries of each
-    char error[MEASUREMENT_TEXT_MAX]; // first reason to stop, one line
-};
-
-static void fail(struct client *c, const char *text)
-{
-    if (!c->error[0])
-        snprintf(c->error, sizeof(c->error), "%s", text);
-}
 
 static const char *reason(const struct stream *s)
 {
@@ -115,55 +35,40 @@ static const char *reason(const struct stream *s)
     return s->error <= STREAM_ABORTED ? names[s->error] : "lost";
 }
 
-// Counted over all threads.
-static unsigned number_of(const struct client *c, const struct connection *k)
+// Connection number `i` of c->n_all.
+static struct connection *connection_at(const struct client *c, unsigned i)
 {
-    return c->first + (unsigned)(k - c->connections);
+    return c->route ? route_connection(c->route, c->n_connections, i) : &c->connections[i];
 }
 
-// --- open loop: which connection is the least loaded
-// ------------------------------------------------
-
-static void level_remove(struct client *c, struct connection *k)
+// "connection 3", in a cluster "connection 3 to 127.0.0.1:7002".
+static const char *name_of(const struct client *c, const struct connection *k, char *text)
 {
-    struct level *l = &c->levels[k->waiting];
-    *(k->before ? &k->before->after : &l->first) = k->after;
-    *(k->after ? &k->after->before : &l->last) = k->before;
-    c->n_free--;
+    char address[ENDPOINT_TEXT_MAX];
+    if (k == &c->asker)
+        return "the first connection";
+    if (c->route)
+        snprintf(text, NAME_MAX_SIZE, "connection %u to %s", k->number,
+                 endpoint_format(k->to, address));
+    else
+        snprintf(text, NAME_MAX_SIZE, "connection %u", k->number);
+    return text;
 }
 
-// At the end, so that all connections of a level take turns. One that has all it may have is in
-// none.
-static void level_add(struct client *c, struct connection *k)
+// --- sending -------------------------------------------------------------------------------------
+
+// Open loop: one that has all it may have is in no list.
+static void list(struct client *c, struct connection *k)
 {
-    if (k->waiting >= c->pipeline || k->state != CONNECTION_READY || (c->churn && !k->left))
-        return;
-    struct level *l = &c->levels[k->waiting];
-    k->after = NULL;
-    k->before = l->last;
-    *(l->last ? &l->last->after : &l->first) = k;
-    l->last = k;
-    if (k->waiting < c->lowest)
-        c->lowest = k->waiting;
-    c->n_free++;
+    if (k->waiting < c->pipeline && k->state == CONNECTION_READY && (!c->churn || k->left))
+        pool_add(&c->pool, k);
 }
 
-static bool level_has(const struct client *c, const struct connection *k)
+static void unlist(struct client *c, struct connection *k)
 {
-    return k->waiting < c->pipeline && k->state == CONNECTION_READY && (!c->churn || k->left);
+    if (k->listed)
+        pool_remove(&c->pool, k);
 }
-
-static struct connection *least_loaded(struct client *c)
-{
-    if (!c->n_free)
-        return NULL;
-    while (!c->levels[c->lowest].first)
-        c->lowest++;
-    return c->levels[c->lowest].first;
-}
-
-// --- sending
-// ----------------------------------------------------------------------------------------
 
 static void write_request(struct client *c, struct connection *k, struct request r)
 {
@@ -192,23 +97,17 @@ static void send_batch(struct client *c, struct connection *k)
     k->stream->ops->push(k->stream);
 }
 
-// Open loop: when the next request is meant to be sent.
-static void draw_arrival(struct client *c)
-{
-    c->due = c->begin + (uint64_t)((double)arrivals_next(&c->arrivals) * c->ticks_per_ns);
-}
-
 // Open loop: sends what is due, as far as connections are free.
 static void send_due(struct client *c)
 {
     uint64_t now = c->now;
     while (c->due <= now && c->due < c->due_end && c->to_send > 0) {
-        struct connection *k = least_loaded(c);
+        struct connection *k = pool_least(&c->pool);
         if (!k) {
             c->blocked_until = now;
             break;
         }
-        level_remove(c, k);
+        unlist(c, k);
         uint32_t at = k->write++ & c->mask;
         k->batch[at] = workload_next(&c->workload);
         write_request(c, k, k->batch[at]);
@@ -221,42 +120,38 @@ static void send_due(struct client *c)
         c->to_send--;
         if (c->churn)
             k->left--;
-        level_add(c, k);
-        if (!k->touched) {
-            k->touched = true;
-            k->next_touched = c->first_touched;
-            c->first_touched = k;
-        }
+        list(c, k);
+        touch(c, k);
         draw_arrival(c);
     }
-    while (c->first_touched) {
-        struct connection *k = c->first_touched;
-        c->first_touched = k->next_touched;
-        k->touched = false;
-        if (k->stream)
-            k->stream->ops->push(k->stream);
-    }
+    push_touched(c);
 }
 
 // A connection may carry load from now on.
 static void make_ready(struct client *c, struct connection *k)
 {
+    if (k == &c->asker) {
+        route_ask(c);
+        return;
+    }
     k->state = CONNECTION_READY;
     k->waiting = k->next = k->write = 0;
     k->left = c->pipeline;
     c->connected++;
     if (!c->m)
         return;
-    if (c->open_loop)
-        level_add(c, k);
+    if (c->route)
+        route_ready(c, k);
+    else if (c->open_loop)
+        list(c, k);
     else
         send_batch(c, k);
 }
 
-static bool begin_connect(struct client *c, struct connection *k)
+bool client_connect(struct client *c, struct connection *k)
 {
     int code = 0;
-    k->stream = c->transport->ops->connect(c->transport, &c->options->server, &code);
+    k->stream = c->transport->ops->connect(c->transport, k->to, &code);
     if (!k->stream) {
         fail(c, code == -EMFILE ? "too many open files: raise `ulimit -n`"
                                 : strerror(code < 0 ? -code : code));
@@ -272,7 +167,7 @@ static bool begin_connect(struct client *c, struct connection *k)
 // --- receiving
 // --------------------------------------------------------------------------------------
 
-static void count_odd(struct client *c, struct connection *k, struct request r,
+void client_count_odd(struct client *c, struct connection *k, struct request r,
                       enum reply_kind kind)
 {
     char text[MEASUREMENT_TEXT_MAX];
@@ -290,22 +185,13 @@ static void count_odd(struct client *c, struct connection *k, struct request r,
     }
 }
 
-static void unasked(struct client *c, struct connection *k)
+void client_unasked(struct client *c, struct connection *k)
 {
-    char text[MEASUREMENT_TEXT_MAX];
-    snprintf(text, sizeof(text), "connection %u: the server sent a reply that nobody asked for",
-             number_of(c, k));
+    char text[MEASUREMENT_TEXT_MAX], name[NAME_MAX_SIZE];
+    snprintf(text, sizeof(text), "%s: the server sent a reply that nobody asked for",
+             name_of(c, k, name));
     fail(c, text);
     k->stream->ops->abort(k->stream);
-}
-
-static void count_command(struct measurement_part *part, enum reply_kind kind, size_t bytes,
-                          uint64_t latency_ns)
-{
-    part->requests++;
-    part->kinds[kind]++;
-    part->bytes_in += bytes;
-    histogram_record(&part->latency, latency_ns, 1);
 }
 
 // Takes all replies that have come. Returns how many.
@@ -317,7 +203,7 @@ static inline __attribute__((always_inline)) uint32_t take_replies(struct client
     uint32_t done = 0, mask = open ? c->mask : UINT32_MAX;
     while (s->in_len > 0) {
         if (__builtin_expect(done == k->waiting, 0)) {
-            unasked(c, k);
+            client_unasked(c, k);
             break;
         }
         const uint8_t *data = s->in;
@@ -331,7 +217,7 @@ static inline __attribute__((always_inline)) uint32_t take_replies(struct client
             if (kind == REPLY_MORE)
                 break;
             if (__builtin_expect(kind >= REPLY_ERROR, 0)) {
-                count_odd(c, k, r, kind);
+                client_count_odd(c, k, r, kind);
                 if (kind == REPLY_BROKEN)
                     return done;
             }
@@ -342,8 +228,8 @@ static inline __attribute__((always_inline)) uint32_t take_replies(struct client
                 histogram_record(&m->service, clock_ns(c->now - t->written), 1);
             }
             if (c->by_command)
-                count_command(&m->commands[r.command], kind, used,
-                              clock_ns(c->now - (open ? k->times[k->next & mask].meant : k->sent)));
+                count_part(&m->commands[r.command], kind, used,
+                           clock_ns(c->now - (open ? k->times[k->next & mask].meant : k->sent)));
             k->next++;
             done++;
         }
@@ -353,7 +239,7 @@ static inline __attribute__((always_inline)) uint32_t take_replies(struct client
     return done;
 }
 
-static void reopen(struct client *c, struct connection *k)
+void client_reopen(struct client *c, struct connection *k)
 {
     k->state = CONNECTION_CLOSING;
     c->connected--;
@@ -374,7 +260,7 @@ static void receive_closed(struct client *c, struct connection *k)
     if (k->waiting > 0)
         return;
     if (c->churn)
-        reopen(c, k);
+        client_reopen(c, k);
     else
         send_batch(c, k);
 }
@@ -384,15 +270,14 @@ static void receive_open(struct client *c, struct connection *k)
     uint32_t done = take_replies(c, k, true);
     if (done == 0)
         return;
-    if (level_has(c, k))
-        level_remove(c, k);
+    unlist(c, k);
     k->waiting -= done;
     c->waiting -= done;
     c->m->requests += done;
     if (c->churn && !k->left && !k->waiting)
-        reopen(c, k);
+        client_reopen(c, k);
     else
-        level_add(c, k);
+        list(c, k);
 }
 
 static void receive_setup(struct client *c, struct connection *k)
@@ -431,10 +316,13 @@ static void lose(struct client *c, struct connection *k)
     bool wanted = k->state == CONNECTION_CLOSING, misplaced = k->state == CONNECTION_MISPLACED;
     // One that goes between two tests is opened again for the next.
     if (!wanted && !misplaced && !c->resting) {
-        char text[MEASUREMENT_TEXT_MAX];
+        char text[MEASUREMENT_TEXT_MAX], name[NAME_MAX_SIZE], address[ENDPOINT_TEXT_MAX];
         if (k->state == CONNECTION_READY && k->waiting)
-            snprintf(text, sizeof(text), "connection %u %s, which misses %u", number_of(c, k),
+            snprintf(text, sizeof(text), "%s %s with %u replies missing", name_of(c, k, name),
                      reason(k->stream), k->waiting);
+        else if (c->route)
+            snprintf(text, sizeof(text), "connection to %s %s", endpoint_format(k->to, address),
+                     reason(k->stream));
         else
             snprintf(text, sizeof(text), "connection %s", reason(k->stream));
         fail(c, text);
@@ -446,8 +334,10 @@ static void lose(struct client *c, struct connection *k)
     }
     if (k->state == CONNECTION_READY) {
         c->connected--;
-        if (c->m && c->open_loop && level_has(c, k))
-            level_remove(c, k);
+        if (c->route)
+            route_lost(c, k);
+        else
+            unlist(c, k);
     }
     c->waiting -= k->waiting;
     k->waiting = 0;
@@ -457,8 +347,8 @@ static void lose(struct client *c, struct connection *k)
     if (wanted)
         k->tries = 0;
     if (misplaced)
-        begin_connect(c, k);
-    else if (wanted && c->m && c->to_send > 0 && begin_connect(c, k))
+        client_connect(c, k);
+    else if (wanted && c->m && k != &c->asker && c->to_send > 0 && client_connect(c, k))
         c->m->connects++;
 }
 
@@ -501,8 +391,12 @@ static void serve(struct client *c, struct stream *s)
     // What came before the end counts.
     if (s->in_len > 0 && k->state == CONNECTION_SETUP)
         receive_setup(c, k);
+    else if (s->in_len > 0 && k->state == CONNECTION_MAP)
+        route_read_map(c);
     else if (s->in_len > 0 && k->state == CONNECTION_READY && c->m) {
-        if (c->open_loop)
+        if (c->route)
+            route_receive(c, k);
+        else if (c->open_loop)
             receive_open(c, k);
         else
             receive_closed(c, k);
@@ -514,12 +408,20 @@ static void serve(struct client *c, struct stream *s)
     if (events & STREAM_EOF && c->resting) {
         s->ops->abort(s);
     } else if (events & STREAM_EOF && k->state < CONNECTION_CLOSING) {
-        char text[MEASUREMENT_TEXT_MAX];
-        snprintf(text, sizeof(text), "the server closed connection %u, which misses %u",
-                 number_of(c, k), k->state == CONNECTION_READY ? k->waiting : k->left);
+        char text[MEASUREMENT_TEXT_MAX], name[NAME_MAX_SIZE];
+        snprintf(text, sizeof(text), "the server closed %s with %u replies missing",
+                 name_of(c, k, name), k->state == CONNECTION_READY ? k->waiting : k->left);
         fail(c, text);
         s->ops->abort(s);
     }
+}
+
+// Begins to open those that have not been opened yet.
+static void connect_more(struct client *c)
+{
+    while (c->begun < c->n_all && c->begun < c->connected + CONNECT_AT_ONCE &&
+           client_connect(c, connection_at(c, c->begun)))
+        c->begun++;
 }
 
 // One turn. Returns the number of streams that had events.
@@ -529,8 +431,14 @@ static unsigned turn(struct client *c, unsigned wait_us)
     c->now = clock_ticks();
     for (unsigned i = 0; i < n; i++)
         serve(c, c->ready[i]);
-    if (c->open_loop && c->m && !c->error[0])
-        send_due(c);
+    if (__builtin_expect(c->begun < c->n_all, 0) && !c->error[0])
+        connect_more(c);
+    if (c->m && !c->error[0]) {
+        if (c->route)
+            route_send(c);
+        else if (c->open_loop)
+            send_due(c);
+    }
     c->transport->ops->end(c->transport);
     return n;
 }
@@ -544,20 +452,31 @@ static bool stopped(struct client *c)
     return c->error[0];
 }
 
+static uint64_t patience(const struct client *c)
+{
+    return clock_ticks() + (uint64_t)(c->options->stall_s * clock_rate());
+}
+
+bool client_wait(struct client *c, const bool *done)
+{
+    uint64_t limit = patience(c);
+    while (!*done && !stopped(c)) {
+        turn(c, REST_US);
+        if (clock_ticks() > limit)
+            fail(c, "no answer to CLUSTER SLOTS; is the server there?");
+    }
+    return !c->error[0];
+}
+
 static bool connect_all(struct client *c)
 {
-    uint64_t limit = clock_ticks() + (uint64_t)(c->options->stall_s * clock_rate());
-    unsigned begun = 0, n = 1;
-    while (c->connected < c->n_connections && !stopped(c)) {
-        while (begun < c->n_connections && begun < c->connected + CONNECT_AT_ONCE) {
-            if (!begin_connect(c, &c->connections[begun]))
-                return false;
-            begun++;
-        }
+    uint64_t limit = patience(c);
+    unsigned n = 1;
+    while (c->connected < c->n_all && !stopped(c)) {
         unsigned before = c->connected;
         n = turn(c, n ? 0 : REST_US);
         if (c->connected > before)
-            limit = clock_ticks() + (uint64_t)(c->options->stall_s * clock_rate());
+            limit = patience(c);
         else if (clock_ticks() > limit)
             fail(c, "no answer to a connection attempt; is the server there?");
     }
@@ -598,6 +517,20 @@ static void make_setup(struct client *c)
         setup_command(c, (const char *[]){"SELECT", number}, 2);
 }
 
+struct connection *connections_new(const struct client *c, const struct endpoint *to)
+{
+    const struct options *o = c->options;
+    unsigned rest = o->connections % o->threads;
+    unsigned first =
+        o->connections / o->threads * c->thread + (c->thread < rest ? c->thread : rest);
+    struct connection *all = calloc(c->n_connections, sizeof(*all));
+    for (unsigned i = 0; all && i < c->n_connections; i++) {
+        all[i].number = first + i;
+        all[i].to = to;
+    }
+    return all;
+}
+
 struct client *client_open(struct transport *t, const struct options *o, unsigned thread,
                            const volatile bool *stop, const _Atomic bool *halt, char *error,
                            size_t error_size)
@@ -612,17 +545,19 @@ struct client *client_open(struct transport *t, const struct options *o, unsigne
         c->halt = halt;
         c->n_connections =
             o->connections / o->threads + (thread < o->connections % o->threads ? 1 : 0);
-        unsigned rest = o->connections % o->threads;
-        c->first = o->connections / o->threads * thread + (thread < rest ? thread : rest);
-        c->connections = calloc(c->n_connections, sizeof(*c->connections));
+        c->asker.to = &o->server;
+        if (!o->cluster)
+            c->connections = connections_new(c, &o->server);
     }
-    if (!c || !c->connections) {
+    if (!c || (!o->cluster && !c->connections)) {
         snprintf(error, error_size, "out of memory");
         free(c);
         return NULL;
     }
     make_setup(c);
-    if (c->error[0] || !connect_all(c)) {
+    if (!o->cluster)
+        c->n_all = c->n_connections;
+    if (c->error[0] || (o->cluster && !route_open(c)) || !connect_all(c)) {
         stopped(c);
         snprintf(error, error_size, "%s", c->error);
         client_close(c);
@@ -635,10 +570,9 @@ static void free_rings(struct client *c)
 {
     free(c->rings);
     free(c->times);
-    free(c->levels);
+    pool_free(&c->pool);
     c->rings = NULL;
     c->times = NULL;
-    c->levels = NULL;
     c->ring = 0;
 }
 
@@ -646,13 +580,17 @@ void client_close(struct client *c)
 {
     if (!c)
         return;
-    for (unsigned i = 0; i < c->n_connections; i++)
-        if (c->connections[i].stream)
-            c->connections[i].stream->ops->abort(c->connections[i].stream);
+    for (unsigned i = 0; i <= c->n_all; i++) {
+        struct connection *k = i < c->n_all ? connection_at(c, i) : &c->asker;
+        if (k->stream)
+            k->stream->ops->abort(k->stream);
+    }
     // The resets leave with this turn.
     c->m = NULL;
+    fail(c, "closed"); // nothing is to be opened any more
     turn(c, 0);
     free_rings(c);
+    route_close(c);
     free(c->connections);
     free(c);
 }
@@ -704,17 +642,27 @@ static bool make_rings(struct client *c)
     c->rings = calloc(ring * c->n_connections, sizeof(*c->rings));
     if (c->open_loop) {
         c->times = calloc(ring * c->n_connections, sizeof(*c->times));
-        c->levels = calloc(c->pipeline, sizeof(*c->levels));
     }
-    if (!c->rings || (c->open_loop && (!c->times || !c->levels)))
+    if (!c->rings || (c->open_loop && (!c->times || !pool_init(&c->pool, c->pipeline))))
         return false;
     c->ring = ring;
     c->mask = (uint32_t)ring - 1;
     for (unsigned i = 0; i < c->n_connections; i++) {
         c->connections[i].batch = c->rings + i * ring;
         c->connections[i].times = c->open_loop ? c->times + i * ring : NULL;
+        c->connections[i].listed = false;
     }
     return true;
+}
+
+static void reset_parts(struct measurement_part *parts, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct measurement_part *p = &parts[i];
+        p->requests = p->bytes_in = p->bytes_out = 0;
+        memset(p->kinds, 0, sizeof(p->kinds));
+        histogram_reset(&p->latency);
+    }
 }
 
 // Everything counted until now was warm-up.
@@ -726,18 +674,15 @@ static void start_counting(struct client *c, struct run *r)
     r->written = c->protocol.written;
     m->requests = m->bytes_in = m->connects = m->disconnects = 0;
     m->busy_ns = m->turns = m->other_errors = 0;
+    m->moved = m->asked = m->retried = 0;
     m->n_errors = m->n_evidence = 0;
     memset(m->kinds, 0, sizeof(m->kinds));
     histogram_reset(c->latency);
     histogram_reset(&m->service);
     histogram_reset(&m->lag);
     histogram_reset(&m->jitter);
-    for (unsigned i = 0; i < m->n_commands; i++) {
-        struct measurement_part *p = &m->commands[i];
-        p->requests = p->bytes_in = p->bytes_out = 0;
-        memset(p->kinds, 0, sizeof(p->kinds));
-        histogram_reset(&p->latency);
-    }
+    reset_parts(m->commands, m->n_commands);
+    reset_parts(m->nodes, m->n_nodes);
     if (r->job->requests)
         c->to_send = r->job->requests > c->waiting ? r->job->requests - c->waiting : 0;
 }
@@ -754,6 +699,12 @@ static void count_unsent(struct client *c, const struct run *r)
     }
 }
 
+// Open loop: some request that was meant to be sent in the measured time has not been.
+static bool behind(const struct client *c, const struct run *r)
+{
+    return c->due < r->end || (c->route && route_queued(c));
+}
+
 static void next_phase(struct client *c, struct run *r)
 {
     double rate = clock_rate();
@@ -767,7 +718,7 @@ static void next_phase(struct client *c, struct run *r)
         c->due_end = r->end;
         break;
     case PHASE_COUNTED:
-        if (c->open_loop && c->due < r->end) {
+        if (c->open_loop && behind(c, r)) {
             r->phase = PHASE_GRACE;
             r->phase_end = r->end + (uint64_t)(GRACE_S * rate);
             break;
@@ -776,6 +727,8 @@ static void next_phase(struct client *c, struct run *r)
     case PHASE_GRACE:
         if (c->open_loop)
             count_unsent(c, r);
+        if (c->route)
+            route_drop(c);
         r->phase = PHASE_DRAIN;
         c->to_send = 0;
         break;
@@ -786,27 +739,38 @@ static void next_phase(struct client *c, struct run *r)
 
 static void describe_stall(struct client *c)
 {
-    char text[MEASUREMENT_TEXT_MAX], address[ENDPOINT_TEXT_MAX] = "";
-    const struct connection *k = c->connections, *end = k + c->n_connections;
-    while (k < end && !k->waiting)
-        k++;
-    if (k == end) {
+    char text[MEASUREMENT_TEXT_MAX], name[NAME_MAX_SIZE], address[ENDPOINT_TEXT_MAX] = "";
+    unsigned stuck = 0;
+    const struct connection *first = NULL;
+    for (unsigned i = 0; i < c->n_all; i++) {
+        const struct connection *k = connection_at(c, i);
+        if (k->waiting == 0)
+            continue;
+        if (!first)
+            first = k;
+        stuck++;
+    }
+    if (!first) {
         fail(c, "no connection could be opened again for too long (--stall)");
         return;
     }
     struct stream_info info;
-    k->stream->ops->info(k->stream, &info);
+    first->stream->ops->info(first->stream, &info);
     endpoint_format(&info.local, address);
-    snprintf(text, sizeof(text), "no reply for %g s (--stall); connection %u (from %s) misses %u",
-             c->options->stall_s, number_of(c, k), address, k->waiting);
+    snprintf(text, sizeof(text),
+             "no reply for %g s (--stall): %llu replies are missing on %u of %u connections, %u of "
+             "them on %s (from %s)",
+             c->options->stall_s, (unsigned long long)c->waiting, stuck, c->n_all, first->waiting,
+             name_of(c, first, name), address);
     fail(c, text);
 }
 
 static void count_missing(struct client *c)
 {
-    for (unsigned i = 0; i < c->n_connections; i++) {
-        c->m->missing += c->connections[i].waiting;
-        c->m->stuck += c->connections[i].waiting > 0;
+    for (unsigned i = 0; i < c->n_all; i++) {
+        uint32_t waiting = connection_at(c, i)->waiting;
+        c->m->missing += waiting;
+        c->m->stuck += waiting > 0;
     }
 }
 
@@ -844,11 +808,12 @@ static bool prepare(struct client *c, const struct job *job, struct measurement 
     c->error[0] = 0;
     if (!protocol_init(&c->protocol, job->test, c->options, c->thread, c->error, sizeof(c->error)))
         return false;
-    if (!workload_init(&c->workload, job->test, c->options, c->thread) || !make_rings(c)) {
+    if (!workload_init(&c->workload, job->test, c->options, c->thread) ||
+        (c->route ? !route_prepare(c, job->test, m) : !make_rings(c))) {
         fail(c, "out of memory");
         return false;
     }
-    c->waiting = c->n_free = c->lowest = 0;
+    c->waiting = 0;
     c->blocked_until = 0;
     c->first_touched = NULL;
     c->due_end = UINT64_MAX;
@@ -873,20 +838,24 @@ static void start_load(struct client *c, const struct job *job)
 // Puts all connections to work.
 static void start_connections(struct client *c)
 {
-    for (unsigned i = 0; i < c->n_connections; i++) {
-        struct connection *k = &c->connections[i];
-        if (k->state == CONNECTION_NONE)
-            begin_connect(c, k);
+    for (unsigned i = 0; i < c->n_all; i++) {
+        struct connection *k = connection_at(c, i);
+        if (k->state == CONNECTION_NONE && i < c->begun)
+            client_connect(c, k);
         if (k->state != CONNECTION_READY)
             continue;
         k->waiting = k->next = k->write = 0;
         k->left = c->pipeline;
         k->sent = c->now;
-        if (c->open_loop)
-            level_add(c, k);
+        if (c->route)
+            route_ready(c, k);
+        else if (c->open_loop)
+            list(c, k);
         else
             send_batch(c, k);
     }
+    if (c->route)
+        route_send(c);
     c->transport->ops->end(c->transport);
 }
 
@@ -920,7 +889,7 @@ static void loop(struct client *c, struct run *r)
         if (__builtin_expect(from >= r->phase_end, 0)) {
             c->now = from;
             next_phase(c, r);
-        } else if (r->phase == PHASE_GRACE && c->due >= r->end) {
+        } else if (r->phase == PHASE_GRACE && !behind(c, r)) {
             next_phase(c, r);
         }
         unsigned given = atomic_load_explicit(&r->view->given, memory_order_relaxed);

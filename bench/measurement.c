@@ -52,6 +52,25 @@ void measurement_free(struct measurement *m)
     free(m);
 }
 
+bool measurement_node(struct measurement *m, const char *name, unsigned *index)
+{
+    unsigned i = 0;
+    while (i < m->n_nodes && strcmp(m->nodes[i].name, name) != 0)
+        i++;
+    *index = i;
+    if (i < m->n_nodes)
+        return true;
+    struct measurement_part *nodes = realloc(m->nodes, (i + 1) * sizeof(*nodes));
+    if (!nodes)
+        return false;
+    m->nodes = nodes;
+    m->n_nodes++;
+    memset(&nodes[i], 0, sizeof(nodes[i]));
+    snprintf(nodes[i].name, sizeof(nodes[i].name), "%s", name);
+    histogram_reset(&nodes[i].latency);
+    return true;
+}
+
 static void part_merge(struct measurement_part *into, const struct measurement_part *from)
 {
     into->requests += from->requests;
@@ -77,8 +96,9 @@ void measurement_merge(struct measurement *into, const struct measurement *from)
     histogram_merge(&into->jitter, &from->jitter);
     for (unsigned i = 0; i < into->n_commands; i++)
         part_merge(&into->commands[i], &from->commands[i]);
-    for (unsigned i = 0; i < into->n_nodes; i++)
-        part_merge(&into->nodes[i], &from->nodes[i]);
+    for (unsigned i = 0, node; i < from->n_nodes; i++)
+        if (measurement_node(into, from->nodes[i].name, &node))
+            part_merge(&into->nodes[node], &from->nodes[i]);
     for (unsigned i = 0; i < from->n_errors; i++)
         add_error(into, from->errors[i].text, from->errors[i].count);
     into->other_errors += from->other_errors;
@@ -88,6 +108,7 @@ void measurement_merge(struct measurement *into, const struct measurement *from)
     into->disconnects += from->disconnects;
     into->moved += from->moved;
     into->asked += from->asked;
+    into->retried += from->retried;
     into->retransmitted += from->retransmitted;
     into->unsent += from->unsent;
     into->missing += from->missing;

@@ -114,3 +114,5 @@ enum options_result options_parse(struct options *o, int argc, char **argv, char
 extern const char options_help[];
 // "10.9.0.1/24" → address and prefix length. False when it is not that.
 bool options_parse_address(const char *text, uint8_t addr[4], uint8_t *prefix);
+// The address of a host by name or in figures; the port is left alone. May wait for name servers.
+bool options_resolve(const char *host, struct endpoint *to);

@@ -41,25 +41,37 @@ __attribute__((format(printf, 2, 3))) static bool bad(const struct complaint *c,
     return false;
 }
 
+static bool look_up(const char *host, const struct addrinfo *hints, struct endpoint *to)
+{
+    struct addrinfo *found;
+    if (getaddrinfo(host, NULL, hints, &found) != 0)
+        return false;
+    if (found->ai_family == AF_INET) {
+        to->family = 4;
+        memcpy(to->addr, &((struct sockaddr_in *)found->ai_addr)->sin_addr, 4);
+    } else {
+        to->family = 6;
+        memcpy(to->addr, &((struct sockaddr_in6 *)found->ai_addr)->sin6_addr, 16);
+    }
+    freeaddrinfo(found);
+    return true;
+}
+
+bool options_resolve(const char *host, struct endpoint *to)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    return look_up(host, &hints, to);
+}
+
 static bool resolve(struct options *o)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     if (o->transport == BENCH_DPDK) {
         hints.ai_flags = AI_NUMERICHOST;
         hints.ai_family = AF_INET;
     }
-    if (getaddrinfo(o->host, NULL, &hints, &found) != 0)
-        return false;
     o->server = (struct endpoint){.port = o->port};
-    if (found->ai_family == AF_INET) {
-        o->server.family = 4;
-        memcpy(o->server.addr, &((struct sockaddr_in *)found->ai_addr)->sin_addr, 4);
-    } else {
-        o->server.family = 6;
-        memcpy(o->server.addr, &((struct sockaddr_in6 *)found->ai_addr)->sin6_addr, 16);
-    }
-    freeaddrinfo(found);
-    return true;
+    return look_up(o->host, &hints, &o->server);
 }
 
 static bool check_server(struct options *o, const struct options_said *said,
@@ -81,8 +93,6 @@ static bool check_server(struct options *o, const struct options_said *said,
     }
     if (o->cluster && o->database)
         return bad(c, "--cluster with --db %u: a cluster has database 0 only", o->database);
-    if (o->cluster && o->churn)
-        return bad(c, "--cluster with --churn: choose one of them");
     (void)said;
     if (!resolve(o))
         return bad(c, "--host %s: not an address that can be used%s", o->host,

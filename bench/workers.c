@@ -114,7 +114,8 @@ static void *work(void *argument)
 static void raise_limit(const struct options *o)
 {
     struct rlimit limit;
-    rlim_t wanted = o->connections + DESCRIPTORS_SPARE;
+    // How many nodes a cluster has is not known yet.
+    rlim_t wanted = o->cluster ? RLIM_INFINITY : o->connections + DESCRIPTORS_SPARE;
     if (o->transport != BENCH_SOCKET || getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
         limit.rlim_cur >= wanted)
         return;
@@ -376,10 +377,10 @@ static void collect(struct workers *all, struct measurement *m, bool good)
             memcpy(m->error, w->m->error, sizeof(m->error));
     }
     size_t len = strlen(m->error);
-    if (m->missing)
+    if (m->missing && all->n > 1)
         snprintf(m->error + len, sizeof(m->error) - len,
-                 "; in all %llu replies are missing on %u of %u connections",
-                 (unsigned long long)m->missing, m->stuck, all->options->connections);
+                 "; in all threads %llu replies are missing on %u connections",
+                 (unsigned long long)m->missing, m->stuck);
 }
 
 static unsigned parts_of(const struct preset *test)

@@ -230,6 +230,53 @@ class Redis(Server):
         return words
 
 
+class RedisCluster:
+    """Nodes of Debian's redis-server that are one cluster, without replicas."""
+
+    def __init__(self, n=3):
+        if not shutil.which("redis-cli"):
+            raise Skip("redis-cli is not installed")
+        self.nodes = []
+        _register(self)
+        try:
+            for _ in range(n):
+                self.nodes.append(Redis({"cluster-enabled": "yes", "cluster-port": free_port(),
+                                         "cluster-node-timeout": 5000}))
+            for node in self.nodes:
+                node.wait_ready()
+            run("redis-cli", "--cluster", "create", *(f"127.0.0.1:{node.port}" for node in self.nodes), "--cluster-yes")
+            wait_for(lambda: all(b"cluster_state:ok" in self.call(i, "CLUSTER", "INFO") for i in range(n)),
+                     "the cluster's nodes to know each other")
+            self.ids = [self.call(i, "CLUSTER", "MYID").decode() for i in range(n)]
+        except BaseException:
+            self.close()
+            raise
+
+    def call(self, node, *words):
+        with socket.create_connection(("127.0.0.1", self.nodes[node].port), timeout=PATIENCE_S) as s:
+            return Client(s).call(*words)
+
+    def owners(self):
+        """Of each slot the index of the node that serves it, as the first node knows it."""
+        ports = [node.port for node in self.nodes]
+        owners = [None] * 16384
+        for first, last, primary, *_ in self.call(0, "CLUSTER", "SLOTS"):
+            owners[first : last + 1] = [ports.index(primary[1])] * (last + 1 - first)
+        return owners
+
+    def set_slot(self, slot, owner):
+        for i in range(len(self.nodes)):
+            assert self.call(i, "CLUSTER", "SETSLOT", slot, "NODE", self.ids[owner]) == b"+OK"
+
+    def healthy(self):
+        return all(node.alive() for node in self.nodes)
+
+    def close(self):
+        for node in self.nodes:
+            node.close()
+        _unregister(self)
+
+
 # --- network namespaces ----------------------------------------------------------------------------
 
 
