@@ -1,91 +1,156 @@
+// What the reports share, and the files that they are written to.
 #include "bench/report.h"
 
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "bench/clock.h"
+#include "bench/show.h"
+#include "bench/sweep.h"
 
-static const double percents[] = {50, 90, 99, 99.9, 99.99};
-#define N_PERCENTS (sizeof(percents) / sizeof(percents[0]))
+#define PATH_SIZE 4096
 
-static double cycles(const struct measurement *m)
+bool report_is_fill(const struct measurement *m)
+{
+    return !strcmp(m->name, "fill");
+}
+
+bool report_is_step(const struct options *o, const struct measurement *m)
+{
+    return m->rate > 0 && o->rate_to > o->rate_from;
+}
+
+double report_cycles(const struct measurement *m)
 {
     return m->requests ? (double)m->busy_ns * clock_rate() / 1e9 / (double)m->requests : 0;
 }
 
-void report_text(FILE *to, const struct options *o, const struct measurement *m)
+double report_busy(const struct measurement *m)
 {
-    char text[MEASUREMENT_TEXT_MAX];
-    fprintf(to, "%s: %.0f requests/s  (%llu in %.2f s, %u connections, pipeline %u)\n", m->name,
-            measurement_rate(m), (unsigned long long)m->requests, m->seconds, o->connections,
-            o->pipeline);
-    fprintf(to, "    latency in us: mean %.1f", histogram_mean(&m->latency) / 1e3);
-    for (unsigned i = 0; i < N_PERCENTS; i++)
-        fprintf(to, "  p%g %.1f", percents[i],
-                (double)histogram_percentile(&m->latency, percents[i]) / 1e3);
-    fprintf(to, "  max %.1f\n    client: %.0f cycles a request\n", (double)m->latency.max / 1e3,
-            cycles(m));
-    for (unsigned i = 0; i < m->n_errors; i++)
-        fprintf(to, "    %llu x %s\n", (unsigned long long)m->errors[i].count, m->errors[i].text);
-    for (unsigned i = 0; i < m->n_evidence; i++)
-        fprintf(to, "    WRONG: %s\n", m->evidence[i]);
-    if (measurement_bottleneck(m, text, sizeof(text)))
-        fprintf(to, "    %s\n", text);
-    if (!m->finished)
-        fprintf(to, "    ended early: %s\n", m->error);
+    double all = m->seconds * 1e9 * m->threads;
+    return all > 0 ? (double)m->busy_ns / all : 0;
 }
 
-void report_sweep(FILE *to, const struct options *o, struct measurement *const *steps, unsigned n,
-                  unsigned knee)
+unsigned report_group(const struct options *o, struct measurement *const *all, unsigned n)
 {
-    (void)o;
+    unsigned group = 1;
+    // The rates of a sweep rise; the same test asked for twice begins again.
+    while (group < n && report_is_step(o, all[0]) && report_is_step(o, all[group]) &&
+           all[group]->rate > all[group - 1]->rate && !strcmp(all[group]->name, all[0]->name))
+        group++;
+    return group;
+}
+
+unsigned report_knee(struct measurement *const *steps, unsigned n)
+{
+    struct sweep_step s[OPTIONS_STEPS_MAX];
+    if (n > OPTIONS_STEPS_MAX)
+        n = OPTIONS_STEPS_MAX;
     for (unsigned i = 0; i < n; i++)
-        fprintf(
-            to, "%12.0f %12.0f requests/s  p50 %.1f  p99 %.1f us%s\n", steps[i]->rate,
-            measurement_rate(steps[i]), (double)histogram_percentile(&steps[i]->latency, 50) / 1e3,
-            (double)histogram_percentile(&steps[i]->latency, 99) / 1e3, i == knee ? "  knee" : "");
+        s[i] = (struct sweep_step){
+            .wanted = steps[i]->rate,
+            .reached = measurement_rate(steps[i]),
+            .p99 = (double)histogram_percentile(&steps[i]->latency, 99),
+        };
+    return sweep_knee(s, n);
 }
 
-static void json_one(FILE *to, const struct measurement *m)
+// --- files ---------------------------------------------------------------------------------------
+
+// Nothing is known of the file before it is written whole: what a full disk refuses shows at the
+// end.
+static bool finish(FILE *f, bool good, const char *option, const char *file, char *error,
+                   size_t error_size)
 {
-    fputs("\n  {\"test\": \"", to);
-    for (const char *c = m->name; *c; c++)
-        fprintf(to, *c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
-    fprintf(to,
-            "\", \"requests\": %llu, \"seconds\": %.6f, \"requests_per_second\": %.1f, "
-            "\"client_cycles_per_request\": %.1f,\n"
-            "   \"misses\": %llu, \"errors\": %llu, \"wrong\": %llu, \"disconnects\": %llu,\n"
-            "   \"latency_us\": {\"mean\": %.3f, \"min\": %.3f, \"max\": %.3f",
-            (unsigned long long)m->requests, m->seconds, measurement_rate(m), cycles(m),
-            (unsigned long long)m->kinds[REPLY_MISS], (unsigned long long)m->kinds[REPLY_ERROR],
-            (unsigned long long)m->kinds[REPLY_WRONG], (unsigned long long)m->disconnects,
-            histogram_mean(&m->latency) / 1e3, m->latency.total ? (double)m->latency.min / 1e3 : 0,
-            (double)m->latency.max / 1e3);
-    for (unsigned i = 0; i < N_PERCENTS; i++)
-        fprintf(to, ", \"p%g\": %.3f", percents[i],
-                (double)histogram_percentile(&m->latency, percents[i]) / 1e3);
-    fputs("}}", to);
+    good = good && !ferror(f);
+    if (fclose(f) != 0)
+        good = false;
+    if (!good)
+        snprintf(error, error_size, "%s %s: cannot be written: %s", option, file,
+                 errno ? strerror(errno) : "out of memory");
+    return good;
 }
 
-void report_json(FILE *to, const struct options *o, struct measurement *const *all, unsigned n)
+static FILE *create(const char *option, const char *file, char *error, size_t error_size)
 {
-    fprintf(to, "{\"connections\": %u, \"pipeline\": %u, \"tests\": [", o->connections,
-            o->pipeline);
+    FILE *f = fopen(file, "we");
+    if (!f)
+        snprintf(error, error_size, "%s %s: cannot be written: %s", option, file, strerror(errno));
+    errno = 0;
+    return f;
+}
+
+// "DIR/run.hgrm" and a test "hset x" at 1000/s become "DIR/run-hset-x-1000.hgrm".
+static void name_for(char *to, size_t size, const char *file, const struct options *o,
+                     const struct measurement *m)
+{
+    const char *base = strrchr(file, '/');
+    base = base ? base + 1 : file;
+    const char *suffix = strrchr(base, '.');
+    if (!suffix || suffix == base)
+        suffix = file + strlen(file);
+    char name[MEASUREMENT_TEXT_MAX + 32];
+    snprintf(name, sizeof(name), "%.60s", m->name);
+    if (report_is_step(o, m))
+        snprintf(name + strlen(name), sizeof(name) - strlen(name), "-%.0f", m->rate);
+    char *end = name;
+    for (const char *c = name; *c; c++)
+        if (isalnum((unsigned char)*c))
+            *end++ = *c;
+        else if (end > name && end[-1] != '-')
+            *end++ = '-';
+    while (end > name && end[-1] == '-')
+        end--;
+    *end = 0;
+    snprintf(to, size, "%.*s-%s%s", (int)(suffix - file), file, name, suffix);
+}
+
+static bool write_hdr(const char *file, const struct measurement *m, char *error, size_t error_size)
+{
+    FILE *f = create("--hdr", file, error, error_size);
+    if (!f)
+        return false;
+    report_hdr(f, m);
+    return finish(f, true, "--hdr", file, error, error_size);
+}
+
+static bool write_all_hdr(const struct options *o, struct measurement *const *all, unsigned n,
+                          char *error, size_t error_size)
+{
+    unsigned tests = 0;
+    for (unsigned i = 0; i < n; i++)
+        tests += !report_is_fill(all[i]);
     for (unsigned i = 0; i < n; i++) {
-        fputs(i ? "," : "", to);
-        json_one(to, all[i]);
+        char path[PATH_SIZE];
+        if (report_is_fill(all[i]))
+            continue;
+        if (tests == 1)
+            snprintf(path, sizeof(path), "%s", o->hdr_file);
+        else
+            name_for(path, sizeof(path), o->hdr_file, o, all[i]);
+        if (!write_hdr(path, all[i], error, error_size))
+            return false;
     }
-    fputs("\n]}\n", to);
+    return true;
 }
 
 bool report_files(const struct options *o, struct measurement *const *all, unsigned n, char *error,
                   size_t error_size)
 {
-    FILE *file = o->json_file ? fopen(o->json_file, "w") : NULL;
-    if (o->json_file && !file) {
-        snprintf(error, error_size, "--json %s: cannot be written", o->json_file);
+    FILE *f;
+    if (o->json_file) {
+        f = create("--json", o->json_file, error, error_size);
+        if (!f || !finish(f, report_json(f, o, all, n), "--json", o->json_file, error, error_size))
+            return false;
+    }
+    if (o->csv_file) {
+        f = create("--csv", o->csv_file, error, error_size);
+        if (!f || !finish(f, report_csv(f, o, all, n), "--csv", o->csv_file, error, error_size))
+            return false;
+    }
+    if (o->hdr_file && !write_all_hdr(o, all, n, error, error_size))
         return false;
-    }
-    if (file) {
-        report_json(file, o, all, n);
-        fclose(file);
-    }
-    return true;
+    return !o->plot_file || report_plot(o->plot_file, o, all, n, error, error_size);
 }
