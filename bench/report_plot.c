@@ -42,7 +42,7 @@ static void put_name(FILE *to, const char *name)
 
 static void put_title(FILE *to, const struct options *o, const struct measurement *m)
 {
-    char load[MEASUREMENT_TEXT_MAX], data[MEASUREMENT_TEXT_MAX], both[2 * MEASUREMENT_TEXT_MAX];
+    char load[MEASUREMENT_TEXT_MAX], data[MEASUREMENT_TEXT_MAX], both[2 * MEASUREMENT_TEXT_MAX + 4];
     show_load(o, m, load, sizeof(load));
     show_data(o, m->name, data, sizeof(data));
     if (report_is_step(o, m)) // the rate is an axis

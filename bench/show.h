@@ -9,7 +9,7 @@
 
 // A text that is returned by value: `.text` lives until the end of the full expression.
 struct shown {
-    char text[64];
+    char text[40];
 };
 
 struct shown show_count(uint64_t n); // "1,234,567"
