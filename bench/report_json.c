@@ -131,13 +131,12 @@ static void set_odd(json_t *t, const struct measurement *m)
 
 static void set_data(json_t *t, const struct options *o, const struct measurement *m)
 {
-    struct options_sizes data;
-    enum bench_keys distribution;
     char sizes[SHOW_SIZES_MAX];
-    show_test(o, m->name, &data, &distribution);
-    show_sizes(&data, sizes, sizeof(sizes));
+    const struct show_test own = show_test_of(o, m->name);
+    show_sizes(&own.data, sizes, sizeof(sizes));
     set_text(t, "data_sizes", sizes);
-    set_text(t, "key_distribution", show_distribution(distribution));
+    set_count(t, "keys", own.keys);
+    set_text(t, "key_distribution", show_distribution(own.distribution));
 }
 
 static json_t *test(const struct options *o, const struct measurement *m)

@@ -49,7 +49,7 @@ static void put_title(FILE *to, const struct options *o, const struct measuremen
         snprintf(load, sizeof(load), "open loop (%s), %s connections",
                  o->arrivals == ARRIVALS_EVEN ? "even" : "poisson",
                  show_count(o->connections).text);
-    snprintf(both, sizeof(both), "%s; %s", load, data);
+    snprintf(both, sizeof(both), data[0] ? "%s; %s" : "%s", load, data);
     fputs("set title ", to);
     put_quoted(to, both);
     fputs(" noenhanced\n", to);

@@ -156,10 +156,10 @@ void report_sweep(FILE *to, const struct options *o, struct measurement *const *
             show_safe(steps[0]->name, text, sizeof(text)));
     fprintf(to, "  %s arrivals, latency from the intended time of sending, %.3g s a step\n",
             o->arrivals == ARRIVALS_EVEN ? "even" : "poisson", steps[0]->seconds);
-    fprintf(to, "  %s connections%s, at most %u requests under way on each; ",
+    fprintf(to, "  %s connections%s, at most %u requests under way on each",
             show_count(o->connections).text, o->cluster ? " to each node" : "", o->pipeline);
     show_data(o, steps[0]->name, text, sizeof(text));
-    fprintf(to, "%s\n\n", text);
+    fprintf(to, "%s%s\n\n", text[0] ? "; " : "", text);
     print_steps(to, steps, n, knee);
     print_knee(to, steps, n, knee);
     print_odd(to, steps, n);

@@ -207,7 +207,7 @@ void report_text(FILE *to, const struct options *o, const struct measurement *m)
     show_load(o, m, text, sizeof(text));
     fprintf(to, "  %s requests in %.2f s: %s\n", show_count(m->requests).text, m->seconds, text);
     show_data(o, m->name, text, sizeof(text));
-    fprintf(to, "  %s\n\n", text);
+    fprintf(to, text[0] ? "  %s\n\n" : "\n", text);
     print_table(to, m);
     print_counts(to, o, m);
     print_cost(to, m);

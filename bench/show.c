@@ -163,34 +163,34 @@ void show_load(const struct options *o, const struct measurement *m, char *to, s
         add(to, size, at, ", reconnecting");
 }
 
-void show_test(const struct options *o, const char *test, struct options_sizes *data,
-               enum bench_keys *distribution)
+struct show_test show_test_of(const struct options *o, const char *test)
 {
+    struct show_test t = {o->data, o->distribution, o->keys};
     struct preset tests[OPTIONS_TESTS_MAX];
     char error[MEASUREMENT_TEXT_MAX];
-    *data = o->data;
-    *distribution = o->distribution;
     unsigned n = presets_of(o, tests, error, sizeof(error));
     for (unsigned i = 0; i < n; i++)
-        if (!strcmp(tests[i].name, test)) {
-            *data = tests[i].data;
-            *distribution = tests[i].distribution;
-            return;
-        }
+        if (strcmp(tests[i].name, test) == 0)
+            return (struct show_test){tests[i].data, tests[i].distribution,
+                                      tests[i].unfilled ? 0
+                                      : tests[i].keys   ? tests[i].keys
+                                                        : o->keys};
+    return t;
 }
 
 void show_data(const struct options *o, const char *test, char *to, size_t size)
 {
-    struct options_sizes data;
-    enum bench_keys distribution;
-    char sizes[256];
-    show_test(o, test, &data, &distribution);
-    show_sizes(&data, sizes, sizeof(sizes));
-    size_t at = add(to, size, 0, "%s-byte values, %s key%s, %s", sizes, show_count(o->keys).text,
-                    o->keys == 1 ? "" : "s", show_distribution(distribution));
-    if (distribution == KEYS_ZIPFIAN || distribution == KEYS_LATEST)
+    char sizes[MEASUREMENT_TEXT_MAX];
+    const struct show_test t = show_test_of(o, test);
+    to[0] = 0;
+    if (t.keys == 0)
+        return;
+    show_sizes(&t.data, sizes, sizeof(sizes));
+    size_t at = add(to, size, 0, "%s-byte values, %s key%s, %s", sizes, show_count(t.keys).text,
+                    t.keys == 1 ? "" : "s", show_distribution(t.distribution));
+    if (t.distribution == KEYS_ZIPFIAN || t.distribution == KEYS_LATEST)
         add(to, size, at, " %g", o->theta);
-    else if (distribution == KEYS_HOT)
+    else if (t.distribution == KEYS_HOT)
         add(to, size, at, " (%g%% of the requests to %g%% of the keys)", o->hot_share * 100,
             o->hot_keys * 100);
 }

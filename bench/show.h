@@ -38,11 +38,15 @@ unsigned show_bar(char *to, double share, unsigned width, bool utf8);
 
 // How the load was made, in words: "closed loop, 50 connections, pipeline 16, 2 threads".
 void show_load(const struct options *o, const struct measurement *m, char *to, size_t size);
-// Of what: "64-byte values, 1,000,000 keys, zipfian 0.99"; a preset may have its own.
+// Of what: "64-byte values, 1,000,000 keys, zipfian 0.99"; nothing for a test without keys.
 void show_data(const struct options *o, const char *test, char *to, size_t size);
-// Sizes of values and distribution of keys of the test with this name.
-void show_test(const struct options *o, const char *test, struct options_sizes *data,
-               enum bench_keys *distribution);
+// What the test with this name works on: a preset may have its own.
+struct show_test {
+    struct options_sizes data;
+    enum bench_keys distribution;
+    uint64_t keys; // 0: none
+};
+struct show_test show_test_of(const struct options *o, const char *test);
 #define SHOW_SIZES_MAX (OPTIONS_SIZES_MAX * 24) // two numbers of ten digits and two separators each
 // Sizes as --data-size takes them: "64", "64-1024", "64:9,1024:1".
 void show_sizes(const struct options_sizes *s, char *to, size_t size);
