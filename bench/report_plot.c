@@ -88,8 +88,8 @@ static void put_percentiles(FILE *to, const struct options *o, struct measuremen
             put_percentiles_data(to, i, &all[i]->latency);
     put_title(to, o, all[first < n ? first : 0]);
     fputs("set logscale x 10\nset xlabel 'percentile'\n"
-          "set xtics ('0%' 1, '50%' 2, '90%' 10, '99%' 100, '99.9%' 1e3, '99.99%' 1e4, "
-          "'99.999%' 1e5, '99.9999%' 1e6, '99.99999%' 1e7, '99.999999%' 1e8)\n"
+          "set xtics ('0%%' 1, '50%%' 2, '90%%' 10, '99%%' 100, '99.9%%' 1e3, '99.99%%' 1e4, "
+          "'99.999%%' 1e5, '99.9999%%' 1e6, '99.99999%%' 1e7, '99.999999%%' 1e8)\n" // formats
           "set xrange [1:*]\nset key top left noenhanced\nplot ",
           to);
     for (unsigned i = 0; i < n; i++) {
@@ -130,8 +130,8 @@ static void put_sweeps(FILE *to, const struct options *o, struct measurement *co
             put_sweep_data(to, i, all + i, group);
     }
     put_title(to, o, all[first]);
-    fputs("set xlabel 'requests/s answered'\nset xrange [0:*]\nset format x '%.3s %c'\n"
-          "set key top left noenhanced\n",
+    fputs("set xlabel 'requests/s answered'\nset xrange [0:*]\nset format x '%.1s %c'\n"
+          "set key outside right noenhanced\n",
           to);
     for (unsigned i = first; i < n; i += group) {
         group = report_group(o, all + i, n - i);
@@ -195,8 +195,9 @@ static char *make_script(const char *file, const struct options *o, struct measu
         return NULL;
     fprintf(to, "set terminal %s\nset output ", terminal_of(file));
     put_quoted(to, file);
-    fputs("\nset encoding utf8\nset grid\nset logscale y 10\nset ylabel 'latency, us'\n"
-          "set format y '%.6g'\n",
+    fputs("\nset encoding utf8\nset grid\nset rmargin 6\nset logscale y 10\nset ylabel 'latency'\n"
+          "set ytics ('100 ns' 0.1, '1 us' 1, '10 us' 10, '100 us' 100, '1 ms' 1e3, '10 ms' 1e4, "
+          "'100 ms' 1e5, '1 s' 1e6, '10 s' 1e7, '100 s' 1e8)\n",
           to);
     if (steps)
         put_sweeps(to, o, all, n);
@@ -322,8 +323,10 @@ bool report_plot(const char *file, const struct options *o, struct measurement *
     char answer[ANSWER_MAX], safe[ANSWER_MAX];
     int status = talk(&child, script, size, answer, sizeof(answer));
     free(script);
-    if (status != 0)
+    if (status != 0) {
+        unlink(file); // begun, and of no use
         snprintf(error, error_size, "--plot %s: gnuplot failed: %s", file,
                  show_safe(last_line(answer), safe, sizeof(safe)));
+    }
     return status == 0;
 }

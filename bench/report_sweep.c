@@ -16,14 +16,6 @@ enum { COL_MARK, COL_WANTED, COL_REACHED, COL_PERCENTS };
 #define COL_MAX (COL_PERCENTS + N_PERCENTS)
 enum { COL_GENERATOR = COL_MAX + 1, COL_SERVER, COL_BAR, COLUMNS };
 
-// One unit for all rows, so that a column can be read downwards: that of the last step before the
-// knee.
-static enum show_unit unit_of(struct measurement *const *steps, unsigned n, unsigned knee)
-{
-    unsigned i = knee > 0 && knee <= n ? knee - 1 : 0;
-    return show_unit_of(&steps[i]->latency);
-}
-
 static void put_cpu(struct table *t, double cpus)
 {
     if (cpus >= 0)
@@ -48,7 +40,8 @@ static double p99_of(const struct measurement *m)
 
 static void print_steps(FILE *to, struct measurement *const *steps, unsigned n, unsigned knee)
 {
-    enum show_unit unit = unit_of(steps, n, knee);
+    // One unit for all rows, so that a column can be read downwards.
+    enum show_unit unit = show_unit_of(&steps[0]->latency);
     struct shown labels[N_PERCENTS];
     const char *names[COLUMNS] = {"", "wanted", "reached"}, *groups[COLUMNS] = {0};
     char latency[32];
@@ -61,7 +54,7 @@ static void print_steps(FILE *to, struct measurement *const *steps, unsigned n, 
         names[COL_PERCENTS + i] = labels[i].text;
     }
     names[COL_MAX] = "max";
-    names[COL_GENERATOR] = "us";
+    names[COL_GENERATOR] = "client";
     names[COL_SERVER] = "server";
     names[COL_BAR] = "p99, log scale";
     double low = INFINITY, high = 0;
@@ -153,11 +146,12 @@ void report_sweep(FILE *to, const struct options *o, struct measurement *const *
     if (n == 0)
         return;
     fprintf(to, "====== %s: latency over throughput ======\n",
-            show_safe(steps[0]->name, text, sizeof(text)));
+            show_name(steps[0]->name, text, sizeof(text)));
     fprintf(to, "  %s arrivals, latency from the intended time of sending, %.3g s a step\n",
             o->arrivals == ARRIVALS_EVEN ? "even" : "poisson", steps[0]->seconds);
-    fprintf(to, "  %s connections%s, at most %u requests under way on each",
-            show_count(o->connections).text, o->cluster ? " to each node" : "", o->pipeline);
+    fprintf(to, "  %s connections%s, at most %u request%s under way on each",
+            show_count(o->connections).text, o->cluster ? " to each node" : "", o->pipeline,
+            o->pipeline == 1 ? "" : "s");
     show_data(o, steps[0]->name, text, sizeof(text));
     fprintf(to, "%s%s\n\n", text[0] ? "; " : "", text);
     print_steps(to, steps, n, knee);

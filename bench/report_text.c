@@ -1,6 +1,5 @@
 // A block for each test: what was sent and how, one table of throughput and latency, and below it
 // only what there is something to say about.
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +8,8 @@
 #include "common/table.h"
 
 #define NAME_MAX_SHOWN 40 // of a command in the first column
+#define TOTAL "total"
+#define JITTER_SHOWN_NS 50000 // less is what any machine does
 
 static const double percents[] = {50, 90, 99, 99.9, 99.99};
 #define N_PERCENTS (sizeof(percents) / sizeof(percents[0]))
@@ -16,16 +17,6 @@ static const double percents[] = {50, 90, 99, 99.9, 99.99};
 enum { COL_NAME, COL_RATE, COL_OUT, COL_IN, COL_MEAN, COL_MIN, COL_PERCENTS };
 #define COL_MAX (COL_PERCENTS + N_PERCENTS)
 #define COLUMNS (COL_MAX + 1)
-
-// Names of presets in capitals, as redis-benchmark shows them; a command line as it is.
-static const char *name_of(const char *name, char *to, size_t size)
-{
-    show_safe(name, to, size);
-    if (!strchr(name, ' '))
-        for (char *c = to; *c; c++)
-            *c = (char)toupper((unsigned char)*c);
-    return to;
-}
 
 static void put_latency(struct table *t, const struct histogram *h, enum show_unit unit)
 {
@@ -45,7 +36,8 @@ static void put_row(struct table *t, const char *name, uint64_t requests, uint64
                     double seconds, const struct histogram *h, enum show_unit unit)
 {
     char safe[4 * MEASUREMENT_TEXT_MAX];
-    table_put(t, "%.*s", NAME_MAX_SHOWN, name_of(name, safe, sizeof(safe)));
+    table_put(t, "%.*s", NAME_MAX_SHOWN,
+              strcmp(name, TOTAL) == 0 ? TOTAL : show_name(name, safe, sizeof(safe)));
     double second = seconds > 0 ? seconds : 1;
     table_put(t, "%s", show_rate((double)requests / second).text);
     table_put(t, "%.1f", (double)out / 1e6 / second);
@@ -90,7 +82,7 @@ static void print_table(FILE *to, const struct measurement *m)
     put_parts(&t, m->commands, m->n_commands, m->seconds, unit);
     put_parts(&t, m->nodes, m->n_nodes, m->seconds, unit);
     bool parts = (m->commands && m->n_commands > 0) || (m->nodes && m->n_nodes > 0);
-    put_row(&t, parts ? "total" : m->name, m->requests, m->bytes_out, m->bytes_in, m->seconds,
+    put_row(&t, parts ? TOTAL : m->name, m->requests, m->bytes_out, m->bytes_in, m->seconds,
             &m->latency, unit);
     if (m->service.total)
         put_extra_row(&t, "  once sent", &m->service, unit);
@@ -142,12 +134,11 @@ static void print_cost(FILE *to, const struct measurement *m)
         fprintf(to, ", server %.2f\n", m->server_cpu);
     else
         fputs(", server not visible from here\n", to);
-    if (m->jitter.total)
+    if (m->jitter.total && m->jitter.max >= JITTER_SHOWN_NS)
         fprintf(to,
-                "  the machine kept a spinning thread away for up to %s us (p99.9 %s us): below "
-                "that no latency is the server's alone\n",
-                show_time((double)m->jitter.max, SHOW_US).text,
-                show_time((double)histogram_percentile(&m->jitter, 99.9), SHOW_US).text);
+                "  the machine took a spinning thread its CPU for up to %s us: the highest "
+                "percentiles may be its work and not the server's\n",
+                show_time((double)m->jitter.max, SHOW_US).text);
 }
 
 // What must not be overlooked.
@@ -177,7 +168,7 @@ static void print_quiet(FILE *to, const struct measurement *m)
 {
     char name[4 * MEASUREMENT_TEXT_MAX];
     fprintf(to, "%s: %.2f requests per second, p50=%.3f msec\n",
-            name_of(m->name, name, sizeof(name)), measurement_rate(m),
+            show_name(m->name, name, sizeof(name)), measurement_rate(m),
             (double)histogram_percentile(&m->latency, 50) / 1e6);
     if (m->kinds[REPLY_ERROR] || m->kinds[REPLY_WRONG] || m->disconnects)
         fprintf(to, "  %llu errors, %llu wrong, %llu lost connections\n",
@@ -203,7 +194,7 @@ void report_text(FILE *to, const struct options *o, const struct measurement *m)
         fputc('\n', to);
         return;
     }
-    fprintf(to, "====== %s ======\n", name_of(m->name, text, sizeof(text)));
+    fprintf(to, "====== %s ======\n", show_name(m->name, text, sizeof(text)));
     show_load(o, m, text, sizeof(text));
     fprintf(to, "  %s requests in %.2f s: %s\n", show_count(m->requests).text, m->seconds, text);
     show_data(o, m->name, text, sizeof(text));

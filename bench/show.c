@@ -1,5 +1,6 @@
 #include "bench/show.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,6 +106,15 @@ const char *show_safe(const char *from, char *to, size_t size)
     return to;
 }
 
+const char *show_name(const char *name, char *to, size_t size)
+{
+    show_safe(name, to, size);
+    if (!strchr(name, ' '))
+        for (char *c = to; *c; c++)
+            *c = (char)toupper((unsigned char)*c);
+    return to;
+}
+
 bool show_utf8(void)
 {
     static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
@@ -172,9 +182,7 @@ struct show_test show_test_of(const struct options *o, const char *test)
     for (unsigned i = 0; i < n; i++)
         if (strcmp(tests[i].name, test) == 0)
             return (struct show_test){tests[i].data, tests[i].distribution,
-                                      tests[i].unfilled ? 0
-                                      : tests[i].keys   ? tests[i].keys
-                                                        : o->keys};
+                                      tests[i].commands[0].kind == COMMAND_PING ? 0 : o->keys};
     return t;
 }
 

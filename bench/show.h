@@ -27,6 +27,9 @@ struct shown show_time(double ns, enum show_unit unit); // a figure alone: "12.3
 // "\x1b", so that no terminal obeys them and every reader of UTF-8 takes them. Returns `to`, cut at
 // a whole character to fit `size`; four times the length of `from`, and one, hold all of it.
 const char *show_safe(const char *from, char *to, size_t size);
+// The name of a test as redis-benchmark shows it: a preset's in capitals, a command line as it is;
+// safe as show_safe makes it.
+const char *show_name(const char *name, char *to, size_t size);
 // The length of the UTF-8 character that `s` (NUL-ended) begins with, 0 if it is none: too long, a
 // surrogate, above U+10FFFF, cut.
 unsigned show_utf8_length(const char *s);
