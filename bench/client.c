@@ -326,8 +326,11 @@ static void lose(struct client *c, struct connection *k)
         else
             snprintf(text, sizeof(text), "connection %s", reason(k->stream));
         fail(c, text);
-        if (c->m)
+        if (c->m) {
             c->m->disconnects++;
+            c->m->missing += k->waiting;
+            c->m->stuck += k->waiting > 0;
+        }
     }
     if (k->state == CONNECTION_READY) {
         c->connected--;
@@ -514,11 +517,15 @@ static void make_setup(struct client *c)
         setup_command(c, (const char *[]){"SELECT", number}, 2);
 }
 
-struct connection *connections_new(unsigned n, const struct endpoint *to)
+struct connection *connections_new(const struct client *c, const struct endpoint *to)
 {
-    struct connection *all = calloc(n, sizeof(*all));
-    for (unsigned i = 0; all && i < n; i++) {
-        all[i].number = i;
+    const struct options *o = c->options;
+    unsigned rest = o->connections % o->threads;
+    unsigned first =
+        o->connections / o->threads * c->thread + (c->thread < rest ? c->thread : rest);
+    struct connection *all = calloc(c->n_connections, sizeof(*all));
+    for (unsigned i = 0; all && i < c->n_connections; i++) {
+        all[i].number = first + i;
         all[i].to = to;
     }
     return all;
@@ -540,7 +547,7 @@ struct client *client_open(struct transport *t, const struct options *o, unsigne
             o->connections / o->threads + (thread < o->connections % o->threads ? 1 : 0);
         c->asker.to = &o->server;
         if (!o->cluster)
-            c->connections = connections_new(c->n_connections, &o->server);
+            c->connections = connections_new(c, &o->server);
     }
     if (!c || (!o->cluster && !c->connections)) {
         snprintf(error, error_size, "out of memory");
@@ -758,6 +765,15 @@ static void describe_stall(struct client *c)
     fail(c, text);
 }
 
+static void count_missing(struct client *c)
+{
+    for (unsigned i = 0; i < c->n_all; i++) {
+        uint32_t waiting = connection_at(c, i)->waiting;
+        c->m->missing += waiting;
+        c->m->stuck += waiting > 0;
+    }
+}
+
 // Limits that need no precision.
 static void look(struct client *c, struct run *r, uint64_t now)
 {
@@ -912,6 +928,8 @@ bool client_run(struct client *c, const struct job *job, struct measurement *m,
             next_phase(c, &r);
         start_connections(c);
         loop(c, &r);
+        if (c->error[0])
+            count_missing(c);
         m->bytes_out = c->protocol.written - r.written;
         m->retransmitted = c->transport->ops->retransmitted(c->transport) - retransmitted;
         m->seconds = (double)(r.progress - r.begin) / clock_rate();

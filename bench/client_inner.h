@@ -192,8 +192,8 @@ static inline void count_part(struct measurement_part *part, enum reply_kind kin
     histogram_record(&part->latency, latency_ns, 1);
 }
 
-// Connections 0 … n-1 to one server, not opened. NULL when memory is short.
-struct connection *connections_new(unsigned n, const struct endpoint *to);
+// The thread's connections to one server, not opened. NULL when memory is short.
+struct connection *connections_new(const struct client *c, const struct endpoint *to);
 // Begins to open one. False: the reason is in c->error.
 bool client_connect(struct client *c, struct connection *k);
 // Closes one whose requests are all answered, to open it again.

@@ -111,6 +111,8 @@ void measurement_merge(struct measurement *into, const struct measurement *from)
     into->retried += from->retried;
     into->retransmitted += from->retransmitted;
     into->unsent += from->unsent;
+    into->missing += from->missing;
+    into->stuck += from->stuck;
     into->threads += from->threads;
     into->busy_ns += from->busy_ns;
     into->turns += from->turns;

@@ -73,6 +73,8 @@ struct measurement {
     struct histogram jitter;
 
     bool finished;                    // else `error` says why it ended early
+    uint64_t missing;                 // replies that never came, if it ended early
+    unsigned stuck;                   // connections that missed them
     char error[MEASUREMENT_TEXT_MAX]; // one line
 };
 

@@ -93,8 +93,6 @@ static bool check_server(struct options *o, const struct options_said *said,
     }
     if (o->cluster && o->database)
         return bad(c, "--cluster with --db %u: a cluster has database 0 only", o->database);
-    if (o->cluster && o->churn)
-        return bad(c, "--cluster with --churn: choose one of them");
     (void)said;
     if (!resolve(o))
         return bad(c, "--host %s: not an address that can be used%s", o->host,

@@ -134,7 +134,10 @@ static void set_data(json_t *t, const struct options *o, const struct measuremen
     char sizes[SHOW_SIZES_MAX];
     const struct show_test own = show_test_of(o, m->name);
     show_sizes(&own.data, sizes, sizeof(sizes));
-    set_text(t, "data_sizes", sizes);
+    if (own.values)
+        set_text(t, "data_sizes", sizes);
+    else
+        set(t, "data_sizes", json_null());
     set_count(t, "keys", own.keys);
     set_text(t, "key_distribution", show_distribution(own.distribution));
 }

@@ -40,12 +40,24 @@ static void put_name(FILE *to, const char *name)
     put_quoted(to, show_safe(name, safe, sizeof(safe)));
 }
 
-static void put_title(FILE *to, const struct options *o, const struct measurement *m)
+// What the tests have in common: the load, and the work where it is the same for all.
+static void put_title(FILE *to, const struct options *o, struct measurement *const *all, unsigned n)
 {
-    char load[MEASUREMENT_TEXT_MAX], data[MEASUREMENT_TEXT_MAX], both[2 * MEASUREMENT_TEXT_MAX + 4];
-    show_load(o, m, load, sizeof(load));
-    show_data(o, m->name, data, sizeof(data));
-    if (report_is_step(o, m)) // the rate is an axis
+    char load[MEASUREMENT_TEXT_MAX], data[MEASUREMENT_TEXT_MAX] = "", other[MEASUREMENT_TEXT_MAX];
+    char both[2 * MEASUREMENT_TEXT_MAX + 4];
+    const struct measurement *first = NULL;
+    for (unsigned i = 0; i < n; i++) {
+        if (report_is_fill(all[i]))
+            continue;
+        show_data(o, all[i]->name, other, sizeof(other));
+        if (!first)
+            memcpy(data, other, sizeof(data));
+        else if (strcmp(data, other) != 0)
+            data[0] = 0;
+        first = first ? first : all[i];
+    }
+    show_load(o, first, load, sizeof(load));
+    if (report_is_step(o, first)) // the rate is an axis
         snprintf(load, sizeof(load), "open loop (%s), %s connections",
                  o->arrivals == ARRIVALS_EVEN ? "even" : "poisson",
                  show_count(o->connections).text);
@@ -79,14 +91,11 @@ static void put_percentiles_data(FILE *to, unsigned index, const struct histogra
 static void put_percentiles(FILE *to, const struct options *o, struct measurement *const *all,
                             unsigned n)
 {
-    unsigned first = n, curves = 0;
-    for (unsigned i = n; i-- > 0;)
-        if (!report_is_fill(all[i]) && all[i]->latency.total)
-            first = i;
+    unsigned curves = 0;
     for (unsigned i = 0; i < n; i++)
         if (!report_is_fill(all[i]) && all[i]->latency.total)
             put_percentiles_data(to, i, &all[i]->latency);
-    put_title(to, o, all[first < n ? first : 0]);
+    put_title(to, o, all, n);
     fputs("set logscale x 10\nset xlabel 'percentile'\n"
           "set xtics ('0%%' 1, '50%%' 2, '90%%' 10, '99%%' 100, '99.9%%' 1e3, '99.99%%' 1e4, "
           "'99.999%%' 1e5, '99.9999%%' 1e6, '99.99999%%' 1e7, '99.999999%%' 1e8)\n" // formats
@@ -129,7 +138,7 @@ static void put_sweeps(FILE *to, const struct options *o, struct measurement *co
         if (report_is_step(o, all[i]))
             put_sweep_data(to, i, all + i, group);
     }
-    put_title(to, o, all[first]);
+    put_title(to, o, all, n);
     fputs("set xlabel 'requests/s answered'\nset xrange [0:*]\nset format x '%.1s %c'\n"
           "set key outside right noenhanced\n",
           to);

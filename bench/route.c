@@ -153,7 +153,7 @@ static bool add_nodes(struct client *c)
     struct route *route = c->route;
     for (; route->n < route->map.n_nodes; route->n++) {
         struct node *node = &route->nodes[route->n];
-        node->connections = connections_new(c->n_connections, &route->map.nodes[route->n]);
+        node->connections = connections_new(c, &route->map.nodes[route->n]);
         if (!node->connections)
             return false;
         for (unsigned i = 0; i < c->n_connections; i++)

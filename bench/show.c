@@ -173,28 +173,52 @@ void show_load(const struct options *o, const struct measurement *m, char *to, s
         add(to, size, at, ", reconnecting");
 }
 
+static bool has_data(const struct preset *test)
+{
+    for (unsigned i = 0; i < test->n; i++) {
+        const char *line = test->commands[i].line;
+        if (test->commands[i].kind != COMMAND_ANY || (line && strstr(line, "{data}")))
+            return true;
+    }
+    for (unsigned i = 0; i < sizeof(test->fills) / sizeof(test->fills[0]) && test->fills[i]; i++)
+        if (strstr(test->fills[i], "{data}"))
+            return true;
+    return false;
+}
+
 struct show_test show_test_of(const struct options *o, const char *test)
 {
-    struct show_test t = {o->data, o->distribution, o->keys};
     struct preset tests[OPTIONS_TESTS_MAX];
     char error[MEASUREMENT_TEXT_MAX];
     unsigned n = presets_of(o, tests, error, sizeof(error));
     for (unsigned i = 0; i < n; i++)
         if (strcmp(tests[i].name, test) == 0)
             return (struct show_test){tests[i].data, tests[i].distribution,
-                                      tests[i].commands[0].kind == COMMAND_PING ? 0 : o->keys};
-    return t;
+                                      tests[i].unfilled ? 0 : tests[i].keys, has_data(&tests[i])};
+    return (struct show_test){o->data, o->distribution, o->keys, true};
+}
+
+static void add_values(const struct options_sizes *s, char *to, size_t size)
+{
+    char sizes[MEASUREMENT_TEXT_MAX];
+    show_sizes(s, sizes, sizeof(sizes));
+    if (s->kind != SIZES_FIXED || s->low == 0 || s->low % 1024)
+        add(to, size, 0, "%s-byte values, ", sizes);
+    else if (s->low % (1024 * 1024))
+        add(to, size, 0, "%u-KiB values, ", s->low / 1024);
+    else
+        add(to, size, 0, "%u-MiB values, ", s->low / (1024 * 1024));
 }
 
 void show_data(const struct options *o, const char *test, char *to, size_t size)
 {
-    char sizes[MEASUREMENT_TEXT_MAX];
     const struct show_test t = show_test_of(o, test);
     to[0] = 0;
     if (t.keys == 0)
         return;
-    show_sizes(&t.data, sizes, sizeof(sizes));
-    size_t at = add(to, size, 0, "%s-byte values, %s key%s, %s", sizes, show_count(t.keys).text,
+    if (t.values)
+        add_values(&t.data, to, size);
+    size_t at = add(to, size, strlen(to), "%s key%s, %s", show_count(t.keys).text,
                     t.keys == 1 ? "" : "s", show_distribution(t.distribution));
     if (t.distribution == KEYS_ZIPFIAN || t.distribution == KEYS_LATEST)
         add(to, size, at, " %g", o->theta);

@@ -48,6 +48,8 @@ struct show_test {
     struct options_sizes data;
     enum bench_keys distribution;
     uint64_t keys; // 0: none
+    bool values; // whether `data` says anything of it: some commands have values of sizes of their
+                 // own
 };
 struct show_test show_test_of(const struct options *o, const char *test);
 #define SHOW_SIZES_MAX (OPTIONS_SIZES_MAX * 24) // two numbers of ten digits and two separators each

@@ -110,7 +110,7 @@ static inline uint64_t pattern_word(uint64_t seed, uint64_t i)
 
 static uint64_t pattern_seed(uint64_t key, uint32_t stamp, uint32_t size)
 {
-    return random_seed(key, size < VALUE_HEAD ? UINT64_C(1) << 32 | size : stamp);
+    return random_seed(key, size < VALUE_LONG ? UINT64_C(1) << 32 | size : stamp);
 }
 
 static void pattern(uint8_t *to, uint64_t from, size_t n, uint64_t seed)
@@ -148,7 +148,7 @@ static void write_head(uint8_t head[VALUE_HEAD], uint64_t key, uint32_t stamp, u
 
 void value_write(uint8_t *to, uint64_t from, size_t n, uint64_t key, uint32_t stamp, uint32_t size)
 {
-    if (size >= VALUE_HEAD && from < VALUE_HEAD) {
+    if (size >= VALUE_LONG && from < VALUE_HEAD) {
         uint8_t head[VALUE_HEAD];
         size_t part = VALUE_HEAD - from < n ? VALUE_HEAD - (size_t)from : n;
         write_head(head, key, stamp, size);
@@ -164,7 +164,7 @@ void value_check_begin(struct value_check *c, uint64_t key, uint64_t size, bool 
 {
     *c = (struct value_check){.key = key, .size = size, .perhaps = perhaps};
     // A short value does not say whose it is.
-    c->over = size < VALUE_HEAD && (perhaps || key == VALUE_ANY_KEY);
+    c->over = size < VALUE_LONG && (perhaps || key == VALUE_ANY_KEY);
 }
 
 const char *value_show(char *text, size_t size, const void *data, size_t len)
@@ -264,7 +264,7 @@ bool value_check_bytes(struct value_check *c, const uint8_t *data, size_t len, c
     uint8_t expected[512];
     while (len && !c->over) {
         size_t n = len;
-        if (c->size >= VALUE_HEAD && c->at < VALUE_HEAD) {
+        if (c->size >= VALUE_LONG && c->at < VALUE_HEAD) {
             n = n < VALUE_HEAD - c->at ? n : VALUE_HEAD - (size_t)c->at;
             memcpy(c->head + c->at, data, n);
             if (c->at + n == VALUE_HEAD && !judge_head(c, evidence, evidence_size))

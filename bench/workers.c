@@ -376,6 +376,11 @@ static void collect(struct workers *all, struct measurement *m, bool good)
         if (own && !m->error[0])
             memcpy(m->error, w->m->error, sizeof(m->error));
     }
+    size_t len = strlen(m->error);
+    if (m->missing && all->n > 1)
+        snprintf(m->error + len, sizeof(m->error) - len,
+                 "; in all threads %llu replies are missing on %u connections",
+                 (unsigned long long)m->missing, m->stuck);
 }
 
 static unsigned parts_of(const struct preset *test)
@@ -416,7 +421,6 @@ struct measurement *workers_run(struct workers *all, const struct preset *test, 
             .context = context,
             .progress = {.name = test->name,
                          .phase = test->fill ? PHASE_FILL : PHASE_WARMUP,
-                         .of_requests = test->fill ? o->keys : o->requests,
                          .step = all->step,
                          .steps = all->steps,
                          .wanted = rate,
@@ -426,8 +430,10 @@ struct measurement *workers_run(struct workers *all, const struct preset *test, 
         };
         uint64_t begin = clock_ticks() + (uint64_t)(START_S * clock_rate());
         s.begin_ns = s.last_ns = clock_ns_of_system() + (uint64_t)(START_S * 1e9);
-        for (unsigned i = 0; i < all->n; i++)
+        for (unsigned i = 0; i < all->n; i++) {
             give_job(all, &all->worker[i], test, rate, begin);
+            s.progress.of_requests += all->worker[i].job.requests;
+        }
         all->running = all->n;
         all->failed = false;
         atomic_store(&all->halt, false);
