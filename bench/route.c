@@ -22,7 +22,7 @@ enum way {
 // A request on its way. `bytes`: itself, where its slot is not known before it is written.
 struct routed {
     struct request request;
-    uint16_t node; // where it is to go
+    uint16_t slot; // SLOTS: it has no key
     uint8_t way;   // enum way
     uint8_t redirects;
     uint64_t meant;   // open loop: when it was meant to be sent, ticks
@@ -49,7 +49,7 @@ struct route {
     struct cluster map;
     struct node nodes[CLUSTER_NODES_MAX];
     unsigned n;    // nodes that have connections
-    unsigned next; // node of the next request without a key
+    unsigned next; // node of the last request without a key
     struct queue later;
     struct routed held; // drawn, and its queue is full
     bool holds;
@@ -272,12 +272,9 @@ void route_close(struct client *c)
 
 // --- drawing and writing -------------------------------------------------------------------------
 
-static unsigned node_of(struct route *route, unsigned slot)
+static struct node *node_of(struct route *route, const struct routed *item)
 {
-    if (slot < SLOTS)
-        return cluster_node(&route->map, (uint16_t)slot);
-    route->next = (route->next + 1) % route->n;
-    return route->next;
+    return &route->nodes[item->slot < SLOTS ? cluster_node(&route->map, item->slot) : route->next];
 }
 
 // A request whose key is not known before it is written: writes it aside, and looks.
@@ -311,13 +308,14 @@ static void draw(struct client *c)
         struct routed *item = &route->held;
         if (!route->holds) {
             *item = (struct routed){.request = workload_next(&c->workload)};
-            unsigned slot = route->opaque[item->request.command]
-                                ? write_aside(c, item)
-                                : protocol_slot(&c->protocol, item->request);
-            item->node = (uint16_t)node_of(route, slot);
+            item->slot = (uint16_t)(route->opaque[item->request.command]
+                                        ? write_aside(c, item)
+                                        : protocol_slot(&c->protocol, item->request));
             route->holds = true;
+            if (item->slot == SLOTS)
+                route->next = (route->next + 1) % route->n;
         }
-        struct queue *queue = &route->nodes[item->node].queue;
+        struct queue *queue = &node_of(route, item)->queue;
         if (queue->n >= route->queue_max)
             return;
         item->meant = c->due;
@@ -365,6 +363,22 @@ static void write_item(struct client *c, struct connection *k, struct routed *it
         k->left--;
 }
 
+// The next of a node's queue. What had to wait may have got another owner meanwhile: it goes there.
+static bool take(struct client *c, struct node *node, struct routed *item)
+{
+    struct route *route = c->route;
+    while (node->queue.n > 0) {
+        *item = queue_take(&node->queue);
+        if (item->slot == SLOTS || item->way == WAY_ASK || node_of(route, item) == node)
+            return true;
+        if (!queue_put(&node_of(route, item)->queue, item)) {
+            fail(c, no_memory);
+            return false;
+        }
+    }
+    return false;
+}
+
 // Open loop: each on the connection with the fewest under way.
 static void write_due(struct client *c, struct node *node)
 {
@@ -375,7 +389,9 @@ static void write_due(struct client *c, struct node *node)
             node->blocked_until = now;
             return;
         }
-        struct routed item = queue_take(&node->queue);
+        struct routed item;
+        if (!take(c, node, &item))
+            return;
         unlist(c, k);
         now = clock_ticks();
         if (!item.written) {
@@ -393,10 +409,10 @@ static void write_due(struct client *c, struct node *node)
 static void write_batches(struct client *c, struct node *node)
 {
     struct connection *k;
-    while (node->queue.n > 0 && (k = pool_least(&node->pool))) {
+    struct routed item;
+    while ((k = pool_least(&node->pool)) && take(c, node, &item)) {
         unlist(c, k);
-        for (uint32_t i = 0; i < c->pipeline && node->queue.n > 0; i++) {
-            struct routed item = queue_take(&node->queue);
+        for (uint32_t i = 0; i == 0 || (i < c->pipeline && take(c, node, &item)); i++) {
             if (!item.written)
                 item.written = c->churn ? k->sent : c->now;
             write_item(c, k, &item);
@@ -412,7 +428,7 @@ static void try_again(struct client *c)
     struct queue *later = &route->later;
     while (later->n > 0 && later->items[later->first].again <= c->now) {
         struct routed item = queue_take(later);
-        if (!queue_put_first(&route->nodes[item.node].queue, &item))
+        if (!queue_put_first(&node_of(route, &item)->queue, &item))
             fail(c, no_memory);
     }
 }
@@ -468,7 +484,6 @@ static bool goes_on(struct client *c, struct connection *k, struct routed *item)
     if (item->redirects == ROUTE_REDIRECTS_MAX)
         return false;
     item->redirects++;
-    item->node = (uint16_t)node;
     item->way = kind == CLUSTER_ASK ? WAY_ASK : WAY_PLAIN;
     c->m->moved += kind == CLUSTER_MOVED;
     c->m->asked += kind == CLUSTER_ASK;

@@ -1,5 +1,6 @@
 """pollux-bench --cluster: against a scripted cluster whose redirections are known, and a real one."""
 
+import signal
 import subprocess
 
 import pytest
@@ -62,7 +63,7 @@ def test_stale_map_is_mended():
         assert report.counts() == clean(4000)
         wrong = sum(cluster.owner[slot_of(key(k))] != 0 for k in range(200))
         # Each slot of the other node is learned once; what was under way to it meanwhile comes back, too.
-        assert wrong <= cluster.moved < 3 * wrong
+        assert wrong <= cluster.moved < 2 * wrong
         assert report.test["moved"] == cluster.moved
         assert cluster.requests == 4000 + cluster.moved
         assert nodes(report) == {cluster.text(n).decode(): cluster.served[n] for n in range(2)}
@@ -266,7 +267,7 @@ def migrate(real, slot, keys, target, under_load):
 
 def test_slots_migrate_under_load(real):
     """MOVED and ASK of a real server, by hand and by redis-cli: no error, nothing lost, nothing wrong."""
-    load = start(real, "--fill", "--keys", "5000", "--test", "mixed", "--duration", "6", "--connections", "4",
+    load = start(real, "--fill", "--keys", "5000", "--test", "mixed", "--duration", "60", "--connections", "4",
                  "--pipeline", "4", "--verify")
 
     def under_load():
@@ -284,11 +285,12 @@ def test_slots_migrate_under_load(real):
         pollux.run("redis-cli", "--cluster", "reshard", f"127.0.0.1:{real.nodes[0].port}", "--cluster-from", real.ids[2],
                    "--cluster-to", real.ids[0], "--cluster-slots", "200", "--cluster-yes")
         assert under_load(), "the load ended before redis-cli did"
+        load.send_signal(signal.SIGINT)
     except BaseException:
         load.kill()
         raise
     report = finish(load)
-    assert report.code == 0, report.stderr
+    one_line(report, "interrupted")
     assert report.counts() == clean(report.test["requests"])
     assert report.test["moved"] >= 10 and report.test["asked"] >= 10
     told = nodes(report)
