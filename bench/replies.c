@@ -7,7 +7,7 @@
 #include "bench/protocol.h"
 
 #define COUNT_MAX (UINT64_C(1) << 40)    // bytes or elements that a header may announce
-#define ELEMENTS_MAX (UINT64_C(1) << 62) // missing in all: no sum of counts may overflow
+#define ELEMENTS_MAX (UINT64_C(1) << 44) // missing in all, when another aggregate begins
 #define SHOWN 48                         // bytes of a reply in evidence
 
 enum scanner_in {

@@ -13,6 +13,7 @@
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
+#include "common/prefetch.h"
 #include "drivers/nic_internal.h"
 
 // Frames handled in one piece: the length of temporary arrays.
@@ -153,10 +154,10 @@ unsigned port_rx(struct port *port, struct frame **frames, unsigned max)
     unsigned n = rte_eth_rx_burst(port->id, port->queue, mbufs, (uint16_t)max), kept = 0;
     uint64_t bytes = 0;
     for (unsigned i = 0; i < n && i < AHEAD; i++)
-        __builtin_prefetch(frame_of(mbufs[i]), 1);
+        prefetch_write(frame_of(mbufs[i]));
     for (unsigned i = 0; i < n; i++) {
         if (i + AHEAD < n)
-            __builtin_prefetch(frame_of(mbufs[i + AHEAD]), 1);
+            prefetch_write(frame_of(mbufs[i + AHEAD]));
         struct rte_mbuf *m = mbufs[i];
         if (__builtin_expect(m->nb_segs > 1 && rte_pktmbuf_linearize(m) < 0, 0)) {
             rte_pktmbuf_free(m);
@@ -168,7 +169,7 @@ unsigned port_rx(struct port *port, struct frame **frames, unsigned max)
         f->len = m->pkt_len;
         f->flags = m->ol_flags ? rx_flags(m->ol_flags) : 0;
         f->hash = m->ol_flags & RTE_MBUF_F_RX_RSS_HASH ? m->hash.rss : 0;
-        __builtin_prefetch(f->data);
+        prefetch(f->data);
         bytes += f->len;
         frames[kept++] = f;
     }

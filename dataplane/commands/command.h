@@ -68,13 +68,13 @@ enum command_category {
 };
 
 // Where a command runs.
-enum command_route {
-    ROUTE_KEYS,    // where its keys are: forwarded, or the slots are borrowed (no keys: at home)
-    ROUTE_HOME,    // on the core of its connection: connection state, nothing of other cores
-    ROUTE_CURSOR,  // on the core that `command->core_of` names (SCAN, RANDOMKEY)
-    ROUTE_GATHER,  // `part` on every core, then `handler` at home with the parts
-    ROUTE_ALL,     // at home, with all slots of all cores borrowed (FLUSHALL, SWAPDB …)
-    ROUTE_SERVICE, // on the service thread: waits for a disk, touches no keys (CONFIG REWRITE)
+enum command_route { // the first two are the quick ones of core/execute.c
+    ROUTE_KEYS,      // where its keys are: forwarded, or the slots are borrowed (no keys: at home)
+    ROUTE_HOME,      // on the core of its connection: connection state, nothing of other cores
+    ROUTE_CURSOR,    // on the core that `command->core_of` names (SCAN, RANDOMKEY)
+    ROUTE_GATHER,    // `part` on every core, then `handler` at home with the parts
+    ROUTE_ALL,       // at home, with all slots of all cores borrowed (FLUSHALL, SWAPDB …)
+    ROUTE_SERVICE,   // on the service thread: waits for a disk, touches no keys (CONFIG REWRITE)
     // At home, with its keys' slots borrowed for as long as it takes: waits for another server
     // (MIGRATE).
     ROUTE_BORROW,
@@ -209,19 +209,19 @@ struct request {
     unsigned core_index; // of the core that executes
     const struct value_limits *limits;
     struct effects *effects; // NULL: nobody reads what writes did (effects.h)
+    void *stepped;           // the reply is written in steps: of the core
+    void *migration;         // ROUTE_BORROW: what goes on after the handler; of the core
     // Somebody wants to know of changes: a blocked client, a watcher, a subscriber
     // (request_changed).
     bool observed;
     bool may_step;    // a long reply may be written over several turns (steps.h)
-    void *stepped;    // it is: of the core
     bool may_migrate; // migrate.h
-    void *migration;  // ROUTE_BORROW: what goes on after the handler; of the core
     // Blocking commands (blocking.h).
     bool may_block;        // else it answers as if its time were over
     bool woken;            // runs again because `woken_key` changed
-    int woken_key;         // index of that argument; 0: look at all keys
     bool blocked;          // request_block was called: there is no reply yet
     bool replied_error;    // set by the helpers below, for statistics
+    int woken_key;         // index of that argument; 0: look at all keys
     char error_prefix[20]; // first word of that error
 };
 

@@ -10,9 +10,68 @@
 // Commands with more arguments than this get an array of their own.
 #define ARGS_SHARED_MAX 64
 
+// How many commands later a command's bucket and entry are fetched.
+#define BUCKET_BEHIND 6
+#define ENTRY_BEHIND 16
+#define OVERFLOW_BEHIND 24
+
 // Of commands on values that the entry only points to.
-#define ENTRY_AHEAD 12
 #define OBJECT_CATEGORIES (CAT_SET | CAT_SORTEDSET | CAT_LIST | CAT_HASH | CAT_STREAM | CAT_GEO)
+
+static inline void prefetch_bucket(struct core *c, unsigned i)
+{
+    struct work *w = &c->work[i];
+    if (w->ours)
+        store_prefetch_bucket(c->store, w->client->db, &w->key);
+}
+
+static inline void prefetch_entry(struct core *c, unsigned i)
+{
+    struct work *w = &c->work[i];
+    w->overflow = w->ours && store_prefetch_entry(c->store, w->client->db, &w->key);
+}
+
+static inline void prefetch_overflow(struct core *c, unsigned i)
+{
+    struct work *w = &c->work[i];
+    if (__builtin_expect(w->overflow, 0))
+        store_prefetch_overflow(c->store, w->client->db, &w->key);
+}
+
+// The command of `w`, whose arguments are there, comes into the batch. While it is parsed, what the
+// commands before it need is on its way, each step in its time: slot, bucket, entry. Memory gives
+// so many lines at once and no more, so they are asked for while there is something else to do.
+static inline void add_work(struct core *c, struct work *w)
+{
+    w->chain = false;
+    work_find(c, w);
+    if (w->has_key) {
+        // Only the owner may look at a slot, hints included.
+        w->ours = keyspace_core(c->server->keyspace, w->key.slot) == c->index &&
+                  !loan_holds(c, w->key.slot);
+        if (w->ours)
+            store_prefetch_slot(c->store, w->client->db, &w->key);
+    }
+    unsigned n = c->n_work++;
+    if (n >= BUCKET_BEHIND)
+        prefetch_bucket(c, n - BUCKET_BEHIND);
+    if (n >= ENTRY_BEHIND)
+        prefetch_entry(c, n - ENTRY_BEHIND);
+    if (n >= OVERFLOW_BEHIND)
+        prefetch_overflow(c, n - OVERFLOW_BEHIND);
+}
+
+// Of the last commands of a batch.
+static void prefetch_rest(struct core *c)
+{
+    unsigned n = c->n_work;
+    for (unsigned i = n > BUCKET_BEHIND ? n - BUCKET_BEHIND : 0; i < n; i++)
+        prefetch_bucket(c, i);
+    for (unsigned i = n > ENTRY_BEHIND ? n - ENTRY_BEHIND : 0; i < n; i++)
+        prefetch_entry(c, i);
+    for (unsigned i = n > OVERFLOW_BEHIND ? n - OVERFLOW_BEHIND : 0; i < n; i++)
+        prefetch_overflow(c, i);
+}
 
 // Takes the parsed command into the batch. False: memory is short.
 static bool take(struct core *c, struct client *client, const uint8_t *data, bool *buffered)
@@ -20,7 +79,6 @@ static bool take(struct core *c, struct client *client, const uint8_t *data, boo
     struct work *w = &c->work[c->n_work];
     int argc = client->parser.argc;
     w->client = client;
-    w->chain = false;
     w->argc = argc;
     w->own_argv = argc > ARGS_SHARED_MAX;
     w->argv = w->own_argv ? mi_mallocn((size_t)argc, sizeof(struct arg)) : &c->args[c->n_args];
@@ -28,16 +86,9 @@ static bool take(struct core *c, struct client *client, const uint8_t *data, boo
         return false;
     if (!w->own_argv)
         c->n_args += (unsigned)argc;
+    w->own_args = w->own_argv || client->parser.block_bytes;
     *buffered = parser_take(&client->parser, data, w->argv);
-    work_find(c, w);
-    if (w->has_key) {
-        // Only the owner may look at a slot, hints included.
-        w->ours = keyspace_core(c->server->keyspace, w->key.slot) == c->index &&
-                  !loan_holds(c, w->key.slot);
-        if (w->ours)
-            store_prefetch_slot(c->store, client->db, &w->key);
-    }
-    c->n_work++;
+    add_work(c, w);
     return true;
 }
 
@@ -75,7 +126,20 @@ static enum ended gather_client(struct core *c, struct client *client, bool *mor
             return ENDED_NONE;
         }
         const uint8_t *data = s->in;
-        size_t used;
+        struct work *w = &c->work[c->n_work];
+        w->argv = &c->args[c->n_args];
+        size_t used = parser_quick(&client->parser, &limits, data, s->in_len, w->argv,
+                                   ARGS_SHARED_MAX, &w->argc);
+        if (__builtin_expect(used > 0, 1)) {
+            w->client = client;
+            w->own_argv = w->own_args = false;
+            c->n_args += (unsigned)w->argc;
+            add_work(c, w);
+            share--;
+            client->bytes_in += used;
+            stream_consume(s, (uint32_t)used);
+            continue;
+        }
         enum parser_status status = parser_run(&client->parser, &limits, data, s->in_len, &used);
         bool buffered = false;
         switch (status) {
@@ -127,10 +191,12 @@ static void finish_client(struct core *c, struct client *client, enum ended ende
     }
 }
 
-static void drop_args(struct work *w)
+static inline void drop_args(struct work *w)
 {
+    if (__builtin_expect(!w->own_args, 1))
+        return;
     for (int i = 0; i < w->argc; i++)
-        if (__builtin_expect(w->argv[i].block != NULL, 0))
+        if (w->argv[i].block)
             block_release(w->argv[i].block);
     if (w->own_argv)
         mi_free(w->argv);
@@ -193,20 +259,11 @@ bool batch_run(struct core *c)
             again_last = client;
         }
     }
-    for (unsigned i = 0; i < c->n_work; i++)
-        if (c->work[i].ours)
-            store_prefetch_bucket(c->store, c->work[i].client->db, &c->work[i].key);
+    prefetch_rest(c);
     core_stage(c, STAGE_PARSE);
-    // The entries of a few commands ahead are on their way while one executes; for commands on
-    // other types, one link of the chain behind the entry after the other.
-    for (unsigned i = 0; i < c->n_work && i < ENTRY_AHEAD; i++)
-        if (c->work[i].ours)
-            store_prefetch_entry(c->store, c->work[i].client->db, &c->work[i].key);
+    // For commands on other types than strings, one link of the chain behind the entry after the
+    // other is on its way while the commands before it execute.
     for (unsigned i = 0; i < c->n_work; i++) {
-        if (i + ENTRY_AHEAD < c->n_work && c->work[i + ENTRY_AHEAD].ours) {
-            struct work *w = &c->work[i + ENTRY_AHEAD];
-            store_prefetch_entry(c->store, w->client->db, &w->key);
-        }
         prefetch_objects(c, i);
         route_work(c, &c->work[i]);
         drop_args(&c->work[i]);

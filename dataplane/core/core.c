@@ -46,6 +46,8 @@ void core_stage(struct core *c, enum plane_stage stage)
 {
     uint64_t now = __rdtsc();
     c->counters.stage_cycles[stage] += now - c->cycle_mark;
+    if (c->timed)
+        execute_timed(c);
     c->cycle_mark = c->command_mark = now;
 }
 
@@ -119,6 +121,7 @@ static int core_start(struct core *c, char *error, size_t size)
     }
     store_on_gone(c->store, key_gone, c);
     services_init(c);
+    execute_quick_init(c);
     core_clock_start(&c->clock);
     core_time(c);
     settings_adopt(c);

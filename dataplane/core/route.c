@@ -300,8 +300,33 @@ static void run_in_steps(struct core *c, struct client *client, const struct wor
     steps_take(c, e->stepped, m);
 }
 
+// Commands that nothing special is about.
+static inline bool run_quick(struct core *c, struct client *client, const struct work *w)
+{
+    if (__builtin_expect(!execute_is_quick(c, w->command) || client->first_reply ||
+                             client->flags &
+                                 (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT),
+                         0))
+        return false;
+    execute_quick(c, client, w);
+    struct request *r = &c->quick;
+    if (__builtin_expect(r->blocked, 0)) {
+        wait_here(c, client, blocked_take(c));
+    } else if (__builtin_expect(r->stepped != NULL, 0)) {
+        struct execution e = {.stepped = r->stepped};
+        session_of(client, &e.session);
+        run_in_steps(c, client, w, NULL, &e);
+    } else {
+        client_reply_mode_next(client);
+        client_push(c, client);
+    }
+    return true;
+}
+
 static void run_here(struct core *c, struct client *client, const struct work *w)
 {
+    if (__builtin_expect(run_quick(c, client, w), 1))
+        return;
     struct reply_slot *slot;
     struct execution e = {
         .client = client,

@@ -99,6 +99,8 @@ static bool step(struct core *c, struct stepped *walk)
         .core_index = c->index,
         .limits = &c->settings.limits,
     };
+    if (c->timed)
+        execute_timed(c);
     uint64_t begin = __rdtsc();
     bool done = walk->step(&r, walk->state);
     c->steps_bytes += outbuf_size(&m->out) - before;

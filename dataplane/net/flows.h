@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/prefetch.h"
 #include "dataplane/net/hash.h"
 
 // The two ends of an IPv4 connection; addresses and ports in network byte order.
@@ -56,7 +57,7 @@ static inline bool net_flow_equal(const struct net_flow *a, const struct net_flo
 
 static inline void net_flows_prefetch(const struct net_flows *f, uint32_t hash)
 {
-    __builtin_prefetch(&f->slots[hash & f->mask]);
+    prefetch(&f->slots[hash & f->mask]);
 }
 
 // Fetches the entry that stands at the hash's own place, most likely the one: its hot lines.
@@ -67,5 +68,5 @@ static inline void net_flows_prefetch_entry(const struct net_flows *f, uint32_t 
         return;
     // An entry lies in its connection's second line; the first is the stream that its owner reads.
     for (int line = -1; line < 4; line++)
-        __builtin_prefetch(entry + line * 64);
+        prefetch(entry + line * 64);
 }

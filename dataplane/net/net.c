@@ -4,6 +4,7 @@
 #include <mimalloc.h>
 #include <stdio.h>
 
+#include "common/prefetch.h"
 #include "dataplane/net/internal.h"
 #include "dataplane/net/tcp.h"
 
@@ -237,7 +238,7 @@ void net_input(struct net *net, struct frame **frames, unsigned n, uint64_t now_
         net->now_us = now_us;
     for (unsigned i = 0; i < n + AHEAD_FRAME; i++) {
         if (i < n)
-            __builtin_prefetch(frames[i]->data);
+            prefetch(frames[i]->data);
         unsigned k = i - (AHEAD_FRAME - AHEAD_SLOT);
         if (k < n) {
             uint32_t hash = net_peek_hash(net, frames[k]);

@@ -433,3 +433,43 @@ bool parser_take(struct parser *p, const uint8_t *data, struct arg *argv)
     restart(p);
     return buffered;
 }
+
+// Reads the one to four digits of a length and its line's end. NULL: anything else is there.
+static inline const uint8_t *quick_number(const uint8_t *p, const uint8_t *end, size_t *value)
+{
+    // Longest: four digits and CR LF. Shorter lines are followed by more in any whole command.
+    if (__builtin_expect(end - p < 6, 0))
+        return NULL;
+    size_t n = (size_t)p[0] - '0';
+    if (n > 9 || (n == 0 && p[1] != '\r'))
+        return NULL;
+    p++;
+    for (int i = 0; *p != '\r'; i++, p++) {
+        size_t digit = (size_t)*p - '0';
+        if (digit > 9 || i == 3)
+            return NULL;
+        n = n * 10 + digit;
+    }
+    *value = n;
+    return p + 2;
+}
+
+size_t parser_quick(const struct parser *p, const struct parser_limits *limits, const uint8_t *data,
+                    size_t len, struct arg *argv, int max, int *argc)
+{
+    const uint8_t *at = data, *end = data + len;
+    size_t n;
+    if (p->buffered || !limits->authenticated || len < 6 || *at != '*' ||
+        !(at = quick_number(at + 1, end, &n)) || n == 0 || n > (size_t)max)
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t size;
+        if (at >= end || *at != '$' || !(at = quick_number(at + 1, end, &size)) ||
+            size > (size_t)(end - at) || (size_t)(end - at) - size < 2)
+            return 0;
+        argv[i] = (struct arg){at, size, NULL};
+        at += size + 2;
+    }
+    *argc = (int)n;
+    return (size_t)(at - data);
+}

@@ -65,6 +65,12 @@ void parser_clear(struct parser *p);
 // Parses one command. *used tells how many of the bytes were taken.
 enum parser_status parser_run(struct parser *p, const struct parser_limits *limits,
                               const uint8_t *data, size_t len, size_t *used);
+// Nearly all commands: one of at most `max` short arguments that lies whole in the caller's bytes.
+// Shows the arguments over these bytes and returns how many bytes it took; 0, and nothing is
+// changed, when parser_run must look: because the command is cut, long, inline, wrong, or the
+// client is not authenticated.
+size_t parser_quick(const struct parser *p, const struct parser_limits *limits, const uint8_t *data,
+                    size_t len, struct arg *argv, int max, int *argc);
 // After PARSER_COMMAND: shows the arguments, over the caller's bytes (`data` as in that call) or
 // the parser's buffer; they stay valid until the caller's bytes go or the next parser_run,
 // whichever is first for each. References to blocks go over to the caller. `argv` has room for

@@ -233,7 +233,8 @@ void entry_write(struct entry *e, const void *key, size_t key_len, const struct 
 bool entry_fits(const struct entry *e, size_t size);
 void entry_free(struct entry *e);
 
-// Called with what the allocator gave (heap.c).
+// heap.c: before the cores start; and with what the allocator gave.
+void heap_start(void);
 void heap_hint(const void *p);
 
 // Parses a canonical decimal integer: no sign '+', no leading zeros, within 64 bits.

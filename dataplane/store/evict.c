@@ -4,6 +4,7 @@
 //
 // Which core evicts: every core evicts from its own slots. One that has nothing to evict may go on
 // writing a little over the limit while others have, since those see the same sum and evict.
+#include "common/prefetch.h"
 #include "dataplane/store/internal.h"
 
 enum {
@@ -102,7 +103,7 @@ static void sample_all(struct store *s)
             uint64_t *bucket = table_walk(slot, (uint32_t)at, &start, &end);
             unsigned held = bucket_count(bucket);
             for (unsigned i = 0; i < held; i++)
-                __builtin_prefetch(word_entry(*bucket_word(bucket, i)));
+                prefetch(word_entry(*bucket_word(bucket, i)));
             for (unsigned i = 0; i < held && wanted; i++, wanted--) {
                 const struct entry *e = word_entry(*bucket_word(bucket, i));
                 consider(s, id, e, entry_hash(s, e));

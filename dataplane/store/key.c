@@ -2,6 +2,7 @@
 #include <assert.h>
 
 #include "common/arg.h"
+#include "common/prefetch.h"
 #include "dataplane/store/internal.h"
 #include "dataplane/store/members.h"
 #include "dataplane/store/object.h"
@@ -13,30 +14,53 @@ static_assert(offsetof(struct zset, members) == 0, "store_prefetch_further");
 
 void store_prefetch_slot(const struct store *s, unsigned db, const struct key *key)
 {
-    __builtin_prefetch(slot_of(s->ks, db, key->slot));
+    prefetch(slot_of(s->ks, db, key->slot));
 }
 
 void store_prefetch_bucket(const struct store *s, unsigned db, const struct key *key)
 {
     const struct slot *slot = slot_of(s->ks, db, key->slot);
     if (slot->root)
-        __builtin_prefetch(table_locate(slot, hash_position(key->hash)));
+        prefetch(table_locate(slot, hash_position(key->hash)));
 }
 
-void store_prefetch_entry(const struct store *s, unsigned db, const struct key *key)
+bool store_prefetch_entry(const struct store *s, unsigned db, const struct key *key)
 {
     const struct slot *slot = slot_of(s->ks, db, key->slot);
     if (!slot->root)
-        return;
+        return false;
     const uint64_t *bucket = table_locate(slot, hash_position(key->hash));
     unsigned match = bucket_match(bucket, hash_tag(key->hash));
     if (match) {
         const char *e = (const char *)word_entry(bucket[__builtin_ctz(match)]);
-        __builtin_prefetch(e);
-        __builtin_prefetch(e + CACHE_LINE);
+        prefetch(e);
+        prefetch(e + CACHE_LINE);
+        return false;
     }
-    if (bucket_node(bucket))
-        __builtin_prefetch(node_words(bucket_node(bucket)));
+    uint64_t node = bucket_node(bucket);
+    if (!node)
+        return false;
+    prefetch(node_words(node));
+    return true;
+}
+
+void store_prefetch_overflow(const struct store *s, unsigned db, const struct key *key)
+{
+    const struct slot *slot = slot_of(s->ks, db, key->slot);
+    if (!slot->root)
+        return;
+    uint64_t node = bucket_node(table_locate(slot, hash_position(key->hash)));
+    if (!node)
+        return;
+    uint64_t tag = hash_tag(key->hash);
+    const uint64_t *words = node_words(node);
+    for (unsigned i = 0; i < node_count(node); i++)
+        if (words[i] >> 48 == tag) {
+            const char *e = (const char *)word_entry(words[i]);
+            prefetch(e);
+            prefetch(e + CACHE_LINE);
+            return;
+        }
 }
 
 bool store_prefetch_object(const struct store *s, unsigned db, const struct key *key,
@@ -54,11 +78,11 @@ bool store_prefetch_object(const struct store *s, unsigned db, const struct key 
         return false;
     const char *object = entry_object(e);
     if (!depth) {
-        __builtin_prefetch(object);
-        __builtin_prefetch(object + CACHE_LINE);
+        prefetch(object);
+        prefetch(object + CACHE_LINE);
         if (entry_encoding(e) == ENC_STREAM) { // a longer struct
-            __builtin_prefetch(object + 2 * CACHE_LINE);
-            __builtin_prefetch(object + 3 * CACHE_LINE);
+            prefetch(object + 2 * CACHE_LINE);
+            prefetch(object + 3 * CACHE_LINE);
         }
         return true;
     }

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "common/prefetch.h"
 #include "dataplane/store/internal.h"
 
 enum {
@@ -87,12 +88,12 @@ bool members_prefetch(const struct store *s, const struct members *m, const void
     uint64_t hash = hash_key(&secret, name, len);
     const uint64_t *bucket = table_locate(&m->table, hash_position(hash));
     if (depth == 1) {
-        __builtin_prefetch(bucket);
+        prefetch(bucket);
         return true;
     }
     unsigned match = bucket_match(bucket, hash_tag(hash));
     if (match)
-        __builtin_prefetch(word_entry(bucket[__builtin_ctz(match)]));
+        prefetch(word_entry(bucket[__builtin_ctz(match)]));
     return false;
 }
 
@@ -244,9 +245,9 @@ struct entry *members_next(struct members_iterator *it)
         it->held = bucket_count(it->bucket);
         it->index = 0;
         if (it->next >> 32 == 0)
-            __builtin_prefetch(table_locate(table, (uint32_t)it->next));
+            prefetch(table_locate(table, (uint32_t)it->next));
         for (unsigned i = 0; i < it->held; i++)
-            __builtin_prefetch(word_entry(*bucket_word(it->bucket, i)));
+            prefetch(word_entry(*bucket_word(it->bucket, i)));
     }
     return word_entry(*bucket_word(it->bucket, it->index++));
 }

@@ -110,7 +110,10 @@ void store_active_expire(struct store *s, bool on);
 // bucket's line, the entry that the tag points to. Hints only.
 void store_prefetch_slot(const struct store *s, unsigned db, const struct key *key);
 void store_prefetch_bucket(const struct store *s, unsigned db, const struct key *key);
-void store_prefetch_entry(const struct store *s, unsigned db, const struct key *key);
+// True when it is not in its bucket: store_prefetch_overflow a while later finds it in what
+// overflowed.
+bool store_prefetch_entry(const struct store *s, unsigned db, const struct key *key);
+void store_prefetch_overflow(const struct store *s, unsigned db, const struct key *key);
 // Further ones, for commands of other types than strings, along the chain from the entry to what
 // the command will touch: the object (depth 0), its bucket, ends or last leaf (1), what is there (2
 // …). Each stage walks the chain from its beginning, over lines that the stage before has fetched,

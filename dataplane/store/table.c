@@ -1,4 +1,5 @@
 #include "dataplane/store/table.h"
+#include "common/prefetch.h"
 
 #include <assert.h>
 
@@ -293,7 +294,7 @@ static bool resize_bucket(const struct table_env *env, struct slot *slot)
         n += node_count(node);
     }
     for (unsigned i = 0; i < n; i++)
-        __builtin_prefetch(word_entry(taken[i]));
+        prefetch(word_entry(taken[i]));
 
     uint32_t first = table_cut((uint32_t)table_start(from, ext->old_buckets), slot->buckets);
     uint32_t last =

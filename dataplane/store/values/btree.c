@@ -11,6 +11,7 @@
 #include <mimalloc.h>
 #include <string.h>
 
+#include "common/prefetch.h"
 #include "dataplane/store/entry.h"
 
 enum {
@@ -236,14 +237,14 @@ static unsigned search(const struct btree *t, const struct element *e, unsigned 
 static void prefetch_leaf(const struct node *leaf)
 {
     for (unsigned i = 0; i < 1024; i += CACHE_LINE_BYTES)
-        __builtin_prefetch((const uint8_t *)leaf + i);
+        prefetch((const uint8_t *)leaf + i);
 }
 
 // Asks for items that a walk will come to.
 static void prefetch_item(const struct btree_leaf *leaf, unsigned index)
 {
     if (index < leaf->node.n)
-        __builtin_prefetch(leaf->elements[index].item);
+        prefetch(leaf->elements[index].item);
 }
 
 // To the leaf that (key, probe) lies in or belongs into; `after` decides between two leaves.

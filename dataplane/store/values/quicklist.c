@@ -2,6 +2,7 @@
 #include <mimalloc.h>
 #include <string.h>
 
+#include "common/prefetch.h"
 #include "dataplane/store/entry.h"
 #include "dataplane/store/values/quicklist_internal.h"
 
@@ -379,7 +380,7 @@ void quicklist_prefetch(const struct quicklist *ql)
     if (!ql->len)
         return;
     const struct node *head = node_at(ql, 0), *tail = node_at(ql, ql->len - 1);
-    __builtin_prefetch(head->data + ql->gap);
+    prefetch(head->data + ql->gap);
     if (!(tail->flags & NODE_LZF))
-        __builtin_prefetch(tail->data + tail->bytes + (ql->len == 1 ? ql->gap : 0) - 1);
+        prefetch(tail->data + tail->bytes + (ql->len == 1 ? ql->gap : 0) - 1);
 }

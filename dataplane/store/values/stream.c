@@ -3,6 +3,7 @@
 #include <mimalloc.h>
 #include <string.h>
 
+#include "common/prefetch.h"
 #include "dataplane/store/values/listpack.h"
 #include "dataplane/store/values/stream_internal.h"
 
@@ -206,16 +207,16 @@ bool stream_prefetch(const struct stream_value *x, unsigned depth)
     if (!x->nodes.last)
         return false;
     if (depth == 1) {
-        __builtin_prefetch(x->nodes.last);
+        prefetch(x->nodes.last);
         return true;
     }
     const struct stream_node *node = btree_item(btree_last(&x->nodes));
     if (depth == 2)
-        __builtin_prefetch(node);
+        prefetch(node);
     else if (depth == 3)
-        __builtin_prefetch(node->lp);
+        prefetch(node->lp);
     else
-        __builtin_prefetch(node->lp + lp_bytes(node->lp) - 1);
+        prefetch(node->lp + lp_bytes(node->lp) - 1);
     return depth < 4;
 }
 

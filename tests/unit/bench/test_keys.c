@@ -1,5 +1,5 @@
-// Draws against the distributions that they claim. Seeds are fixed, so nothing here is left to chance;
-// bounds are those that a right generator passes for nearly every seed.
+// Draws against the distributions that they claim. Seeds are fixed, so nothing here is left to
+// chance; bounds are those that a right generator passes for nearly every seed.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,8 +21,8 @@ static const struct options plain = {
 
 #define CELL_MIN 8.0 // expected in a cell; neighbours are taken together until they have so much
 
-// Pearson's statistic as a number of standard deviations, by the approximation of Wilson and Hilferty:
-// that of a right generator is beyond 4 for one seed in 30,000 only.
+// Pearson's statistic as a number of standard deviations, by the approximation of Wilson and
+// Hilferty: that of a right generator is beyond 4 for one seed in 30,000 only.
 static double deviation(const uint64_t *seen, const double *expected, unsigned n)
 {
     double sum = 0, got = 0, wanted = 0;
@@ -102,8 +102,8 @@ static void zipfian_ranks_follow_their_law(void **state)
     }
 }
 
-// Far out, ranks are counted in cells of equal probability: the bins' weights and the straight line in
-// them must both be right.
+// Far out, ranks are counted in cells of equal probability: the bins' weights and the straight line
+// in them must both be right.
 static void zipfian_tail_follows_its_law(void **state)
 {
     (void)state;
@@ -334,9 +334,23 @@ static void lengths_follow_their_options(void **state)
 static void lengths_that_are_none_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"",     "x",     "-1",   "1-",     "9-1",     "1:",
-                                      "1:0",  "1:2,",  "1:2,3", "1-2-3", "5 ",      "600m",
-                                      "513M", "1kk",   "1:-1", "1:2,3:", "99999999999999999999"};
+    static const char *const bad[] = {"",
+                                      "x",
+                                      "-1",
+                                      "1-",
+                                      "9-1",
+                                      "1:",
+                                      "1:0",
+                                      "1:2,",
+                                      "1:2,3",
+                                      "1-2-3",
+                                      "5 ",
+                                      "600m",
+                                      "513M",
+                                      "1kk",
+                                      "1:-1",
+                                      "1:2,3:",
+                                      "99999999999999999999"};
     struct options_sizes sizes;
     for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++)
         assert_false(values_parse(&sizes, bad[i], strlen(bad[i])));

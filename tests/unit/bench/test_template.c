@@ -66,12 +66,14 @@ static void placeholders_are_filled(void **state)
     (void)state;
     struct template t;
     parse(&t, "HSET h:{key} f{sequence} {data} \"a b\" {data:2}");
-    assert_string_equal(request(&t, 7, 4096),
-                        "*6\r\n$4\r\nHSET\r\n$14\r\nh:000000000007\r\n$13\r\nf000000000000\r\n$3\r\nabc\r\n"
-                        "$3\r\na b\r\n$2\r\nab\r\n");
-    assert_string_equal(request(&t, 123456789012, 4096),
-                        "*6\r\n$4\r\nHSET\r\n$14\r\nh:123456789012\r\n$13\r\nf000000000001\r\n$3\r\nabc\r\n"
-                        "$3\r\na b\r\n$2\r\nab\r\n");
+    assert_string_equal(
+        request(&t, 7, 4096),
+        "*6\r\n$4\r\nHSET\r\n$14\r\nh:000000000007\r\n$13\r\nf000000000000\r\n$3\r\nabc\r\n"
+        "$3\r\na b\r\n$2\r\nab\r\n");
+    assert_string_equal(
+        request(&t, 123456789012, 4096),
+        "*6\r\n$4\r\nHSET\r\n$14\r\nh:123456789012\r\n$13\r\nf000000000001\r\n$3\r\nabc\r\n"
+        "$3\r\na b\r\n$2\r\nab\r\n");
     template_free(&t);
     // More than a span.
     struct template longer;
@@ -92,7 +94,8 @@ static void words_are_taken_apart(void **state)
     expect("  ECHO   \"\"  ", 1, "*2\r\n$4\r\nECHO\r\n$0\r\n\r\n");
     expect("ECHO \"a\\\"b\\\\c\\n\\x41\\q\"", 1, "*2\r\n$4\r\nECHO\r\n$8\r\na\"b\\c\nAq\r\n");
     expect("ECHO \";\" a;b", 1, "*3\r\n$4\r\nECHO\r\n$1\r\n;\r\n$3\r\na;b\r\n");
-    expect("SET {{u:{key}}}:x }{{", 5, "*3\r\n$3\r\nSET\r\n$18\r\n{u:000000000005}:x\r\n$2\r\n}{\r\n");
+    expect("SET {{u:{key}}}:x }{{", 5,
+           "*3\r\n$3\r\nSET\r\n$18\r\n{u:000000000005}:x\r\n$2\r\n}{\r\n");
     expect("MSET {{{key}}} 1", 5, "*3\r\n$4\r\nMSET\r\n$14\r\n{000000000005}\r\n$1\r\n1\r\n");
 }
 
@@ -102,9 +105,10 @@ static void several_commands_are_one_request(void **state)
     struct template t;
     parse(&t, "GET a{key} ; SET b{key} {data} ; PING");
     assert_int_equal(t.replies, 3);
-    assert_string_equal(request(&t, 9, 4096),
-                        "*2\r\n$3\r\nGET\r\n$13\r\na000000000009\r\n*3\r\n$3\r\nSET\r\n$13\r\nb000000000009\r\n"
-                        "$3\r\nabc\r\n*1\r\n$4\r\nPING\r\n");
+    assert_string_equal(
+        request(&t, 9, 4096),
+        "*2\r\n$3\r\nGET\r\n$13\r\na000000000009\r\n*3\r\n$3\r\nSET\r\n$13\r\nb000000000009\r\n"
+        "$3\r\nabc\r\n*1\r\n$4\r\nPING\r\n");
     template_free(&t);
 }
 
@@ -215,7 +219,8 @@ static void values_can_be_recognised(void **state)
             p++;
             uint64_t len = number_at(&p, 0);
             value_check_begin(&check, key, len, false);
-            assert_true(value_check_bytes(&check, (const uint8_t *)p + 2, len, error, sizeof(error)));
+            assert_true(
+                value_check_bytes(&check, (const uint8_t *)p + 2, len, error, sizeof(error)));
             assert_false(value_check_bytes(&check, (const uint8_t *)"x", 1, error, sizeof(error)));
         }
         template_free(&t);
@@ -267,12 +272,27 @@ static void slots_are_those_of_the_key(void **state)
 static void nonsense_is_refused(void **state)
 {
     (void)state;
-    static const char *const lines[] = {
-        "",           "   ",           "GET {kay}",     "SET k {data:99999999999}", "SET k \"a b",
-        "GET {key",   "GET {key:5}",   "X {random:0}",  "X {random:x}",             "X {field}",
-        "X {number}", "X {number:5}",  "X {number:5-4}", "X {number:1-2x}",         "X {data:}",
-        ";",          "GET a ; ",      "; GET a",        "GET a ; ; GET b",         "X {}",
-        "X {random:9999999999999}"};
+    static const char *const lines[] = {"",
+                                        "   ",
+                                        "GET {kay}",
+                                        "SET k {data:99999999999}",
+                                        "SET k \"a b",
+                                        "GET {key",
+                                        "GET {key:5}",
+                                        "X {random:0}",
+                                        "X {random:x}",
+                                        "X {field}",
+                                        "X {number}",
+                                        "X {number:5}",
+                                        "X {number:5-4}",
+                                        "X {number:1-2x}",
+                                        "X {data:}",
+                                        ";",
+                                        "GET a ; ",
+                                        "; GET a",
+                                        "GET a ; ; GET b",
+                                        "X {}",
+                                        "X {random:9999999999999}"};
     for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
         struct template t;
         error[0] = 0;

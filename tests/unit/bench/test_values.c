@@ -1,5 +1,5 @@
-// Values that can be recognised: whatever is wrong with one must be seen, at every size and wherever
-// it is cut, and nothing else.
+// Values that can be recognised: whatever is wrong with one must be seen, at every size and
+// wherever it is cut, and nothing else.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -96,8 +96,9 @@ static void another_value_is_seen(void **state)
     assert_in_range(unseen, 0, 2);
     value_write(value, 0, 64, 43, 7, 64);
     assert_false(check(42, value, 64, 64, false));
-    assert_string_equal(evidence, "value at offset 0: expected key:000000000042, got key:000000000043 "
-                                  "(stamp 00000007): the reply to another request");
+    assert_string_equal(evidence,
+                        "value at offset 0: expected key:000000000042, got key:000000000043 "
+                        "(stamp 00000007): the reply to another request");
     value_write(value, 0, 70, 42, 7, 70);
     assert_false(check(42, value, 64, 64, false));
     assert_string_equal(evidence,
