@@ -1,15 +1,13 @@
 """pollux-bench against a server that misbehaves in known ways: it must report exactly that."""
 
 import json
+import math
 import time
 
 import pytest
 
 import pollux
 from scripted import Memcache, Scripted
-
-# What the machine may add to a time, when everything on it is busy at once.
-SLACK_S = 0.25
 
 
 class Report:
@@ -420,35 +418,55 @@ def test_refused():
 
 
 # --- times ----------------------------------------------------------------------------------------------
+#
+# What the script knows of each request bounds what may be reported from below, on any machine. A busy machine
+# adds delays of its own, so the bounds from above hold in one of some attempts only.
+
+ATTEMPTS = 4
+STALL_S = 0.5
+RATE = 250
 
 
-def percentile(sorted_values, percent):
+def percentile(values, percent):
     """As a histogram counts: the smallest value that `percent` of all do not exceed."""
-    rank = max(1, -(-len(sorted_values) * percent // 100))
-    return sorted_values[int(rank) - 1]
+    return sorted(values)[max(1, math.ceil(len(values) * percent / 100)) - 1]
+
+
+def latency(report, which, percent):
+    return report.test[which][f"p{percent:g}" if percent < 100 else "max"] / 1e6
+
+
+def attempts(measure):
+    """`measure` returns pairs of what was reported and what it must stay below."""
+    for _ in range(ATTEMPTS):
+        pairs = measure()
+        if all(seen < most for seen, most in pairs):
+            return
+    raise AssertionError(f"reported, and the most that it may be: {pairs}")
 
 
 def test_known_delays_closed_loop():
     """Each reply is late by a known time: the percentiles are those of the list of these times."""
-    took = []
 
-    def script(request):
-        late = 0.1 if request.number % 50 == 0 else 0.03 if request.number % 5 == 0 else 0
-        took.append(request.connection.pause(late) if late else 0)
+    def measure():
+        took = []
 
-    with Scripted(script) as server:
-        report = bench(server, "--test", "set", "--requests", "200", "--connections", "1")
+        def script(request):
+            late = 0.1 if request.number % 50 == 0 else 0.03 if request.number % 5 == 0 else 0
+            took.append(request.connection.pause(late) if late else 0)
+
+        with Scripted(script) as server:
+            report = bench(server, "--test", "set", "--requests", "200", "--connections", "1")
         assert report.code == 0, report.stderr
         assert report.counts() == clean(200)
-        took.sort()
-        for percent in (50, 90, 99, 99.9):
-            lowest, seen = percentile(took, percent), report.test["latency_us"][f"p{percent}"] / 1e6
-            assert lowest <= seen * 1.001 and seen < lowest + SLACK_S, percent
-        assert took[-1] <= report.test["latency_us"]["max"] / 1e6
+        pairs = []
+        for percent in (50, 90, 99, 99.9, 100):
+            lowest, seen = percentile(took, percent), latency(report, "latency_us", percent)
+            assert lowest <= seen * 1.01
+            pairs.append((seen, lowest + 0.02))
+        return pairs
 
-
-STALL_S = 0.5
-RATE = 500
+    attempts(measure)
 
 
 def stalled(*words):
@@ -458,46 +476,48 @@ def stalled(*words):
 
     def script(request):
         came = time.monotonic()
-        if request.number == 400:
+        if request.number == 100:
             request.connection.pause(STALL_S)
         times.append((came, time.monotonic()))
 
     with Scripted(script) as server:
         report = bench(server, "--test", "set", "--duration", "2", "--warmup", "0", "--connections", "1", *words)
         assert report.code == 0, report.stderr
-        assert server.requests > 400, "the machine is too slow for this test"
+        assert report.counts() == clean(len(times))
+        assert server.requests > 100, "the machine is too slow for this test"
+        assert latency(report, "latency_us", 100) >= STALL_S
         return report, times
-
-
-def latency(report, which, percent):
-    return report.test[which][f"p{percent:g}" if percent < 100 else "max"] / 1e6
 
 
 def test_open_loop_sees_a_stall_in_every_request_it_delays():
     """Every request's latency counts from the moment at which it was meant to be sent: the percentiles are those
     of what the script knows of each request."""
-    report, times = stalled("--rate", str(RATE), "--arrivals", "even", "--pipeline", "1")
-    assert report.counts() == clean(len(times))
-    assert abs(len(times) + report.test["unsent"] - 2 * RATE) <= 2
-    # The first was meant to be sent when it came, or a little earlier; the others at even distances.
-    late = sorted(answered - times[0][0] - i / RATE for i, (_, answered) in enumerate(times))
-    assert late[-1] > 0.95 * STALL_S and percentile(late, 80) > 0.02, "the script has not delayed a fifth of all"
-    for percent in (50, 90, 95, 99, 99.9):
-        lowest, seen = percentile(late, percent), latency(report, "latency_us", percent)
-        assert lowest <= seen * 1.01 + 0.001 and seen < lowest + SLACK_S, percent
-    assert latency(report, "latency_us", 100) >= late[-1]
-    # Only one request was written to the server that stood still, and waited there.
-    assert latency(report, "service_us", 100) >= STALL_S
-    assert latency(report, "service_us", 90) < STALL_S / 2
+
+    def measure():
+        report, times = stalled("--rate", str(RATE), "--arrivals", "even", "--pipeline", "1")
+        unsent = report.test["unsent"]
+        assert abs(len(times) + unsent - 2 * RATE) <= 2
+        # The first was meant to be sent when it came, or a little earlier; the others at even distances. Those
+        # that never left are late, too, nobody knows how much.
+        late = [answered - times[0][0] - i / RATE for i, (_, answered) in enumerate(times)]
+        assert sum(late_s > STALL_S / 2 for late_s in late) > 0.4 * STALL_S * RATE
+        assert latency(report, "service_us", 100) >= STALL_S
+        pairs = []
+        for percent in (50, 90, 95, 99, 99.9, 100):
+            seen = latency(report, "latency_us", percent)
+            assert seen * 1.01 + 0.001 >= percentile(late + [0] * unsent, percent)
+            pairs.append((seen, percentile(late, percent) + 0.05))
+        # Only one request was written to the server that stood still, and waited there.
+        return pairs + [(unsent, 1), (latency(report, "service_us", 95), STALL_S / 2)]
+
+    attempts(measure)
 
 
 def test_poisson_arrivals_see_it_too():
-    """About 250 of about 1000 requests are delayed, by 0 to 0.5 s each, evenly."""
+    """About 125 of about 500 requests are delayed, by 0 to 0.5 s each, evenly."""
     report, times = stalled("--rate", str(RATE), "--arrivals", "poisson", "--pipeline", "1")
     requests = len(times) + report.test["unsent"]
-    assert report.counts() == clean(len(times))
     assert abs(requests - 2 * RATE) < 5 * (2 * RATE) ** 0.5
-    assert latency(report, "latency_us", 100) >= STALL_S
     for percent in (90, 95):
         # Of those that came during the stall the n-th waited until its end: at least STALL_S - n / RATE, with
         # five standard deviations of their number to spare.
@@ -507,10 +527,12 @@ def test_poisson_arrivals_see_it_too():
 
 def test_closed_loop_sees_a_stall_once():
     """What the open loop is there for: the same stall is one slow request of a closed loop."""
-    report, times = stalled("--pipeline", "1")
-    assert report.counts() == clean(len(times))
-    assert latency(report, "latency_us", 100) >= STALL_S
-    assert latency(report, "latency_us", 99) < STALL_S / 2
+
+    def measure():
+        report, _ = stalled("--pipeline", "1")
+        return [(latency(report, "latency_us", 99), STALL_S / 2)]
+
+    attempts(measure)
 
 
 def test_open_loop_beyond_what_the_server_can_do():

@@ -113,7 +113,8 @@ class Connection:
                 if words is None:
                     break
                 if words:
-                    self.out += self.server.answer(Request(self, words))
+                    reply = self.server.answer(Request(self, words))  # may flush what there is
+                    self.out += reply
             self.flush()
             data = self.sock.recv(1 << 18)
             if not data:
