@@ -81,14 +81,21 @@ static void wrong_line(const struct protocol *p, struct scanner *s, struct reque
           value_show(shown, sizeof(shown), line, len < SHOWN ? len : SHOWN));
 }
 
-// The text of an error is kept for people, as far as there is room.
+// Adds to the text of an error, which is kept for people: without what a terminal would obey.
+static void add_error(struct scanner *s, const uint8_t *text, size_t len)
+{
+    for (size_t i = 0; i < len && s->n_line < sizeof(s->line) - 1; i++)
+        s->line[s->n_line++] = text[i] < ' ' || text[i] == 0x7f ? '?' : (char)text[i];
+    s->line[s->n_line] = 0;
+}
+
+// The first error among the replies to a request is kept.
 static void keep_error(struct scanner *s, const char *line, size_t len)
 {
     if (s->worst >= REPLY_ERROR)
         return;
-    s->n_line = (uint16_t)(len < sizeof(s->line) - 1 ? len : sizeof(s->line) - 1);
-    memcpy(s->line, line, s->n_line);
-    s->line[s->n_line] = 0;
+    s->n_line = 0;
+    add_error(s, (const uint8_t *)line, len);
     s->worst = REPLY_ERROR;
 }
 
@@ -169,7 +176,7 @@ static enum reply_kind begin_bulk(const struct protocol *p, struct scanner *s, s
     s->left = size + 2;
     s->in = IN_BULK;
     if (line[0] == '!' && outermost) {
-        s->in = IN_ERROR;
+        s->in = s->worst < REPLY_ERROR ? IN_ERROR : IN_BULK;
         keep_error(s, "-", 1);
     } else if (r.op == COMMAND_GET && outermost && line[0] == '$') {
         if (!values_has(&p->values, size)) {
@@ -259,10 +266,7 @@ static enum reply_kind scan_bulk(const struct protocol *p, struct scanner *s, st
     if (s->in == IN_VALUE && !value_check_bytes(&s->check, data, n, evidence, sizeof(evidence)))
         wrong(s, "%s", evidence);
     if (s->in == IN_ERROR)
-        for (size_t i = 0; i < n && s->n_line < sizeof(s->line) - 1; i++) {
-            s->line[s->n_line++] = (char)data[i];
-            s->line[s->n_line] = 0;
-        }
+        add_error(s, data, n);
     s->left -= n;
     for (; n < len && s->left; n++, s->left--)
         if (s->left <= 2 && data[n] != (s->left == 2 ? '\r' : '\n')) {
