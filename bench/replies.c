@@ -168,6 +168,17 @@ static bool good_line(const char *line, size_t len)
     }
 }
 
+static void wrong_length(const struct protocol *p, struct scanner *s, uint64_t size,
+                         unsigned offset)
+{
+    char bounds[32];
+    int n = snprintf(bounds, sizeof(bounds), "%u", p->values.low);
+    if (!p->values.fixed)
+        snprintf(bounds + n, sizeof(bounds) - (size_t)n, " to %u", p->values.high);
+    wrong(s, "expected a value of %s bytes, got one of %llu (length at offset %u)", bounds,
+          (unsigned long long)size, offset);
+}
+
 // A bulk string begins. Its header is right.
 static enum reply_kind begin_bulk(const struct protocol *p, struct scanner *s, struct request r,
                                   const char *line, size_t len, uint64_t size)
@@ -180,11 +191,7 @@ static enum reply_kind begin_bulk(const struct protocol *p, struct scanner *s, s
         keep_error(s, "-", 1);
     } else if (r.op == COMMAND_GET && outermost && line[0] == '$') {
         if (!values_has(&p->values, size)) {
-            char bounds[32];
-            snprintf(bounds, sizeof(bounds), p->values.fixed ? "%u" : "%u to %u", p->values.low,
-                     p->values.high);
-            wrong(s, "expected a value of %s bytes, got one of %llu (length at offset 1)", bounds,
-                  (unsigned long long)size);
+            wrong_length(p, s, size, 1);
         } else if (p->verify) {
             value_check_begin(&s->check, r.key, size, false);
             s->in = IN_VALUE;
@@ -296,7 +303,7 @@ static bool equals(const char *line, size_t len, const char *with)
 static enum reply_kind judge_value(const struct protocol *p, struct scanner *s, struct request r,
                                    const char *line, size_t len)
 {
-    char key[8 + PROTOCOL_KEY_SIZE] = "VALUE ";
+    char key[8 + PROTOCOL_KEY_SIZE] = "VALUE ", shown[4 * PROTOCOL_KEY_SIZE + 8];
     const char *flags = line + 6 + PROTOCOL_KEY_SIZE;
     int64_t size;
     if (len < 6 + PROTOCOL_KEY_SIZE + 3 || !begins(flags, len - 6 - PROTOCOL_KEY_SIZE, " 0 ") ||
@@ -309,11 +316,10 @@ static enum reply_kind judge_value(const struct protocol *p, struct scanner *s, 
     if (r.op != COMMAND_GET)
         wrong_line(p, s, r, line, len);
     else if (memcmp(line, key, 6 + PROTOCOL_KEY_SIZE) != 0)
-        wrong(s, "expected %s, got \"%.*s\" (key at offset 6): the reply to another request",
-              key + 6, PROTOCOL_KEY_SIZE, line + 6);
+        wrong(s, "expected %s, got \"%s\" (key at offset 6): the reply to another request", key + 6,
+              value_show(shown, sizeof(shown), line + 6, PROTOCOL_KEY_SIZE));
     else if (!values_has(&p->values, (uint64_t)size))
-        wrong(s, "expected a value of %u to %u bytes, got one of %lld", p->values.low,
-              p->values.high, (long long)size);
+        wrong_length(p, s, (uint64_t)size, 9 + PROTOCOL_KEY_SIZE);
     else if (p->verify) {
         value_check_begin(&s->check, r.key, (uint64_t)size, false);
         s->in = IN_VALUE;
