@@ -317,8 +317,8 @@ static void values_are_verified_at_every_size(void **state)
     size_t len = value_reply(text, 4, 99, 64);
     expect_bytes(&p, request(COMMAND_GET, 3), text, len, REPLY_WRONG);
     assert_string_equal(evidence, "GET key:000000000003: value at offset 0: expected "
-                                  "key:000000000003, got key:000000000004 (stamp 00000063): the "
-                                  "reply to another request");
+                                  "key:000000000003, got key:000000000004 (stamp 00000063), the "
+                                  "value of another key");
     protocol_free(&p);
 }
 
