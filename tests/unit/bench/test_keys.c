@@ -146,6 +146,40 @@ static void zipfian_tail_follows_its_law(void **state)
     zipf_free(&z);
 }
 
+// Without a draw: what the tables say the probability of each rank is, beside the law.
+static void zipfian_probabilities_are_within_what_is_claimed(void **state)
+{
+    (void)state;
+    static const double thetas[] = {0.5, 0.99, 1.9};
+    const uint64_t n = 100003;
+    for (unsigned t = 0; t < 3; t++) {
+        struct zipf z;
+        double theta = thetas[t], sum = 0,
+               claimed = theta * (theta + 1) / (8.0 * ZIPF_WIDTH * ZIPF_WIDTH);
+        assert_true(zipf_init(&z, n, theta));
+        double *bin = calloc(z.n_bins, sizeof(*bin));
+        for (uint32_t i = 0; i < z.n_bins; i++) {
+            double own = (double)z.alias[i].own * 0x1p-64;
+            bin[i] += own / z.n_bins;
+            bin[z.alias[i].other] += (1 - own) / z.n_bins;
+        }
+        for (uint64_t i = 1; i <= n; i++)
+            sum += pow((double)i, -theta);
+        for (uint32_t i = 0; i < z.n_bins; i++) {
+            const struct zipf_bin *b = &z.bins[i];
+            for (uint64_t j = 0; j < b->width; j++) {
+                double kept = (double)(b->keep - j * b->step) * 0x1p-64;
+                double mirrored = 1 - (double)(b->keep - (b->width - 1 - j) * b->step) * 0x1p-64;
+                double is = bin[i] * (kept + mirrored) / (double)b->width;
+                double should = pow((double)(b->first + j + 1), -theta) / sum;
+                assert_true(fabs(is / should - 1) < 1.1 * claimed);
+            }
+        }
+        free(bin);
+        zipf_free(&z);
+    }
+}
+
 // A key space of a trillion needs no more than a table of some hundreds of bins.
 static void zipfian_of_a_trillion(void **state)
 {
@@ -385,6 +419,7 @@ int main(void)
         cmocka_unit_test(uniform_keys_are_uniform),
         cmocka_unit_test(zipfian_ranks_follow_their_law),
         cmocka_unit_test(zipfian_tail_follows_its_law),
+        cmocka_unit_test(zipfian_probabilities_are_within_what_is_claimed),
         cmocka_unit_test(zipfian_of_a_trillion),
         cmocka_unit_test(ranks_are_scattered_one_to_one),
         cmocka_unit_test(hot_keys_get_their_share),
