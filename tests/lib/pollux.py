@@ -241,7 +241,7 @@ class RedisCluster:
         try:
             for _ in range(n):
                 self.nodes.append(Redis({"cluster-enabled": "yes", "cluster-port": free_port(),
-                                         "cluster-node-timeout": 5000}))
+                                         "cluster-node-timeout": 30000}))
             for node in self.nodes:
                 node.wait_ready()
             run("redis-cli", "--cluster", "create", *(f"127.0.0.1:{node.port}" for node in self.nodes), "--cluster-yes")
