@@ -84,10 +84,18 @@ static void send_batch(struct client *c, struct connection *k)
     uint32_t n = c->to_send < c->pipeline ? (uint32_t)c->to_send : c->pipeline;
     if (n == 0)
         return;
-    for (uint32_t i = 0; i < n; i++) {
-        k->batch[i] = workload_next(&c->workload);
-        write_request(c, k, k->batch[i]);
-    }
+    struct request *batch = k->batch;
+    struct out *out = &k->stream->out;
+    if (c->by_command)
+        for (uint32_t i = 0; i < n; i++) {
+            batch[i] = workload_next(&c->workload);
+            write_request(c, k, batch[i]);
+        }
+    else
+        for (uint32_t i = 0; i < n; i++) {
+            batch[i] = workload_next(&c->workload);
+            protocol_write(&c->protocol, out, batch[i]);
+        }
     c->to_send -= n;
     c->waiting += n;
     k->waiting = n;
@@ -194,48 +202,55 @@ void client_unasked(struct client *c, struct connection *k)
     k->stream->ops->abort(k->stream);
 }
 
-// Takes all replies that have come. Returns how many.
-static inline __attribute__((always_inline)) uint32_t take_replies(struct client *c,
-                                                                   struct connection *k, bool open)
+// Takes all replies that have come. Returns how many. `open`, `by_command`: as the client's, known
+// to the compiler.
+static inline __attribute__((always_inline)) uint32_t
+take_replies(struct client *c, struct connection *k, bool open, bool by_command)
 {
     struct stream *s = k->stream;
     struct measurement *m = c->m;
-    uint32_t done = 0, mask = open ? c->mask : UINT32_MAX;
+    uint32_t done = 0, odd = 0, waiting = k->waiting, next = k->next;
+    uint32_t mask = open ? c->mask : UINT32_MAX;
     while (s->in_len > 0) {
-        if (__builtin_expect(done == k->waiting, 0)) {
+        if (__builtin_expect(done == waiting, 0)) {
             client_unasked(c, k);
             break;
         }
         const uint8_t *data = s->in;
         size_t len = s->in_len, at = 0;
-        while (at < len && done < k->waiting) {
+        while (at < len && done < waiting) {
             size_t used;
-            struct request r = k->batch[k->next & mask];
+            struct request r = k->batch[next & mask];
             enum reply_kind kind =
                 protocol_scan(&c->protocol, &k->scanner, r, data + at, len - at, &used);
             at += used;
-            if (kind == REPLY_MORE)
-                break;
-            if (__builtin_expect(kind >= REPLY_ERROR, 0)) {
-                client_count_odd(c, k, r, kind);
+            if (__builtin_expect(kind != REPLY_OK, 0)) {
+                if (kind == REPLY_MORE)
+                    break;
+                if (kind != REPLY_MISS)
+                    client_count_odd(c, k, r, kind);
                 if (kind == REPLY_BROKEN)
-                    return done;
+                    goto out;
+                m->kinds[kind]++;
+                odd++;
             }
-            m->kinds[kind]++;
             if (open) {
-                const struct timing *t = &k->times[k->next & mask];
+                const struct timing *t = &k->times[next & mask];
                 histogram_record(c->latency, clock_ns(c->now - t->meant), 1);
                 histogram_record(&m->service, clock_ns(c->now - t->written), 1);
             }
-            if (c->by_command)
+            if (by_command)
                 count_part(&m->commands[r.command], kind, used,
-                           clock_ns(c->now - (open ? k->times[k->next & mask].meant : k->sent)));
-            k->next++;
+                           clock_ns(c->now - (open ? k->times[next & mask].meant : k->sent)));
+            next++;
             done++;
         }
         m->bytes_in += at;
         stream_consume(s, (uint32_t)at);
     }
+out:
+    k->next = next;
+    m->kinds[REPLY_OK] += done - odd;
     return done;
 }
 
@@ -250,7 +265,8 @@ void client_reopen(struct client *c, struct connection *k)
 
 static void receive_closed(struct client *c, struct connection *k)
 {
-    uint32_t done = take_replies(c, k, false);
+    uint32_t done =
+        c->by_command ? take_replies(c, k, false, true) : take_replies(c, k, false, false);
     if (done == 0)
         return;
     histogram_record(c->latency, clock_ns(c->now - k->sent), done);
@@ -267,7 +283,8 @@ static void receive_closed(struct client *c, struct connection *k)
 
 static void receive_open(struct client *c, struct connection *k)
 {
-    uint32_t done = take_replies(c, k, true);
+    uint32_t done =
+        c->by_command ? take_replies(c, k, true, true) : take_replies(c, k, true, false);
     if (done == 0)
         return;
     unlist(c, k);

@@ -41,7 +41,8 @@ static inline uint64_t zipf_next(const struct zipf *z, uint64_t *state)
     // A place and its mirror image have twice the mean density together: one draw serves them both.
     bool kept = (uint64_t)product < bin->keep - at * bin->step;
     uint64_t mirror = bin->width - 1 - at;
-    return bin->first + (__builtin_expect_with_probability(kept, true, 0.5) ? at : mirror);
+    // Without a branch, which nobody could foretell.
+    return bin->first + (at ^ ((at ^ mirror) & (kept - UINT64_C(1))));
 }
 
 struct keys {

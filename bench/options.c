@@ -13,40 +13,48 @@
 #include "bench/values.h"
 
 const char options_help[] =
-    "pollux-bench --fill -P 16                             SET and GET, 50 connections, pipeline "
-    "16\n"
+    "pollux-bench --fill -P 16                               SET and GET on this machine's port "
+    "6379\n"
     "pollux-bench -t mixed --ratio 1:10 -d 100-2000 --key-distribution zipfian --threads 4 --cpu "
     "2-5\n"
-    "pollux-bench -t get --rate 200k --warmup 2            open loop: latency at 200000 "
+    "pollux-bench -t get --rate 200k --warmup 2              open loop: latency at 200000 "
     "requests/s\n"
-    "pollux-bench -t get --rate 100k..2m/100k --plot a.svg latency over throughput, up to the "
+    "pollux-bench -t get --rate 100k..2m/100k --plot a.svg   latency over throughput, up to the "
     "knee\n"
     "pollux-bench --keys 1000 --command 'LPUSH l:{key} {data}' --command 'RPOP l:{key}'\n"
-    "pollux-bench -t ycsb-a,ycsb-c --fill --json FILE      --list shows all tests\n"
+    "pollux-bench -t ycsb-a,ycsb-c --fill --json FILE        --list shows all tests\n"
     "pollux-bench --transport dpdk --nic-device net_af_xdp0,iface=eth1 --nic-address 10.0.0.2/24 "
     "\\\n"
-    "    -h 10.0.0.1 --cpu 2                               our own TCP/IP, past the kernel\n"
+    "    -h 10.0.0.1 --cpu 2 --fill                          our own TCP/IP, past the kernel\n"
     "\n"
-    "Server     -h, --host ADDRESS (127.0.0.1)  -p, --port N (6379)  -s, --socket PATH\n"
-    "           --user NAME  -a, --password WORD  -n below is no database: --db N  -3, --resp3\n"
-    "           --protocol resp|memcache        --cluster: spread over all nodes, follow MOVED\n"
-    "Load       -c, --connections N, of all threads (50)   --threads N   --cpu LIST, as 2,4-7\n"
-    "           -P, --pipeline N (1)            requests at once on a connection\n"
-    "           --rate R | FROM..TO/STEP        open loop; k and m are understood\n"
-    "           --arrivals poisson|even         --churn: a connection for each batch\n"
-    "           --duration S (5)  -n, --requests N instead   --warmup S (0)  --stall S (10)\n"
-    "Work       -t, --test LIST (set,get)       --ratio SET:GET of `mixed` (1:10)\n"
-    "           --command LINE                  {key} {random} {sequence} {data} change; with\n"
-    "           --command-ratio N               the commands that have one are a mix\n"
-    "           -r, --keys N (1000000)          --key-distribution uniform|sequential|latest|\n"
-    "                                             zipfian[:THETA]|hot:KEYS%:REQUESTS%\n"
-    "           -d, --data-size N | A-B | SIZE:WEIGHT,… (64)     --expire S, of `sessions`\n"
-    "           --fill: first write every key   --verify: check every value   --seed N (1)\n"
-    "Report     --json [FILE]  --csv FILE  --hdr FILE  --plot FILE.svg|png  -q, --quiet\n"
-    "           --live line|screen|off          (a line, if this is a terminal)\n"
-    "dpdk       --nic-device D (a queue for each thread; several are allowed)\n"
-    "           --nic-address A/PREFIX  --nic-gateway A  --no-huge\n"
-    "           --list  --version  --help\n";
+    "Where   -h, --host ADDRESS (127.0.0.1)   -p, --port N (6379)   -s, --socket PATH\n"
+    "        -a, --password WORD   --user NAME   --db N   -3, --resp3   --protocol resp|memcache\n"
+    "        --cluster               the server is one node: load all of them, follow MOVED and "
+    "ASK\n"
+    "Who     -c, --connections N     of all threads together (50); in a cluster to each node\n"
+    "        --threads N (1)         each with connections of its own\n"
+    "        --cpu LIST              where they run, as in 2,4-7; without --threads one for each\n"
+    "How     -P, --pipeline N        requests at once on a connection (1)\n"
+    "        --rate R|FROM..TO/STEP  open loop: requests a second, whatever the server does\n"
+    "        --arrivals poisson|even   --churn (a new connection for each pipeline)\n"
+    "        --duration S (5)   or   -n, --requests N   --warmup S (0)   --stall S (10)\n"
+    "What    -t, --test LIST         (set,get)      --ratio SET:GET   of `mixed` and `large` "
+    "(1:10)\n"
+    "        --command LINE          {key} {random} {sequence} {data} change from request to "
+    "request\n"
+    "        --command-ratio N       behind it: commands that have one make a mix together\n"
+    "        -r, --keys N            16 bytes each (1000000)\n"
+    "        --key-distribution uniform|sequential|zipfian[:THETA]|latest|hot:KEYS%:REQUESTS%\n"
+    "        -d, --data-size N|A-B|SIZE:WEIGHT,…   bytes of values (64)   --expire S   of "
+    "`sessions`\n"
+    "        --fill                  first write every key once     --seed N (1)\n"
+    "        --verify                values can be recognised, and every reply is checked\n"
+    "Report  --json [FILE]   --csv FILE   --hdr FILE   --plot FILE.svg|png   -q, --quiet\n"
+    "        --live line|screen|off  while it runs (a line, if this is a terminal)\n"
+    "dpdk    --nic-device DEVICE     as for pollux-server; several are allowed, each thread has a "
+    "queue\n"
+    "        --nic-address A/PREFIX   --nic-gateway A   --no-huge\n"
+    "Else    --list   --version   --help\n";
 
 enum {
     OPT_HELP = 256,
@@ -648,10 +656,10 @@ static enum options_result bad_option(int option, char **argv, char *error, size
                  optopt == 'h'   ? "the server's address"
                  : optopt == 'a' ? "the password"
                                  : hint_of(optopt));
-    else if (optopt && optopt < 256)
-        snprintf(error, error_size, "-%c: no such option; see --help", optopt);
+    else if (optopt && !strncmp(word, "--", 2))
+        snprintf(error, error_size, "%s: this option takes no value", word);
     else if (optopt)
-        snprintf(error, error_size, "%s: takes no value", word);
+        snprintf(error, error_size, "-%c: no such option; see --help", optopt);
     else
         snprintf(error, error_size, "%s: no such option, or the beginning of several; see --help",
                  word);

@@ -102,7 +102,6 @@ static bool check_server(struct options *o, const struct options_said *said,
 
 static bool check_memcache(const struct options *o, const struct complaint *c)
 {
-    static const char *const possible[] = {"set", "get", "mixed", "large", "churn"};
     if (o->protocol != BENCH_MEMCACHE)
         return true;
     if (o->password || o->database || o->resp3 || o->cluster)
@@ -113,14 +112,6 @@ static bool check_memcache(const struct options *o, const struct complaint *c)
                                  : "--cluster");
     if (o->n_commands)
         return bad(c, "--protocol memcache: leave out --command, which is for RESP");
-    for (unsigned i = 0; i < o->n_tests; i++) {
-        bool found = false;
-        for (unsigned k = 0; k < sizeof(possible) / sizeof(*possible); k++)
-            found = found || !strcasecmp(o->tests[i], possible[k]);
-        if (!found)
-            return bad(c, "--protocol memcache: --test %s needs RESP; use set, get, mixed or large",
-                       o->tests[i]);
-    }
     return true;
 }
 
@@ -150,9 +141,9 @@ static bool check_work(const struct options *o, const struct options_said *said,
         return bad(c, "--test and --command: give one of them");
     bool mixed = false;
     for (unsigned i = 0; i < o->n_tests; i++)
-        mixed = mixed || !strcasecmp(o->tests[i], "mixed");
+        mixed = mixed || !strcasecmp(o->tests[i], "mixed") || !strcasecmp(o->tests[i], "large");
     if (said->ratio && (o->n_commands || !mixed))
-        return bad(c, "--ratio is of --test mixed: add that");
+        return bad(c, "--ratio is of --test mixed and large: add one of them");
     return true;
 }
 

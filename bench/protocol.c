@@ -9,19 +9,30 @@
 static const char ping[] = "*1\r\n$4\r\nPING\r\n";
 static const char version[] = "version\r\n"; // memcached's harmless question
 
-#define HEAD_MAX 96 // of a request before its value
+#define HEAD_MAX 64 // of a SET before its value
 
-// What stands before and behind the key, and for SET before the value; returns its length.
-static int set_head(const struct protocol *p, char head[HEAD_MAX], uint32_t size, uint32_t *key)
+static const char set_resp[] = "*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000000\r\n$";
+static const char set_memcache[] = "set key:000000000000 0 0 ";
+static const char get_resp[] = "*2\r\n$3\r\nGET\r\n$16\r\nkey:000000000000\r\n";
+static const char get_memcache[] = "get key:000000000000\r\n";
+
+// Where the key stands, in SET and in GET.
+#define KEY_RESP 18
+#define KEY_MEMCACHE 4
+
+// What stands before the value of a SET: HEAD_MAX bytes may be written. Returns its length.
+static size_t write_set_head(const struct protocol *p, uint8_t *to, uint64_t key, uint32_t size)
 {
-    *key = p->memcache ? 4 : 18;
-    return snprintf(head, HEAD_MAX,
-                    p->memcache ? "set key:000000000000 0 0 %u\r\n"
-                                : "*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000000\r\n$%u\r\n",
-                    size);
+    const char *image = p->memcache ? set_memcache : set_resp;
+    size_t len = p->memcache ? sizeof(set_memcache) - 1 : sizeof(set_resp) - 1;
+    memcpy(to, image, len);
+    protocol_write_key(to + (p->memcache ? KEY_MEMCACHE : KEY_RESP), key);
+    len += template_number(to + len, size);
+    memcpy(to + len, "\r\n", 2);
+    return len + 2;
 }
 
-static bool make_image(struct protocol_image *image, const char *head, size_t head_len,
+static bool make_image(struct protocol_image *image, const void *head, size_t head_len,
                        uint32_t value, const char *tail, uint32_t key)
 {
     size_t size = head_len + value + strlen(tail);
@@ -41,16 +52,14 @@ static bool make_image(struct protocol_image *image, const char *head, size_t he
 
 static bool make_images(struct protocol *p)
 {
-    char head[HEAD_MAX];
-    uint32_t key;
-    const char *get =
-        p->memcache ? "get key:000000000000" : "*2\r\n$3\r\nGET\r\n$16\r\nkey:000000000000";
-    if (!make_image(&p->get, get, strlen(get), 0, "\r\n", p->memcache ? 4 : 18))
+    uint8_t head[HEAD_MAX];
+    uint32_t key = p->memcache ? KEY_MEMCACHE : KEY_RESP;
+    const char *get = p->memcache ? get_memcache : get_resp;
+    if (!make_image(&p->get, get, strlen(get), 0, "", key))
         return false;
-    int len = set_head(p, head, p->values.low, &key);
-    p->plain =
-        p->values.fixed && !p->verify && (size_t)len + p->values.low + 2 <= OUT_CONTIGUOUS_MAX;
-    return !p->plain || make_image(&p->set, head, (size_t)len, p->values.low, "\r\n", key);
+    size_t len = write_set_head(p, head, 0, p->values.low);
+    p->plain = p->values.fixed && !p->verify && len + p->values.low + 2 <= OUT_CONTIGUOUS_MAX;
+    return !p->plain || make_image(&p->set, head, len, p->values.low, "\r\n", key);
 }
 
 // What the usual replies look like, so that they can be told at once.
@@ -120,16 +129,15 @@ void protocol_free(struct protocol *p)
 
 static void write_set(struct protocol *p, struct out *out, uint64_t key)
 {
-    char head[HEAD_MAX];
-    uint32_t at, size = p->values.low;
+    uint32_t size = p->values.low;
     if (!p->values.fixed)
         size = values_size(&p->values, random_next(&p->state));
-    int len = set_head(p, head, size, &at);
-    protocol_write_key((uint8_t *)head + at, key);
-    out_write(out, head, (size_t)len);
+    uint8_t *to = out_room(out, HEAD_MAX);
+    size_t len = write_set_head(p, to, key, size);
+    out->pos += len;
     template_write_data(out, key, p->stamp++, size, p->verify);
     out_write(out, "\r\n", 2);
-    p->written += (size_t)len + size + 2;
+    p->written += len + size + 2;
 }
 
 void protocol_write_other(struct protocol *p, struct out *out, struct request r)

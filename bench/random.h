@@ -44,6 +44,6 @@ static inline uint32_t alias_pick(const struct alias *table, uint32_t n, uint64_
     uint32_t place = (uint32_t)(product >> 64);
     uint32_t other = table[place].other;
     bool own = (uint64_t)product < table[place].own;
-    // As likely as not: a conditional move, not a branch.
+    // As likely as not: a conditional move, no branch.
     return __builtin_expect_with_probability(own, true, 0.5) ? place : other;
 }

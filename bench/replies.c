@@ -81,14 +81,21 @@ static void wrong_line(const struct protocol *p, struct scanner *s, struct reque
           value_show(shown, sizeof(shown), line, len < SHOWN ? len : SHOWN));
 }
 
-// The text of an error is kept for people, as far as there is room.
+// Adds to the text of an error, which is kept for people: without what a terminal would obey.
+static void add_error(struct scanner *s, const uint8_t *text, size_t len)
+{
+    for (size_t i = 0; i < len && s->n_line < sizeof(s->line) - 1; i++)
+        s->line[s->n_line++] = text[i] < ' ' || text[i] == 0x7f ? '?' : (char)text[i];
+    s->line[s->n_line] = 0;
+}
+
+// The first error among the replies to a request is kept.
 static void keep_error(struct scanner *s, const char *line, size_t len)
 {
     if (s->worst >= REPLY_ERROR)
         return;
-    s->n_line = (uint16_t)(len < sizeof(s->line) - 1 ? len : sizeof(s->line) - 1);
-    memcpy(s->line, line, s->n_line);
-    s->line[s->n_line] = 0;
+    s->n_line = 0;
+    add_error(s, (const uint8_t *)line, len);
     s->worst = REPLY_ERROR;
 }
 
@@ -161,6 +168,17 @@ static bool good_line(const char *line, size_t len)
     }
 }
 
+static void wrong_length(const struct protocol *p, struct scanner *s, uint64_t size,
+                         unsigned offset)
+{
+    char bounds[32];
+    int n = snprintf(bounds, sizeof(bounds), "%u", p->values.low);
+    if (!p->values.fixed)
+        snprintf(bounds + n, sizeof(bounds) - (size_t)n, " to %u", p->values.high);
+    wrong(s, "expected a value of %s bytes, got one of %llu (length at offset %u)", bounds,
+          (unsigned long long)size, offset);
+}
+
 // A bulk string begins. Its header is right.
 static enum reply_kind begin_bulk(const struct protocol *p, struct scanner *s, struct request r,
                                   const char *line, size_t len, uint64_t size)
@@ -169,15 +187,11 @@ static enum reply_kind begin_bulk(const struct protocol *p, struct scanner *s, s
     s->left = size + 2;
     s->in = IN_BULK;
     if (line[0] == '!' && outermost) {
-        s->in = IN_ERROR;
+        s->in = s->worst < REPLY_ERROR ? IN_ERROR : IN_BULK;
         keep_error(s, "-", 1);
     } else if (r.op == COMMAND_GET && outermost && line[0] == '$') {
         if (!values_has(&p->values, size)) {
-            char bounds[32];
-            snprintf(bounds, sizeof(bounds), p->values.fixed ? "%u" : "%u to %u", p->values.low,
-                     p->values.high);
-            wrong(s, "expected a value of %s bytes, got one of %llu (length at offset 1)", bounds,
-                  (unsigned long long)size);
+            wrong_length(p, s, size, 1);
         } else if (p->verify) {
             value_check_begin(&s->check, r.key, size, false);
             s->in = IN_VALUE;
@@ -259,10 +273,7 @@ static enum reply_kind scan_bulk(const struct protocol *p, struct scanner *s, st
     if (s->in == IN_VALUE && !value_check_bytes(&s->check, data, n, evidence, sizeof(evidence)))
         wrong(s, "%s", evidence);
     if (s->in == IN_ERROR)
-        for (size_t i = 0; i < n && s->n_line < sizeof(s->line) - 1; i++) {
-            s->line[s->n_line++] = (char)data[i];
-            s->line[s->n_line] = 0;
-        }
+        add_error(s, data, n);
     s->left -= n;
     for (; n < len && s->left; n++, s->left--)
         if (s->left <= 2 && data[n] != (s->left == 2 ? '\r' : '\n')) {
@@ -292,7 +303,7 @@ static bool equals(const char *line, size_t len, const char *with)
 static enum reply_kind judge_value(const struct protocol *p, struct scanner *s, struct request r,
                                    const char *line, size_t len)
 {
-    char key[8 + PROTOCOL_KEY_SIZE] = "VALUE ";
+    char key[8 + PROTOCOL_KEY_SIZE] = "VALUE ", shown[4 * PROTOCOL_KEY_SIZE + 8];
     const char *flags = line + 6 + PROTOCOL_KEY_SIZE;
     int64_t size;
     if (len < 6 + PROTOCOL_KEY_SIZE + 3 || !begins(flags, len - 6 - PROTOCOL_KEY_SIZE, " 0 ") ||
@@ -305,11 +316,10 @@ static enum reply_kind judge_value(const struct protocol *p, struct scanner *s, 
     if (r.op != COMMAND_GET)
         wrong_line(p, s, r, line, len);
     else if (memcmp(line, key, 6 + PROTOCOL_KEY_SIZE) != 0)
-        wrong(s, "expected %s, got \"%.*s\" (key at offset 6): the reply to another request",
-              key + 6, PROTOCOL_KEY_SIZE, line + 6);
+        wrong(s, "expected %s, got \"%s\" (key at offset 6): the reply to another request", key + 6,
+              value_show(shown, sizeof(shown), line + 6, PROTOCOL_KEY_SIZE));
     else if (!values_has(&p->values, (uint64_t)size))
-        wrong(s, "expected a value of %u to %u bytes, got one of %lld", p->values.low,
-              p->values.high, (long long)size);
+        wrong_length(p, s, (uint64_t)size, 9 + PROTOCOL_KEY_SIZE);
     else if (p->verify) {
         value_check_begin(&s->check, r.key, (uint64_t)size, false);
         s->in = IN_VALUE;

@@ -43,18 +43,19 @@ static void put_name(FILE *to, const char *name)
 // What the tests have in common: the load, and the work where it is the same for all.
 static void put_title(FILE *to, const struct options *o, struct measurement *const *all, unsigned n)
 {
-    char load[MEASUREMENT_TEXT_MAX], data[MEASUREMENT_TEXT_MAX] = "", other[MEASUREMENT_TEXT_MAX];
+    char load[MEASUREMENT_TEXT_MAX], data[MEASUREMENT_TEXT_MAX], other[MEASUREMENT_TEXT_MAX];
     char both[2 * MEASUREMENT_TEXT_MAX + 4];
-    const struct measurement *first = NULL;
-    for (unsigned i = 0; i < n; i++) {
+    unsigned i = 0;
+    while (report_is_fill(all[i])) // has_values found one that is none
+        i++;
+    const struct measurement *first = all[i];
+    show_data(o, first->name, data, sizeof(data));
+    for (; i < n; i++) {
         if (report_is_fill(all[i]))
             continue;
         show_data(o, all[i]->name, other, sizeof(other));
-        if (!first)
-            memcpy(data, other, sizeof(data));
-        else if (strcmp(data, other) != 0)
+        if (strcmp(data, other) != 0)
             data[0] = 0;
-        first = first ? first : all[i];
     }
     show_load(o, first, load, sizeof(load));
     if (report_is_step(o, first)) // the rate is an axis

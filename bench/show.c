@@ -14,7 +14,7 @@
 
 struct shown show_count(uint64_t n)
 {
-    struct shown shown;
+    struct shown shown = {""};
     char digits[24];
     int len = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)n);
     char *to = shown.text;

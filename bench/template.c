@@ -1,6 +1,6 @@
 #include "bench/template.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -426,18 +426,34 @@ static void fill(struct template *t, uint8_t *bytes, uint64_t key)
     }
 }
 
+size_t template_number(uint8_t *to, uint64_t n)
+{
+    uint8_t digits[TEMPLATE_DIGITS];
+    size_t skip = 0;
+    template_digits(digits, n);
+    while (skip < TEMPLATE_DIGITS - 1 && digits[skip] == '0')
+        skip++;
+    memcpy(to, digits + skip, TEMPLATE_DIGITS - skip);
+    return TEMPLATE_DIGITS - skip;
+}
+
+// Letters to copy from, as long as a span may be asked for; the next piece goes on with the first.
+#define LETTERS "abcdefghijklmnopqrstuvwxyz"
+static const char letters[] = LETTERS LETTERS LETTERS LETTERS LETTERS LETTERS LETTERS LETTERS
+    LETTERS LETTERS LETTERS LETTERS LETTERS LETTERS LETTERS LETTERS LETTERS LETTERS LETTERS;
+#define PIECE (sizeof(letters) - 1)
+static_assert(PIECE <= OUT_CONTIGUOUS_MAX && PIECE % 26 == 0,
+              "pieces are spans of whole alphabets");
+
 void template_write_data(struct out *out, uint64_t key, uint32_t stamp, uint32_t size, bool verify)
 {
-    enum { CHUNK = OUT_CONTIGUOUS_MAX / 26 * 26 }; // the letters go on where a piece ends
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
     for (uint32_t from = 0; from < size;) {
-        uint32_t n = size - from < CHUNK ? size - from : CHUNK;
+        uint32_t n = size - from < PIECE ? size - from : PIECE;
         uint8_t *to = out_room(out, n);
         if (verify)
             value_write(to, from, n, key, stamp, size);
         else
-            for (uint32_t i = 0; i < n; i++)
-                to[i] = (uint8_t)letters[i % 26];
+            memcpy(to, letters, n);
         out->pos += n;
         from += n;
     }
@@ -470,9 +486,11 @@ static size_t write_varying(struct template *t, struct out *out, uint64_t key)
             all += size;
         }
         out_write(out, t->bytes + at, w->at - at);
-        int n = snprintf(head, sizeof(head), "$%llu\r\n", (unsigned long long)len);
-        out_write(out, head, (size_t)n);
-        all += (size_t)n;
+        size_t n = 1 + template_number((uint8_t *)head + 1, len);
+        head[0] = '$';
+        memcpy(head + n, "\r\n", 2);
+        out_write(out, head, n + 2);
+        all += n + 2;
         at = w->at;
         for (; h < end; h++) {
             const struct template_hole *hole = &t->holes[h];
@@ -481,8 +499,8 @@ static size_t write_varying(struct template *t, struct out *out, uint64_t key)
             out_write(out, t->bytes + at, hole->at - at);
             at = hole->at;
             if (hole->kind == HOLE_NUMBER) {
-                n = snprintf(head, sizeof(head), "%llu", (unsigned long long)drawn[h]);
-                out_write(out, head, (size_t)n);
+                n = template_number((uint8_t *)head, drawn[h]);
+                out_write(out, head, n);
             } else {
                 template_write_data(out, key, t->stamp++, (uint32_t)drawn[h], t->verify);
             }

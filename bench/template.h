@@ -91,6 +91,9 @@ unsigned template_slot(const struct template *t, uint64_t key);
 // Writes a value of `size` bytes, to be recognised or not, in pieces.
 void template_write_data(struct out *out, uint64_t key, uint32_t stamp, uint32_t size, bool verify);
 
+// A number below 10^12 without leading zeros: writes up to TEMPLATE_DIGITS bytes, returns how many.
+size_t template_number(uint8_t *to, uint64_t n);
+
 // Three digits each of 0 … 999, in the lower bytes.
 extern const uint32_t template_three[1000];
 

@@ -242,8 +242,8 @@ static bool judge_head(struct value_check *c, char *evidence, size_t evidence_si
     if (c->key != VALUE_ANY_KEY && key != c->key) {
         snprintf(
             evidence, evidence_size,
-            "value at offset 0: expected key:%012llu, got key:%012llu (stamp %08x): the reply to "
-            "another request",
+            "value at offset 0: expected key:%012llu, got key:%012llu (stamp %08x), the value of "
+            "another key",
             (unsigned long long)c->key, (unsigned long long)key, c->stamp);
         return false;
     }

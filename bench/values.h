@@ -4,8 +4,8 @@
 //   key:000000000042 0000001b 00000040 jkdfaopcehij...      (without the spaces)
 //
 // key, stamp (which writing it was) and length in hexadecimal, then letters that depend on key and
-// stamp, so that a value of another key, of another length, cut, shifted or mixed of two writings is
-// noticed. A shorter one is letters that depend on key and length. Everything may be written and
+// stamp, so that a value of another key, of another length, cut, shifted or mixed of two writings
+// is noticed. A shorter one is letters that depend on key and length. Everything may be written and
 // checked in pieces.
 #pragma once
 
@@ -18,8 +18,8 @@
 
 #define VALUE_HEAD 32
 #define VALUE_LONG 40 // shorter values have no head: too few letters would vouch for it
-#define VALUE_KEY 16 // "key:" and twelve digits
-#define VALUE_HEX 8  // of stamp and length each
+#define VALUE_KEY 16  // "key:" and twelve digits
+#define VALUE_HEX 8   // of stamp and length each
 
 // --- lengths -----------------------------------------------------------------------------------
 

@@ -317,8 +317,8 @@ static void values_are_verified_at_every_size(void **state)
     size_t len = value_reply(text, 4, 99, 64);
     expect_bytes(&p, request(COMMAND_GET, 3), text, len, REPLY_WRONG);
     assert_string_equal(evidence, "GET key:000000000003: value at offset 0: expected "
-                                  "key:000000000003, got key:000000000004 (stamp 00000063): the "
-                                  "reply to another request");
+                                  "key:000000000003, got key:000000000004 (stamp 00000063), the "
+                                  "value of another key");
     protocol_free(&p);
 }
 
@@ -403,8 +403,9 @@ static void memcached_is_told(void **state)
         &p, get, "VALUE key:000000000004 0 4\r\nabcd\r\nEND\r\n",
         "GET key:000000000003: expected key:000000000003, got \"key:000000000004\" (key at "
         "offset 6): the reply to another request");
-    expect_wrong(&p, get, "VALUE key:000000000003 0 2\r\nab\r\nEND\r\n",
-                 "GET key:000000000003: expected a value of 4 to 4 bytes, got one of 2");
+    expect_wrong(
+        &p, get, "VALUE key:000000000003 0 2\r\nab\r\nEND\r\n",
+        "GET key:000000000003: expected a value of 4 bytes, got one of 2 (length at offset 25)");
     expect_wrong(&p, set, "VALUE key:000000000003 0 4\r\nabcd\r\nEND\r\n",
                  "SET key:000000000003: expected STORED, got \"VALUE key:000000000003 0 4\" (reply "
                  "at offset 0)");

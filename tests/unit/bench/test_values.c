@@ -98,7 +98,7 @@ static void another_value_is_seen(void **state)
     assert_false(check(42, value, 64, 64, false));
     assert_string_equal(evidence,
                         "value at offset 0: expected key:000000000042, got key:000000000043 "
-                        "(stamp 00000007): the reply to another request");
+                        "(stamp 00000007), the value of another key");
     value_write(value, 0, 70, 42, 7, 70);
     assert_false(check(42, value, 64, 64, false));
     assert_string_equal(evidence,
