@@ -638,7 +638,9 @@ bool route_prepare(struct client *c, const struct preset *test, struct measureme
     while (route->ring < 2 * (size_t)c->pipeline)
         route->ring *= 2;
     uint64_t batches = (uint64_t)c->n_connections * c->pipeline * ROUTE_QUEUE_BATCHES;
-    route->queue_max = batches < ROUTE_QUEUE_MIN ? ROUTE_QUEUE_MIN : (uint32_t)batches;
+    route->queue_max = batches < ROUTE_QUEUE_MIN   ? ROUTE_QUEUE_MIN
+                       : batches > ROUTE_QUEUE_MAX ? ROUTE_QUEUE_MAX
+                                                   : (uint32_t)batches;
     for (unsigned i = 0; i < route->n; i++)
         if (!make_rings(c, &route->nodes[i], m))
             return false;

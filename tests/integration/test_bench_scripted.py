@@ -180,6 +180,7 @@ def test_swapped_replies():
         assert report.code == 1
         assert swapped > 10
         assert report.counts() == clean(1000, wrong=2 * swapped)
+        assert "key:" in report.test["evidence"][0]
 
 
 def test_lost_reply():
@@ -193,7 +194,8 @@ def test_lost_reply():
                        "--pipeline", "10", "--verify", "--stall", "0.5")
         assert report.code == 1
         assert report.counts() == clean(49, wrong=9)
-        one_line(report, "--stall")
+        assert not report.test["finished"] and "--stall" in report.test["error"]
+        one_line(report, "1 replies are missing")
 
 
 def test_extra_reply():
