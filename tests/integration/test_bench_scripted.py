@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 
 import pytest
@@ -304,6 +305,17 @@ def test_memcache():
         assert (report.code, report.stderr) == (0, "")
         assert [test["requests"] for test in report.tests][1:] == [1000] * 3
         assert report.counts() == clean(1000, misses=100)
+
+
+@pytest.mark.skipif(not shutil.which("memcached"), reason="memcached is not installed")
+def test_real_memcached():
+    with pollux.Memcached() as server:
+        for size in ("0", "64", "100-3000"):
+            report = memcache(server, "--fill", "--keys", "300", "--test", "get,mixed,get", "--requests", "3000",
+                              "--data-size", size, "--connections", "4", "--pipeline", "7", "--threads", "2", "--verify")
+            assert (report.code, report.stderr) == (0, "")
+            assert [test["requests"] for test in report.tests[-3:]] == [3000] * 3
+            assert report.counts() == clean(3000)
 
 
 def test_memcache_replies_cut_anywhere():

@@ -230,6 +230,30 @@ class Redis(Server):
         return words
 
 
+class Memcached(Server):
+    """Debian's memcached. For what speaks its text protocol, as `scripted.Scripted` is used."""
+
+    def command(self):
+        return ["memcached", "-l", self.host, "-p", str(self.port), "-U", "0", "-m", "64"] + (
+            ["-u", "nobody"] if os.geteuid() == 0 else [])
+
+    @property
+    def where(self):
+        return "-h", self.host, "-p", str(self.port)
+
+    def __enter__(self):
+        def answers():
+            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), timeout=1) as s:
+                s.sendall(b"version\r\n")
+                return s.recv(64).startswith(b"VERSION")
+
+        wait_for(answers, f"memcached on {self.host}:{self.port}")
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
 class RedisCluster:
     """Nodes of Debian's redis-server that are one cluster, without replicas."""
 
