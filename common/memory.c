@@ -19,3 +19,8 @@ void memory_ask_huge(void *start, size_t bytes)
 {
     madvise(start, bytes, MADV_HUGEPAGE);
 }
+
+void memory_populate(void *start, size_t bytes)
+{
+    madvise(start, bytes, MADV_POPULATE_WRITE);
+}

@@ -200,7 +200,7 @@ static int segment_create(const char *path)
         e = posix_fallocate(fd, 0, offsetof(struct plane_segment, channel));
     if (!e && !(s = segment_map(fd)))
         e = errno;
-    if (!e) {
+    if (s) {
         s->version = PLANE_VERSION;
         s->size = sizeof(*s);
         for (unsigned i = 0; i < PLANE_CORES_MAX; i++)

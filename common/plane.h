@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define PLANE_MAGIC 0x504c5831u // "PLX1"
-#define PLANE_VERSION 1u
+#define PLANE_VERSION 2u
 #define PLANE_CORES_MAX 64
 #define PLANE_RING_BYTES (256u * 1024) // per direction and core
 #define PLANE_STAGES 8
@@ -46,7 +46,9 @@ struct plane_core {
     _Atomic uint64_t busy_cycles, idle_cycles, stage_cycles[PLANE_STAGES];
     _Atomic uint64_t commands, errors, connections_received, connections_rejected;
     _Atomic uint64_t clients, bytes_in, bytes_out;
-    _Atomic uint64_t keys, memory_used; // may be "negative": sum over cores, modulo 2^64
+    // Of the slots that the core owns and has not lent at the moment: keys, and bytes of their
+    // tables and values. The sums of the process stand in the segment.
+    _Atomic uint64_t keys, memory_used;
     _Atomic uint64_t hits, misses, expired, evicted;
     _Atomic uint64_t forwarded, borrows, gathers, mailbox_full;
     _Atomic uint64_t sleeps, wakes;
@@ -111,6 +113,7 @@ struct plane_segment {
     _Atomic uint32_t data_ready; // 1 when all cores serve
     _Atomic uint64_t data_started_ms;
     _Atomic uint64_t maxmemory, memory_resident;
+    _Atomic uint64_t keys, memory_used; // of all cores, every 100 ms
     char transport[16], device[64], version_text[16];
     uint16_t port;
     // Control plane.

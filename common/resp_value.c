@@ -230,6 +230,7 @@ static size_t value_read(struct resp_value *v, const char *data, size_t len, uns
         }
         return at;
     }
+    assert(h.line > 0); // the type stands in it
     if (!value_text(v, data + 1, h.line - 1))
         return 0;
     v->null = h.type == '_';

@@ -54,8 +54,10 @@ enum {
     ROW(name, alias, CONFIG_STRING, initial, 0, 0, NULL, flags, help)
 #define ENUM(name, alias, initial, words, flags, help) \
     ROW(name, alias, CONFIG_ENUM, initial, 0, 0, words, flags, help)
-#define LIST(name, alias, initial, flags, help, ...) \
-    ROW(name, alias, CONFIG_LIST, initial, 0, 0, __VA_ARGS__ + 0, flags, help)
+#define LIST(name, alias, initial, flags, help) \
+    ROW(name, alias, CONFIG_LIST, initial, 0, 0, NULL, flags, help)
+#define WORD_LIST(name, alias, initial, words, flags, help) \
+    ROW(name, alias, CONFIG_LIST, initial, 0, 0, words, flags, help)
 #define MULTI(name, alias, initial, flags, help) \
     ROW(name, alias, CONFIG_MULTI, initial, 0, 0, NULL, flags, help)
 

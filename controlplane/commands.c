@@ -17,8 +17,7 @@
 
 // A core answers in one turn. Two seconds are a core that hangs, or a machine that does.
 #define ASK_TIMEOUT_MS 2000
-// A command may take its time (KEYS over millions, DEBUG SLEEP).
-#define EXECUTE_TIMEOUT_MS 30000
+#define EXECUTE_SECONDS_MAX 86400 // that TIMEOUT takes: a day
 #define CONNECTIONS_PAGE 100
 #define CONNECTIONS_PAGE_MAX 200 // of a reply that fits in few messages
 // A cursor over all cores: the core's number above the cursor within it.
@@ -51,7 +50,7 @@ static void put_failure(struct server_client *c, enum link_outcome outcome)
         resp_put_error(
             t,
             "TIMEOUT core %u of the data plane (pid %d) did not answer in time: it hangs "
-            "or executes a long command",
+            "or executes a long command, which goes on",
             c->core, link_data_pid(c->server->link));
         break;
     case LINK_TOO_LONG:
@@ -146,7 +145,7 @@ static void execute(struct server_client *c, const struct resp_word *words, unsi
     if (request.failed)
         resp_put_error(&c->out, "ERR no memory for the request");
     else
-        ask(c, PLANE_EXECUTE, request.data, request.len, EXECUTE_TIMEOUT_MS, executed);
+        ask(c, PLANE_EXECUTE, request.data, request.len, c->execute_ms, executed);
     resp_text_free(&request);
 }
 
@@ -341,6 +340,19 @@ static void command_hello(struct server_client *c, const struct resp_word *words
     resp_close(&c->out);
 }
 
+// A limit of this connection, for the commands that follow.
+static void command_timeout(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    uint64_t seconds;
+    (void)n;
+    if (!word_number(&words[1], EXECUTE_SECONDS_MAX, &seconds) || !seconds) {
+        resp_put_error(&c->out, "ERR TIMEOUT takes seconds from 1 to %d", EXECUTE_SECONDS_MAX);
+        return;
+    }
+    c->execute_ms = (unsigned)seconds * 1000;
+    resp_put_status(&c->out, "OK");
+}
+
 static void command_quit(struct server_client *c, const struct resp_word *words, unsigned n)
 {
     (void)words;
@@ -380,6 +392,8 @@ static const struct command commands[] = {
      "CONFIG GET|SET|REWRITE|RESETSTAT … -- as on the port"},
     {"EXECUTE", 2, SERVER_WORDS_MAX, command_execute,
      "EXECUTE command [argument …] -- any command, with full rights"},
+    {"TIMEOUT", 2, 2, command_timeout,
+     "TIMEOUT seconds -- how long EXECUTE and CONFIG of this connection may take (30)"},
     {"PING", 1, 2, command_ping, "PING [text]"},
     {"HELLO", 1, 2, command_hello, "HELLO [2|3] -- choose the protocol"},
     {"SHUTDOWN", 1, 1, command_shutdown, "SHUTDOWN -- ends the server in order"},

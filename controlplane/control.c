@@ -77,7 +77,7 @@ static int control_fail(const char *error)
 int control_run(const struct config *config)
 {
     char error[512];
-    struct settings settings;
+    static struct settings settings; // the server refers to it
     if (chdir(config_string(config, "dir"))) {
         snprintf(error, sizeof(error), "cannot change to dir '%s': %s",
                  config_string(config, "dir"), strerror(errno));

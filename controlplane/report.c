@@ -40,7 +40,7 @@ static double busy_percent(const struct link *link, unsigned core)
 
 struct totals {
     uint64_t commands, errors, connections_received, connections_rejected, clients;
-    uint64_t bytes_in, bytes_out, keys, memory_used, hits, misses, expired, evicted, ops_per_second;
+    uint64_t bytes_in, bytes_out, hits, misses, expired, evicted, ops_per_second;
     uint64_t heartbeat_age_us; // of the slowest core
     unsigned hung;
 };
@@ -58,8 +58,6 @@ static void totals_count(struct totals *sum, const struct link *link)
         sum->clients += LOOK(core->clients);
         sum->bytes_in += LOOK(core->bytes_in);
         sum->bytes_out += LOOK(core->bytes_out);
-        sum->keys += LOOK(core->keys);
-        sum->memory_used += LOOK(core->memory_used);
         sum->hits += LOOK(core->hits);
         sum->misses += LOOK(core->misses);
         sum->expired += LOOK(core->expired);
@@ -147,7 +145,7 @@ void report_status(struct resp_text *t, const struct server *server)
         }
         resp_close(t);
         resp_field_open(t, "memory", '%');
-        resp_field_integer(t, "used_bytes", (int64_t)sum.memory_used);
+        resp_field_integer(t, "used_bytes", (int64_t)LOOK(s->memory_used));
         resp_field_integer(t, "resident_bytes", (int64_t)LOOK(s->memory_resident));
         resp_field_integer(t, "max_bytes", (int64_t)LOOK(s->maxmemory));
         resp_close(t);
@@ -164,7 +162,7 @@ void report_status(struct resp_text *t, const struct server *server)
         resp_field_integer(t, "bytes_out", (int64_t)sum.bytes_out);
         resp_close(t);
         resp_field_open(t, "keys", '%');
-        resp_field_integer(t, "total", (int64_t)sum.keys);
+        resp_field_integer(t, "total", (int64_t)LOOK(s->keys));
         resp_field_integer(t, "hits", (int64_t)sum.hits);
         resp_field_integer(t, "misses", (int64_t)sum.misses);
         resp_field_integer(t, "expired", (int64_t)sum.expired);

@@ -201,6 +201,7 @@ static void server_accept(struct server *server)
                                     .server = server,
                                     .out = {.resp = 2},
                                     .moved_us = link_now_us(),
+                                    .execute_ms = SERVER_EXECUTE_MS,
                                     .events = EPOLLIN};
         server->n_clients++;
         server->accepted++;

@@ -17,6 +17,9 @@
 #define SERVER_REQUEST_MAX (96 * 1024)
 // Requests are not executed while more of the replies before them than this are unread.
 #define SERVER_UNREAD_HIGH (1024 * 1024)
+// How long EXECUTE and CONFIG wait for their reply unless TIMEOUT said otherwise: a command may
+// take its time (KEYS over millions, DEBUG SLEEP).
+#define SERVER_EXECUTE_MS 30000u
 // A client that takes none of its reply for so long is closed.
 #define SERVER_STUCK_US 10000000u
 // When all places are taken, one that was silent for so long makes room for a new client.
@@ -32,10 +35,11 @@ struct server_client {
     size_t in_len;
     struct resp_text out;
     size_t out_sent;
-    uint64_t moved_us; // when bytes last moved
-    uint32_t events;   // that epoll watches
-    bool busy;         // a command is under way
-    bool closing;      // close when the output is sent
+    uint64_t moved_us;   // when bytes last moved
+    uint32_t events;     // that epoll watches
+    bool busy;           // a command is under way
+    bool closing;        // close when the output is sent
+    unsigned execute_ms; // what its EXECUTE and CONFIG may take
 
     // Of the command under way (commands.c).
     uint64_t request; // of link_ask

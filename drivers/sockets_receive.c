@@ -1,5 +1,6 @@
 // Receiving: the kernel fills buffers from a ring that we provide, and the stream shows them in
 // place until the end of the turn. Then they go back, and what is unread moves to the heap.
+#include <assert.h>
 #include <errno.h>
 #include <liburing.h>
 #include <mimalloc.h>
@@ -203,8 +204,10 @@ static bool receive_keep(struct connection *c, size_t unread)
         c->heap = to;
         c->heap_cap = (uint32_t)cap;
         before = 0;
-    } else if (!c->in_heap) {
-        memcpy(to, in->in, in->in_len);
+    } else {
+        assert(to); // there is something unread, and room for it
+        if (!c->in_heap)
+            memcpy(to, in->in, in->in_len);
     }
     uint8_t *end = to + before + in->in_len;
     for (uint16_t i = c->rx_first; i != BUFFER_NONE; i = c->s->held[i].next) {

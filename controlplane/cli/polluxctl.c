@@ -15,8 +15,10 @@
 // Exit codes.
 enum { DONE = 0, FAILED = 1, USAGE = 2, NO_SERVER = 3 };
 
-#define ANSWER_S 5    // the control plane gives up on a core before that
-#define EXECUTE_S 35  // so it does for commands
+#define ANSWER_S 5      // the control plane gives up on a core before that
+#define ANSWER_MORE_S 5 // what we wait beyond the control plane's own limit of a command
+#define EXECUTE_S 30    // that limit, unless --timeout says otherwise
+#define TIMEOUT_MAX_S 86400
 #define SHUTDOWN_S 20 // the supervisor kills what does not end before that
 #define LIMIT_DEFAULT 1000
 
@@ -26,7 +28,8 @@ struct options {
     bool json;
     double watch_s; // 0: once
     uint64_t cursor, limit;
-    unsigned argc; // words of the subcommand, its name first
+    unsigned timeout_s; // of execute and config; 0: not said
+    unsigned argc;      // words of the subcommand, its name first
     const char **argv;
 };
 
@@ -108,6 +111,21 @@ static int run_neighbours(struct ctl_client *c, const struct options *o)
     return ask_and_show(c, o, "NEIGHBOURS", '*', show_neighbours);
 }
 
+// A command of the server's; the control plane is told first how long it may take.
+static struct resp_value *ask_server(struct ctl_client *c, const struct options *o)
+{
+    if (o->timeout_s) {
+        char seconds[16];
+        snprintf(seconds, sizeof(seconds), "%u", o->timeout_s);
+        const char *argv[] = {"TIMEOUT", seconds};
+        struct resp_value *v = ask(c, 2, argv, ANSWER_S);
+        if (!v)
+            return NULL;
+        resp_value_free(v);
+    }
+    return ask(c, o->argc, o->argv, (o->timeout_s ? o->timeout_s : EXECUTE_S) + ANSWER_MORE_S);
+}
+
 // Page after page, up to the limit.
 static int run_connections(struct ctl_client *c, const struct options *o)
 {
@@ -152,7 +170,7 @@ static int run_config(struct ctl_client *c, const struct options *o)
         complain("config takes get PATTERN, set NAME VALUE, rewrite or resetstat");
         return USAGE;
     }
-    struct resp_value *v = ask(c, o->argc, o->argv, EXECUTE_S);
+    struct resp_value *v = ask_server(c, o);
     if (!v)
         return FAILED;
     if (o->json)
@@ -174,7 +192,7 @@ static int run_execute(struct ctl_client *c, const struct options *o)
         complain("execute takes a command and its arguments");
         return USAGE;
     }
-    struct resp_value *v = ask(c, o->argc, o->argv, EXECUTE_S);
+    struct resp_value *v = ask_server(c, o);
     if (!v)
         return FAILED;
     if (o->json) {
@@ -225,10 +243,11 @@ static const struct subcommand subcommands[] = {
      "  polluxctl config get 'maxmemory*'\n"
      "  polluxctl config set maxmemory 4gb\n"
      "  polluxctl config rewrite\n"},
-    {"execute", run_execute, "COMMAND [ARGUMENT …]",
+    {"execute", run_execute, "[--timeout SECONDS] COMMAND [ARGUMENT …]",
      "any command, with full rights, without a port or password",
      "  polluxctl execute INFO memory\n"
-     "  polluxctl execute CLIENT LIST\n"},
+     "  polluxctl execute CLIENT LIST\n"
+     "  polluxctl execute --timeout 300 KEYS 'user:*'\n"},
     {"shutdown", run_shutdown, "", "ends the server in order, and waits for its end",
      "  polluxctl -p 7000 shutdown\n"},
     {"help", run_help, "[SUBCOMMAND]", "this text, or that of a subcommand", ""},
@@ -258,6 +277,8 @@ static void help_all(void)
          "  --runtime-dir DIR    where its control socket lies, if it was started with one\n"
          "  --json               for programs\n"
          "  --watch [SECONDS]    again and again (every 2 seconds)\n"
+         "  --timeout SECONDS    how long execute and config wait for the reply (30 seconds); a\n"
+         "                       command that takes longer goes on, and its reply is lost\n"
          "  -h, --help           this text, or that of the subcommand before it\n"
          "  -v, --version        the version\n"
          "\n"
@@ -317,6 +338,14 @@ static int option_take(struct options *o, int argc, char **argv, int i)
     }
     bool port = !strcmp(name, "-p") || !strcmp(name, "--port");
     bool limit = !strcmp(name, "--limit"), cursor = !strcmp(name, "--cursor");
+    if (!strcmp(name, "--timeout")) {
+        if (!next || !number(next, TIMEOUT_MAX_S, &value) || !value) {
+            fprintf(stderr, "polluxctl: --timeout takes seconds from 1 to %d\n", TIMEOUT_MAX_S);
+            return -1;
+        }
+        o->timeout_s = (unsigned)value;
+        return 2;
+    }
     if (!strcmp(name, "--runtime-dir") && next) {
         o->run_directory = next;
         return 2;
@@ -339,7 +368,8 @@ static int option_take(struct options *o, int argc, char **argv, int i)
     return 2;
 }
 
-// Options stand before or behind the subcommand; behind execute and config all words are its own.
+// Options stand before or behind the subcommand; behind execute and config all words are its own,
+// but for --timeout right behind it.
 static int arguments_read(struct options *o, int argc, char **argv)
 {
     for (int i = 1; i < argc;) {
@@ -362,7 +392,9 @@ static int arguments_read(struct options *o, int argc, char **argv)
             exit(DONE);
         }
         bool json_last = verbatim && i == argc - 1 && !strcmp(argv[i], "--json") && o->argc > 1;
-        int taken = verbatim && !json_last ? 0 : option_take(o, argc, argv, i);
+        // No command has a name like this.
+        bool timeout_first = verbatim && o->argc == 1 && !strcmp(argv[i], "--timeout");
+        int taken = verbatim && !json_last && !timeout_first ? 0 : option_take(o, argc, argv, i);
         if (taken < 0)
             return USAGE;
         if (!taken && !verbatim && argv[i][0] == '-') {

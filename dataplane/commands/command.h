@@ -149,6 +149,8 @@ struct command {
     bool (*start)(struct request *r);
     void (*part)(struct request *r);
     bool part_keys; // `part` looks at keys
+    // All parts are of one moment: the slots of all cores are held until the last one is done.
+    bool part_together;
     unsigned (*core_of)(
         struct request *r); // ROUTE_CURSOR: index of the core, parsed from arguments
     // ROUTE_KEYS: true when these arguments make it touch keys that they do not name (SORT … GET),
@@ -209,12 +211,13 @@ struct request {
     unsigned core_index; // of the core that executes
     const struct value_limits *limits;
     struct effects *effects; // NULL: nobody reads what writes did (effects.h)
-    void *stepped;           // the reply is written in steps: of the core
+    void *stepped;           // it goes on in steps: of the core
     void *migration;         // ROUTE_BORROW: what goes on after the handler; of the core
     // Somebody wants to know of changes: a blocked client, a watcher, a subscriber
     // (request_changed).
     bool observed;
     bool may_step;    // a long reply may be written over several turns (steps.h)
+    bool may_work;    // what comes before the reply may be done over several turns
     bool may_migrate; // migrate.h
     // Blocking commands (blocking.h).
     bool may_block;        // else it answers as if its time were over
@@ -291,7 +294,13 @@ bool request_is(const struct request *r, int i,
 // Parse an argument, or answer with Redis's error and return false.
 bool request_integer(struct request *r, int i,
                      int64_t *value); // ERR value is not an integer or out of range
-// The same with another error.
+// What HRANDFIELD, ZRANDMEMBER and SRANDMEMBER count: argument 2, whose sign can be turned round.
+bool request_draw_count(struct request *r, int64_t *count);
+// The same, and `word` as argument 3 (`*paired`: it is there), which makes two elements of each.
+bool request_draw_pairs(struct request *r, const char *word, int64_t *count, bool *paired);
+// Uniform below n, n > 0.
+uint64_t request_random_below(struct request *r, uint64_t n);
+// As request_integer, with another error.
 bool request_float_or(struct request *r, int i, long double *value, const char *error);
 bool request_float(struct request *r, int i, long double *value); // ERR value is not a valid float
 #define ERR_SYNTAX "ERR syntax error"

@@ -1,5 +1,4 @@
 // HRANDFIELD: one field, many that may repeat, or many different ones.
-#include <limits.h>
 #include <mimalloc.h>
 #include <string.h>
 
@@ -23,11 +22,6 @@ struct pick {
     struct outbuf found;
     uint64_t n; // of them
 };
-
-static uint64_t random_below(struct request *r, uint64_t n)
-{
-    return r->services->random(r->core) % n;
-}
 
 static void add(struct pick *p, const uint8_t *name, size_t name_len, const uint8_t *value,
                 size_t value_len)
@@ -81,7 +75,7 @@ static void add_drawn(struct pick *p)
         add_member(p, draw_member(p));
         return;
     }
-    uint64_t i = random_below(p->r, hash_length(&p->hash));
+    uint64_t i = request_random_below(p->r, hash_length(&p->hash));
     add_place(p, lp_seek(p->hash.object, 2 * (int64_t)i));
 }
 
@@ -126,7 +120,7 @@ static void pick_on_a_walk(struct pick *p, uint64_t count, uint64_t live)
 {
     struct hash_iterator it = hash_begin(&p->hash);
     for (; live && hash_next(&it); live--) {
-        if (random_below(p->r, live) >= count)
+        if (request_random_below(p->r, live) >= count)
             continue;
         add(p, it.name, it.name_len, it.value.ptr, it.value.len);
         count--;
@@ -170,27 +164,6 @@ static bool pick_different(struct pick *p, uint64_t count, uint64_t live)
     return true;
 }
 
-static bool parse_count(struct request *r, int64_t *count, bool *values)
-{
-    if (!request_integer(r, 2, count))
-        return false;
-    if (*count == INT64_MIN) {
-        request_errorf(r, "ERR value is out of range, value must between %ld and %ld", -LONG_MAX,
-                       LONG_MAX);
-        return false;
-    }
-    *values = r->argc > 3;
-    if (r->argc > 4 || (r->argc == 4 && !request_is(r, 3, "withvalues"))) {
-        request_error(r, ERR_SYNTAX);
-        return false;
-    }
-    if (*values && (*count < -LONG_MAX / 2 || *count > LONG_MAX / 2)) {
-        request_error(r, "ERR value is out of range");
-        return false;
-    }
-    return true;
-}
-
 static void reply_one(struct request *r)
 {
     struct pick p = {.r = r, .to = r->out};
@@ -210,7 +183,7 @@ void hrandfield_command(struct request *r)
         reply_one(r);
         return;
     }
-    if (!parse_count(r, &count, &p.values) || !hash_open_read(r, &p.hash))
+    if (!request_draw_pairs(r, "withvalues", &count, &p.values) || !hash_open_read(r, &p.hash))
         return;
     uint64_t live = p.hash.entry ? hash_live(&p.hash) : 0;
     if (live && count < 0) {

@@ -315,11 +315,20 @@ bool hash_any_over(const struct hash *h)
     return is_table(h) && members_any_over(h->r->store, h->object);
 }
 
+bool hash_count(const struct hash *h, uint64_t *live)
+{
+    uint32_t over = 0;
+    bool counted = !is_table(h) || members_over(h->r->store, h->object, &over);
+    *live = hash_length(h) - over;
+    return counted;
+}
+
 uint64_t hash_live(const struct hash *h)
 {
-    if (!hash_any_over(h))
-        return hash_length(h);
     uint64_t n = 0;
+    if (hash_count(h, &n))
+        return n;
+    n = 0;
     for (struct hash_iterator it = hash_begin(h); hash_next(&it);)
         n++;
     return n;

@@ -79,5 +79,6 @@ struct hash_iterator hash_begin(const struct hash *h);
 bool hash_next(struct hash_iterator *it);
 // Whether there may be fields that are over and that nobody met yet.
 bool hash_any_over(const struct hash *h);
-// How many live fields there are: a walk where some may be over.
-uint64_t hash_live(const struct hash *h);
+// How many live fields there are. False: it would take a walk, since many are over.
+bool hash_count(const struct hash *h, uint64_t *live);
+uint64_t hash_live(const struct hash *h); // with that walk

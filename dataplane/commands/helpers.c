@@ -1,6 +1,7 @@
 // What handlers of all families share: keys and numbers among the arguments, and error replies.
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -57,6 +58,38 @@ bool request_integer(struct request *r, int i, int64_t *value)
         return true;
     request_error(r, ERR_NOT_INTEGER);
     return false;
+}
+
+bool request_draw_count(struct request *r, int64_t *count)
+{
+    if (!request_integer(r, 2, count))
+        return false;
+    if (*count != INT64_MIN)
+        return true;
+    request_errorf(r, "ERR value is out of range, value must between %" PRId64 " and %" PRId64,
+                   -INT64_MAX, INT64_MAX);
+    return false;
+}
+
+bool request_draw_pairs(struct request *r, const char *word, int64_t *count, bool *paired)
+{
+    if (!request_draw_count(r, count))
+        return false;
+    *paired = r->argc > 3;
+    if (r->argc > 4 || (r->argc == 4 && !request_is(r, 3, word))) {
+        request_error(r, ERR_SYNTAX);
+        return false;
+    }
+    if (*paired && (*count < -INT64_MAX / 2 || *count > INT64_MAX / 2)) {
+        request_error(r, "ERR value is out of range");
+        return false;
+    }
+    return true;
+}
+
+uint64_t request_random_below(struct request *r, uint64_t n)
+{
+    return (uint64_t)((unsigned __int128)r->services->random(r->core) * n >> 64);
 }
 
 static bool parse_float(const struct arg *a, long double *value)

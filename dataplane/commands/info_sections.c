@@ -103,7 +103,7 @@ static void write_memory(const struct info *info, struct out *o)
     char text[INFO_OPTION_MAX];
     uint64_t used = info_used_memory(info->r, f);
     uint64_t dataset = keyspace_memory(store_keyspace(info->r->store));
-    uint64_t peak = s->memory_peak > used ? s->memory_peak : used;
+    uint64_t peak = info->r->services->memory_peak(info->r->core, used);
     int allocator = mi_version();
     field_bytes(o, "used_memory", used);
     field_bytes(o, "used_memory_rss", s->memory_resident);

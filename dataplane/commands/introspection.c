@@ -205,7 +205,7 @@ int64_t introspection_count_subcommands(const struct command *c)
 static void reply_command(struct request *r, const struct command *c)
 {
     if (!c) {
-        reply_null_array(r->out, r->session->resp);
+        reply_null(r->out, r->session->resp); // in place of an array, as Redis has it
         return;
     }
     reply_info(r, c);

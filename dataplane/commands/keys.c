@@ -2,6 +2,10 @@
 #include "dataplane/commands/keys_commands.h"
 
 #include "dataplane/commands/lookup.h"
+#include "dataplane/commands/steps.h"
+#include "dataplane/store/object.h"
+
+enum { COPY_AT_ONCE_BYTES = 128 << 10 }; // objects of up to so much memory are copied in one turn
 
 #define ERR_SAME_OBJECT "ERR source and destination objects are the same"
 
@@ -48,11 +52,6 @@ void type_command(struct request *r)
     reply_status(r->out, e ? type_name(entry_type(e)) : "none");
 }
 
-static bool same_name(const struct key *a, const struct key *b)
-{
-    return a->len == b->len && memcmp(a->ptr, b->ptr, a->len) == 0;
-}
-
 static void rename_key(struct request *r, bool only_new)
 {
     struct key from = request_key(r, 1), to = request_key(r, 2);
@@ -61,7 +60,7 @@ static void rename_key(struct request *r, bool only_new)
         request_error(r, ERR_NO_KEY);
         return;
     }
-    bool same = same_name(&from, &to);
+    bool same = key_same(&from, &to);
     if (only_new && (same || lookup_write(r, &to))) {
         reply_integer(r->out, 0);
         return;
@@ -142,26 +141,104 @@ static bool parse_copy_options(struct request *r, unsigned *to_db, bool *replace
     return true;
 }
 
+// A big object is copied in steps, before it is put under its new name.
+struct copying {
+    struct object_copying *object;
+    enum object_type type;
+    enum object_encoding encoding;
+};
+
+static void copying_drop(void *state)
+{
+    struct copying *c = state;
+    void *object = c->object ? object_copy_end(c->object) : NULL;
+    if (object)
+        object_free(c->type, c->encoding, object);
+}
+
+struct copy {
+    struct key from, to;
+    unsigned from_db, to_db;
+    bool replace;
+};
+
+static bool copy_parse(struct request *r, struct copy *c)
+{
+    *c = (struct copy){.from = request_key(r, 1), .to = request_key(r, 2)};
+    c->from_db = c->to_db = r->session->db;
+    if (!parse_copy_options(r, &c->to_db, &c->replace))
+        return false;
+    if (c->from_db != c->to_db || !key_same(&c->from, &c->to))
+        return true;
+    request_error(r, ERR_SAME_OBJECT);
+    return false;
+}
+
+static bool copy_refused(struct request *r, const struct copy *c)
+{
+    return store_find(r->store, c->to_db, &c->to, LOOKUP_WRITE | LOOKUP_NO_TOUCH) && !c->replace;
+}
+
+static void copy_done(struct request *r, const struct copy *c, bool ok)
+{
+    if (!ok) {
+        request_error(r, ERR_OOM);
+        return;
+    }
+    request_changed_in(r, c->to_db, &c->to, EVENT_GENERIC, "copy_to");
+    reply_integer(r->out, 1);
+}
+
+static bool copying_step(struct request *r, void *state)
+{
+    struct copying *made = state;
+    struct copy c;
+    if (!object_copy_step(r->store, made->object, STEPS_ELEMENTS))
+        return false;
+    void *object = object_copy_end(made->object);
+    made->object = NULL;
+    bool parsed = copy_parse(r, &c); // as it did before
+    if (!object) {
+        copy_done(r, &c, false);
+    } else if (!parsed) {
+        store_discard_object(r->store, made->type, made->encoding, object);
+    } else if (!store_find(r->store, c.from_db, &c.from, LOOKUP_WRITE | LOOKUP_NO_TOUCH) ||
+               copy_refused(r, &c)) { // its time may be over meanwhile
+        store_discard_object(r->store, made->type, made->encoding, object);
+        reply_integer(r->out, 0);
+    } else {
+        copy_done(r, &c, store_copy_made(r->store, c.from_db, &c.from, c.to_db, &c.to, object));
+    }
+    return true;
+}
+
+// True: the copy is made in steps.
+static bool copy_in_steps(struct request *r, const struct entry *e)
+{
+    if (entry_type(e) == OBJ_STRING || entry_memory(e) <= COPY_AT_ONCE_BYTES)
+        return false;
+    struct object_copying *object =
+        object_copy_begin(entry_type(e), entry_encoding(e), entry_object(e));
+    struct copying *made =
+        object ? request_work(r, copying_step, copying_drop, sizeof(*made)) : NULL;
+    if (made)
+        *made = (struct copying){
+            .object = object, .type = entry_type(e), .encoding = entry_encoding(e)};
+    else if (object)
+        object_copy_end(object);
+    return made;
+}
+
 void copy_command(struct request *r)
 {
-    struct key from = request_key(r, 1), to = request_key(r, 2);
-    unsigned from_db = r->session->db, to_db = from_db;
-    bool replace = false;
-    if (!parse_copy_options(r, &to_db, &replace))
+    struct copy c;
+    if (!copy_parse(r, &c))
         return;
-    if (from_db == to_db && same_name(&from, &to)) {
-        request_error(r, ERR_SAME_OBJECT);
-        return;
-    }
-    if (!lookup_read(r, &from) ||
-        (store_find(r->store, to_db, &to, LOOKUP_WRITE | LOOKUP_NO_TOUCH) && !replace)) {
+    struct entry *e = lookup_read(r, &c.from);
+    if (!e || copy_refused(r, &c))
         reply_integer(r->out, 0);
-    } else if (store_copy(r->store, from_db, &from, to_db, &to)) {
-        request_changed_in(r, to_db, &to, EVENT_GENERIC, "copy_to");
-        reply_integer(r->out, 1);
-    } else {
-        request_error(r, ERR_OOM);
-    }
+    else if (!copy_in_steps(r, e))
+        copy_done(r, &c, store_copy(r->store, c.from_db, &c.from, c.to_db, &c.to));
 }
 
 void move_command(struct request *r)

@@ -251,7 +251,7 @@ const struct command keys_commands[] = {
         .route = ROUTE_GATHER,
         .handler = keys_command,
         .part = keys_part,
-        .part_keys = true,
+        .part_together = true,
         .tips = TEXTS("request_policy:all_shards", "nondeterministic_output_order"),
         .doc = DOC(.summary = "Gives all names of keys that match a pattern.", .since = "1.0.0",
                    .group = "generic", .complexity = "O(N), N: keys of the database",

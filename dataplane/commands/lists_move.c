@@ -28,11 +28,6 @@ static bool carry(struct carried *c, const struct lp_item *item)
     return true;
 }
 
-static bool same_key(const struct key *a, const struct key *b)
-{
-    return a->len == b->len && memcmp(a->ptr, b->ptr, a->len) == 0;
-}
-
 // From one end of a list to the other, or to the same.
 static bool turn(struct list *l, const struct carried *c, enum quicklist_end from,
                  enum quicklist_end to)
@@ -79,7 +74,7 @@ bool list_move(struct list *from, struct list *to, enum quicklist_end from_end,
     quicklist_iter_end(&it);
     if (!ok)
         return false;
-    ok = same_key(&from->key, &to->key) ? turn(from, &c, from_end, to_end)
+    ok = key_same(&from->key, &to->key) ? turn(from, &c, from_end, to_end)
                                         : across(from, to, &c, from_end, to_end);
     if (ok)
         reply_bulk(from->r->out, c.data, c.len);

@@ -26,11 +26,13 @@ static inline void reply_short(struct out *o, const uint8_t *ptr, uint32_t len)
     o->pos = to + 2 + len + 2;
 }
 
-// The elements of a listpack from `p` on, at most `most`; returns how many.
-static uint64_t reply_run(struct request *r, const uint8_t *p, const uint8_t *end, uint64_t most)
+// The elements of a listpack from `*at` on, at most `most`; returns how many, and where the next
+// is.
+static uint64_t reply_run(struct request *r, uint8_t **at, const uint8_t *end, uint64_t most)
 {
     struct out *o = r->out;
     uint64_t n = 0;
+    const uint8_t *p = *at;
     for (; n < most && *p != LP_END; n++) {
         struct lp_item item;
         p = lp_step(p, &item);
@@ -39,44 +41,50 @@ static uint64_t reply_run(struct request *r, const uint8_t *p, const uint8_t *en
         else
             list_reply_item(r, &item);
     }
+    *at = (uint8_t *)p;
     return n;
 }
 
-// Writes at most `most` elements from an index on, and stops behind the node that makes it
-// STEP_BYTES. Returns how many.
-static uint64_t reply_forward(struct request *r, const struct quicklist *ql, int64_t index,
-                              uint64_t most)
+// Writes at most `most` elements from where `it` stands on, and stops behind the node that makes it
+// `bytes_max`. Returns how many, and the place behind them; ends `it`.
+static uint64_t reply_forward(struct request *r, struct quicklist_iter *it, uint64_t most,
+                              size_t bytes_max, struct quicklist_place *behind)
 {
-    struct quicklist_iter it;
     uint64_t n = 0;
     size_t bytes = 0;
-    bool ok = quicklist_iter_begin(&it, ql, index, false);
-    while (ok && n < most && bytes < STEP_BYTES) {
-        if (it.item.ptr == it.lp) { // a plain node
-            list_reply_item(r, &it.item);
-            bytes += it.item.len;
+    bool ok = !it->failed;
+    while (ok && n < most && bytes < bytes_max) {
+        *behind = (struct quicklist_place){.node = it->node + 1};
+        if (it->item.ptr == it->lp) { // a plain node
+            list_reply_item(r, &it->item);
+            bytes += it->item.len;
             n++;
         } else {
-            n += reply_run(r, it.p, it.lp + lp_bytes(it.lp), most - n);
-            bytes += lp_bytes(it.lp);
-            it.p = lp_last(it.lp);
+            n += reply_run(r, &it->p, it->lp + lp_bytes(it->lp), most - n);
+            bytes += lp_bytes(it->lp);
+            if (*it->p != LP_END) {
+                *behind = quicklist_iter_place(it);
+                break;
+            }
+            it->p = lp_last(it->lp);
         }
-        ok = n < most && quicklist_iter_next(&it);
+        ok = n < most && quicklist_iter_next(it);
     }
-    r->out->failed |= it.failed;
-    quicklist_iter_end(&it);
-    return it.failed ? most : n;
+    r->out->failed |= it->failed;
+    quicklist_iter_end(it);
+    return n;
 }
 
 void list_reply_elements(struct request *r, const struct quicklist *ql, int64_t index,
                          uint64_t count, bool backward)
 {
+    struct quicklist_iter it;
+    struct quicklist_place behind;
     if (!backward) {
-        for (uint64_t n; count; count -= n, index += (int64_t)n)
-            n = reply_forward(r, ql, index, count);
+        quicklist_iter_begin(&it, ql, index, false);
+        reply_forward(r, &it, count, SIZE_MAX, &behind);
         return;
     }
-    struct quicklist_iter it;
     bool ok = quicklist_iter_begin(&it, ql, index, true);
     for (; ok && count; count--) {
         list_reply_item(r, &it.item);
@@ -90,7 +98,8 @@ void list_reply_elements(struct request *r, const struct quicklist *ql, int64_t 
 
 struct range {
     const struct quicklist *ql;
-    int64_t at;
+    int64_t first;
+    struct quicklist_place at; // the next element, once it has begun
     uint64_t left;
     bool begun;
 };
@@ -98,14 +107,17 @@ struct range {
 static bool range_step(struct request *r, void *state)
 {
     struct range *range = state;
-    if (!range->begun)
+    struct quicklist_iter it;
+    if (range->begun) {
+        quicklist_iter_resume(&it, range->ql, range->at);
+    } else {
+        quicklist_iter_begin(&it, range->ql, range->first, false);
         reply_array(r->out, (int64_t)range->left);
+    }
     range->begun = true;
     uint64_t n = range->left < STEP_ELEMENTS ? range->left : STEP_ELEMENTS;
-    n = reply_forward(r, range->ql, range->at, n);
-    range->at += (int64_t)n;
-    range->left -= n;
-    return !range->left;
+    range->left -= reply_forward(r, &it, n, STEP_BYTES, &range->at);
+    return !range->left || r->out->failed;
 }
 
 void lrange_command(struct request *r)
@@ -124,7 +136,7 @@ void lrange_command(struct request *r)
         reply_array(r->out, 0);
         return;
     }
-    struct range range = {.ql = l.ql, .at = start, .left = (uint64_t)(stop - start) + 1};
+    struct range range = {.ql = l.ql, .first = start, .left = (uint64_t)(stop - start) + 1};
     if (range.left > STEPS_WORTHWHILE) {
         struct range *steps = request_steps(r, &l.key, range_step, sizeof(*steps));
         if (steps) {
@@ -133,7 +145,7 @@ void lrange_command(struct request *r)
         }
     }
     reply_array(r->out, (int64_t)range.left);
-    list_reply_elements(r, range.ql, range.at, range.left, false);
+    list_reply_elements(r, range.ql, range.first, range.left, false);
 }
 
 // --- LPOS ----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@
 
 // What DOCTOR finds worth a word.
 #define DOCTOR_USED_MIN (5u << 20)        // below this nothing can be said
-#define DOCTOR_PEAK_RATIO 1.5             // resident at the peak to resident now
+#define DOCTOR_PEAK_RATIO 1.5             // used at the peak to used now
 #define DOCTOR_FRAGMENTATION_RATIO 1.4    // resident to used
 #define DOCTOR_RESIDENT_EXTRA (10u << 20) // and at least so many bytes of it
 #define DOCTOR_CLIENT_BYTES (200u << 10)  // buffers of an average client
@@ -46,7 +46,7 @@ static struct memory_view view(struct request *r)
     r->services->server_figures(r->core, &v.server);
     v.dataset = keyspace_memory(ks);
     v.used = info_used_memory(r, &v.sum);
-    v.peak = v.server.memory_peak > v.used ? v.server.memory_peak : v.used;
+    v.peak = r->services->memory_peak(r->core, v.used);
     for (unsigned db = 0; db < keyspace_databases(ks); db++)
         v.keys += keyspace_keys(ks, db);
     return v;
@@ -146,12 +146,12 @@ void memory_doctor_command(struct request *r)
         return;
     }
     uint64_t resident = v.server.memory_resident;
-    if (ratio(v.server.memory_peak, resident) > DOCTOR_PEAK_RATIO)
+    if (ratio(v.peak, v.used) > DOCTOR_PEAK_RATIO)
         text_add(o,
-                 "* Peak: %" PRIu64 " bytes were resident once, %" PRIu64
+                 "* Peak: %" PRIu64 " bytes were used once, %" PRIu64
                  " are now. A machine that is sized for the present will not do for the next "
                  "peak.\n",
-                 v.server.memory_peak, resident);
+                 v.peak, v.used);
     if (ratio(resident, v.used) > DOCTOR_FRAGMENTATION_RATIO &&
         resident - v.used > DOCTOR_RESIDENT_EXTRA)
         text_add(o,

@@ -43,7 +43,7 @@ struct server_figures {
     uint64_t start_ms; // wall clock
     unsigned cores;
     int pid, port, control_plane_pid; // 0: none attached
-    uint64_t memory_peak, memory_resident, memory_total_system;
+    uint64_t memory_resident, memory_total_system;
     uint64_t lru_clock;
 };
 
@@ -86,6 +86,9 @@ struct services {
     // Through request_steps (steps.h).
     void *(*steps)(struct request *r, const struct key *key,
                    bool (*step)(struct request *r, void *state), size_t state_size);
+    // Through request_work.
+    void *(*work)(struct request *r, bool (*step)(struct request *r, void *state),
+                  void (*drop)(void *state), size_t state_size);
 
     // --- changes and waiting
     // `class` is an enum event_class. Called through request_changed.
@@ -107,6 +110,9 @@ struct services {
                        void (*each)(void *context, const char *prefix, uint64_t count),
                        void *context);
     void (*server_figures)(struct core *core, struct server_figures *figures);
+    // The highest `used_memory` so far, `used` included. Cores look ten times a second, and count keys
+    // alone then; whoever adds up the buffers of connections too hands over the sum.
+    uint64_t (*memory_peak)(struct core *core, uint64_t used);
     void (*core_rates)(struct core *core, double *ops, double *in_kbps, double *out_kbps);
 
     // --- the process

@@ -1,6 +1,7 @@
 // Intersections, unions and differences. What is answered is written as it is found, behind each
 // other into an output of its own, since its number comes first; nothing else is built. What is
 // stored becomes a set.
+#include <assert.h>
 #include <mimalloc.h>
 #include <stdlib.h>
 
@@ -155,6 +156,38 @@ static void reply_one(struct request *r, const struct set *set)
     sets_reply_all(r, &key, set, reply_set);
 }
 
+// --- the commands, but for what they combine by --------------------------------------------------
+
+typedef void combine_fn(struct operands *o, struct result *result);
+
+static void reply_combined(struct request *r, combine_fn *combine)
+{
+    struct operands o;
+    struct result result;
+    if (!operands_find(r, 1, (unsigned)r->argc - 1, &o))
+        return;
+    if (o.n == 1 && !o.missing) {
+        reply_one(r, &o.sets[0]);
+    } else if (result_begin(&result, r, RESULT_REPLY)) {
+        combine(&o, &result);
+        result_end(&result, NULL);
+    }
+    operands_free(&o);
+}
+
+static void store_combined(struct request *r, combine_fn *combine, const char *event)
+{
+    struct operands o;
+    struct result result;
+    if (!operands_find(r, 2, (unsigned)r->argc - 2, &o))
+        return;
+    if (result_begin(&result, r, RESULT_STORE)) {
+        combine(&o, &result);
+        result_end(&result, event);
+    }
+    operands_free(&o);
+}
+
 // --- intersections ------------------------------------------------------------------------------
 
 // Walks over the smallest set and asks the others, in order of size.
@@ -177,30 +210,12 @@ static void intersect(struct operands *o, struct result *result)
 
 void sinter_command(struct request *r)
 {
-    struct operands o;
-    struct result result;
-    if (!operands_find(r, 1, (unsigned)r->argc - 1, &o))
-        return;
-    if (o.n == 1 && !o.missing) {
-        reply_one(r, &o.sets[0]);
-    } else if (result_begin(&result, r, RESULT_REPLY)) {
-        intersect(&o, &result);
-        result_end(&result, NULL);
-    }
-    operands_free(&o);
+    reply_combined(r, intersect);
 }
 
 void sinterstore_command(struct request *r)
 {
-    struct operands o;
-    struct result result;
-    if (!operands_find(r, 2, (unsigned)r->argc - 2, &o))
-        return;
-    if (result_begin(&result, r, RESULT_STORE)) {
-        intersect(&o, &result);
-        result_end(&result, "sinterstore");
-    }
-    operands_free(&o);
+    store_combined(r, intersect, "sinterstore");
 }
 
 static bool parse_limit(struct request *r, int first, uint64_t *limit)
@@ -311,30 +326,12 @@ static void unite(struct operands *o, struct result *result)
 
 void sunion_command(struct request *r)
 {
-    struct operands o;
-    struct result result;
-    if (!operands_find(r, 1, (unsigned)r->argc - 1, &o))
-        return;
-    if (o.n == 1 && !o.missing) {
-        reply_one(r, &o.sets[0]);
-    } else if (result_begin(&result, r, RESULT_REPLY)) {
-        unite(&o, &result);
-        result_end(&result, NULL);
-    }
-    operands_free(&o);
+    reply_combined(r, unite);
 }
 
 void sunionstore_command(struct request *r)
 {
-    struct operands o;
-    struct result result;
-    if (!operands_find(r, 2, (unsigned)r->argc - 2, &o))
-        return;
-    if (result_begin(&result, r, RESULT_STORE)) {
-        unite(&o, &result);
-        result_end(&result, "sunionstore");
-    }
-    operands_free(&o);
+    store_combined(r, unite, "sunionstore");
 }
 
 // --- differences --------------------------------------------------------------------------------
@@ -388,6 +385,7 @@ static bool first_is_repeated(const struct operands *o)
 
 static void subtract(struct operands *o, struct result *result)
 {
+    assert(o->n > 0);
     if (!o->sets[0].object || first_is_repeated(o))
         return;
     // Asking for each member of the first set, or once over all sets. Asking is the cheaper step.
@@ -418,28 +416,10 @@ static void subtract(struct operands *o, struct result *result)
 
 void sdiff_command(struct request *r)
 {
-    struct operands o;
-    struct result result;
-    if (!operands_find(r, 1, (unsigned)r->argc - 1, &o))
-        return;
-    if (o.n == 1 && !o.missing) {
-        reply_one(r, &o.sets[0]);
-    } else if (result_begin(&result, r, RESULT_REPLY)) {
-        subtract(&o, &result);
-        result_end(&result, NULL);
-    }
-    operands_free(&o);
+    reply_combined(r, subtract);
 }
 
 void sdiffstore_command(struct request *r)
 {
-    struct operands o;
-    struct result result;
-    if (!operands_find(r, 2, (unsigned)r->argc - 2, &o))
-        return;
-    if (result_begin(&result, r, RESULT_STORE)) {
-        subtract(&o, &result);
-        result_end(&result, "sdiffstore");
-    }
-    operands_free(&o);
+    store_combined(r, subtract, "sdiffstore");
 }

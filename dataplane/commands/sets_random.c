@@ -165,11 +165,6 @@ void spop_command(struct request *r)
 
 // --- SRANDMEMBER --------------------------------------------------------------------------------
 
-static uint64_t draw_below(struct request *r, uint64_t n)
-{
-    return (uint64_t)((unsigned __int128)r->services->random(r->core) * n >> 64);
-}
-
 // Any number of members, each drawn from all: so many are still to come.
 struct repeating {
     struct set set;
@@ -210,7 +205,7 @@ static void draw_by_walk(struct request *r, const struct set *set, uint64_t coun
     struct set_item item;
     reply_array(r->out, (int64_t)count);
     for (uint64_t left = set_count(set); count && set_next(&it, &item); left--) {
-        if (draw_below(r, left) >= count)
+        if (request_random_below(r, left) >= count)
             continue;
         sets_reply_item(r->out, &item);
         count--;
@@ -276,15 +271,8 @@ void srandmember_command(struct request *r)
         request_error(r, ERR_SYNTAX);
         return;
     }
-    if (r->argc == 3) {
-        if (!request_integer(r, 2, &count))
-            return;
-        if (count == INT64_MIN) {
-            request_errorf(r, "ERR value is out of range, value must between %lld and %lld",
-                           -(long long)INT64_MAX, (long long)INT64_MAX);
-            return;
-        }
-    }
+    if (r->argc == 3 && !request_draw_count(r, &count))
+        return;
     struct key key = request_key(r, 1);
     struct entry *e = lookup_read(r, &key);
     if (!lookup_type_is(r, e, OBJ_SET))

@@ -1,5 +1,6 @@
 // SORT and SORT_RO: the elements of a list, a set or a sorted set in order of themselves or of what
-// other keys hold for them.
+// other keys hold for them. It goes through phases, each of which can be left in the middle: many
+// elements that name no other keys are sorted over several turns.
 #include <mimalloc.h>
 #include <strings.h>
 
@@ -8,12 +9,16 @@
 #include "dataplane/commands/keys_commands.h"
 #include "dataplane/commands/lookup.h"
 #include "dataplane/commands/sort_order.h"
+#include "dataplane/commands/steps.h"
 #include "dataplane/store/object.h"
 #include "dataplane/store/values/quicklist.h"
 #include "dataplane/store/values/set.h"
 #include "dataplane/store/values/sorted.h"
 
-enum { CHUNK_BYTES = 64 << 10 };
+enum {
+    CHUNK_BYTES = 64 << 10,
+    STEP_ITEMS = 2 * STEPS_ELEMENTS, // that are loaded, weighed, merged or answered in a turn
+};
 
 // Texts that do not lie anywhere by themselves.
 struct chunk {
@@ -29,8 +34,25 @@ struct sort {
     int64_t limit_start, limit_count;
     int store;  // index of the argument, 0: none
     int n_gets; // GET options
+    enum { SORT_BEGIN, SORT_LOAD, SORT_WEIGH, SORT_ORDER, SORT_LIMIT, SORT_ANSWER } phase;
+    struct entry *entry; // NULL: there is none
+    union {
+        struct quicklist_iter list;
+        struct {
+            struct set set;
+            struct set_iterator members;
+        };
+        struct {
+            struct sorted sorted;
+            struct sorted_at rank;
+        };
+    };              // where loading is
+    bool list_open; // the first of these is to be ended
     struct sort_item *items;
-    size_t n, first, end; // of what is answered: [first, end)
+    size_t n, at;      // `at`: the next one to be weighed or answered
+    size_t first, end; // of what is answered: [first, end)
+    struct sort_progress order;
+    struct quicklist *stored;
     struct chunk *chunks;
     uint8_t *name; // of another key, as it is made
     size_t name_room;
@@ -149,13 +171,19 @@ static struct sort_text keep(struct sort *s, const void *data, size_t len)
     return (struct sort_text){.ptr = at, .len = len};
 }
 
-static void sort_free(struct sort *s)
+static void sort_free(void *state)
 {
+    struct sort *s = state;
     for (struct chunk *c = s->chunks, *next; c; c = next) {
         next = c->next;
         mi_free(c);
     }
+    if (s->list_open)
+        quicklist_iter_end(&s->list);
+    if (s->stored)
+        quicklist_free(s->stored);
     mi_free(s->items);
+    mi_free(s->order.other);
     mi_free(s->name);
 }
 
@@ -248,81 +276,104 @@ static void load_integer(struct sort *s, int64_t value)
     load(s, keep(s, digits, len));
 }
 
-static void load_list(struct sort *s, const struct quicklist *ql)
+static bool load_list(struct sort *s, size_t *left)
 {
-    struct quicklist_iter it;
-    bool backward = s->in_order && s->descending;
-    bool there = quicklist_iter_begin(&it, ql, backward ? -1 : 0, backward);
-    for (; there && !s->short_of_memory; there = quicklist_iter_next(&it)) {
-        if (it.item.ptr)
-            load(s, keep(s, it.item.ptr, it.item.len));
+    struct quicklist_iter *it = &s->list;
+    while (!s->short_of_memory) {
+        if (!(*left)--)
+            return false;
+        if (it->item.ptr)
+            load(s, keep(s, it->item.ptr, it->item.len));
         else
-            load_integer(s, it.item.value);
+            load_integer(s, it->item.value);
+        if (!quicklist_iter_next(it))
+            break;
     }
-    s->short_of_memory |= it.failed;
-    quicklist_iter_end(&it);
+    s->short_of_memory |= it->failed;
+    return true;
 }
 
-static void load_set(struct sort *s, const struct set *set)
+static bool load_set(struct sort *s, size_t *left)
 {
-    struct set_iterator it = set_begin(set);
     struct set_item item;
-    while (!s->short_of_memory && set_next(&it, &item)) {
+    while (!s->short_of_memory) {
+        if (!(*left)--)
+            return false;
+        if (!set_next(&s->members, &item))
+            break;
         if (item.ptr)
             load(s, (struct sort_text){.ptr = item.ptr, .len = item.len});
         else
             load_integer(s, item.value);
     }
+    return true;
 }
 
-static void load_sorted(struct sort *s, const struct sorted *z, uint64_t count)
+static bool load_sorted(struct sort *s, size_t *left)
 {
-    bool backward = s->in_order && s->descending;
-    struct sorted_at at = sorted_at_rank(z, backward ? count - 1 : 0);
-    while (at.there && !s->short_of_memory) {
+    while (s->rank.there && !s->short_of_memory) {
+        if (!(*left)--)
+            return false;
         char scratch[24];
-        struct sorted_item item = sorted_item(&at, scratch);
+        struct sorted_item item = sorted_item(&s->rank, scratch);
         load(s, keep(s, item.ptr, item.len));
-        if (backward)
-            sorted_prev(&at);
+        if (s->in_order && s->descending)
+            sorted_prev(&s->rank);
         else
-            sorted_next(&at);
+            sorted_next(&s->rank);
+    }
+    return true;
+}
+
+static void load_begin(struct sort *s)
+{
+    struct entry *e = s->entry;
+    bool backward = s->in_order && s->descending;
+    uint64_t n = object_length(entry_type(e), entry_encoding(e), entry_object(e));
+    s->items = mi_mallocn(n, sizeof(*s->items));
+    s->short_of_memory = !s->items;
+    if (entry_type(e) == OBJ_LIST) {
+        s->list_open = true;
+        s->short_of_memory |=
+            !quicklist_iter_begin(&s->list, entry_object(e), backward ? -1 : 0, backward);
+    } else if (entry_type(e) == OBJ_SET) {
+        s->set = set_of(e);
+        s->members = set_begin(&s->set);
+    } else {
+        s->sorted = sorted_of(s->r->store, e);
+        s->rank = sorted_at_rank(&s->sorted, backward ? n - 1 : 0);
     }
 }
 
-static bool load_all(struct sort *s, const struct entry *e)
+// True: all elements are there, or memory is short.
+static bool load_more(struct sort *s, size_t *left)
 {
-    uint64_t n = e ? object_length(entry_type(e), entry_encoding(e), entry_object(e)) : 0;
-    if (!n)
+    if (s->short_of_memory)
         return true;
-    s->items = mi_mallocn(n, sizeof(*s->items));
-    if (!s->items)
-        return false;
-    if (entry_type(e) == OBJ_LIST) {
-        load_list(s, entry_object(e));
-    } else if (entry_type(e) == OBJ_SET) {
-        struct set set = set_of(e);
-        load_set(s, &set);
-    } else {
-        struct sorted z = sorted_of(s->r->store, e);
-        load_sorted(s, &z, n);
+    switch (entry_type(s->entry)) {
+    case OBJ_LIST:
+        return load_list(s, left);
+    case OBJ_SET:
+        return load_set(s, left);
+    default:
+        return load_sorted(s, left);
     }
-    return !s->short_of_memory;
 }
 
 // --- order --------------------------------------------------------------------------------------
 
-// The keys that the items are sorted by. False: one is no number (`*number` is then false), or
-// memory is short.
-static bool weigh(struct sort *s, bool *number)
+// The keys that the items are sorted by. True: all have theirs, or one is no number (`*number` is
+// then false), or memory is short.
+static bool weigh(struct sort *s, size_t *left, bool *number)
 {
-    *number = true;
-    for (size_t i = 0; i < s->n; i++) {
-        struct sort_item *item = &s->items[i];
+    for (; s->at < s->n; s->at++) {
+        struct sort_item *item = &s->items[s->at];
+        if (!(*left)--)
+            return false;
         struct sort_text text = s->by ? look_up(s, s->by, &item->element) : item->element;
         double score = 0;
         if (s->short_of_memory)
-            return false;
+            return true;
         if (s->alpha) {
             item->by = text;
             item->key = sort_key_of_text(&text);
@@ -332,7 +383,25 @@ static bool weigh(struct sort *s, bool *number)
             *number = false;
         item->key = btree_key_of_double(score);
     }
-    return *number;
+    return true;
+}
+
+// True: the items are in order, or memory is short.
+static bool put_in_order(struct sort *s, bool at_once, size_t left)
+{
+    unsigned flags = (s->alpha ? SORT_ALPHA : 0) | (s->by && s->alpha ? SORT_BY_TEXT : 0) |
+                     (s->descending ? SORT_DESCENDING : 0);
+    if (at_once) {
+        s->short_of_memory = !sort_items(s->items, s->n, flags);
+        return true;
+    }
+    s->order.items = s->items;
+    s->order.n = s->n;
+    s->order.flags = flags;
+    enum sort_state state = sort_items_step(&s->order, left);
+    s->items = s->order.items;
+    s->short_of_memory = state == SORT_NO_MEMORY;
+    return state != SORT_MORE;
 }
 
 static void limit(struct sort *s)
@@ -389,50 +458,61 @@ static bool give_list(struct sort *s, void *context, const struct sort_text *tex
                           text->len);
 }
 
-static bool store_list(struct sort *s, struct quicklist *ql, struct key *to)
+// Gives the next items; true: all, or it failed (`*ok`).
+static bool give_more(struct sort *s, size_t *left, give_fn *to, void *context, bool *ok)
 {
-    struct request *r = s->r;
-    for (size_t i = s->first; i < s->end; i++)
-        if (!give(s, &s->items[i], give_list, ql))
+    for (; s->at < s->end && *ok; s->at++) {
+        if (!(*left)--)
             return false;
-    return store_put_object(r->store, r->session->db, to, lookup_write(r, to), OBJ_LIST,
-                            ENC_QUICKLIST, ql, -1);
+        *ok = give(s, &s->items[s->at], to, context);
+    }
+    return true;
 }
 
-static void store(struct sort *s, int64_t n)
+static void store_nothing(struct sort *s, const struct key *to)
+{
+    struct request *r = s->r;
+    if (store_delete(r->store, r->session->db, to))
+        request_changed(r, to, EVENT_GENERIC, "del");
+    reply_integer(r->out, 0);
+}
+
+static int64_t answers(const struct sort *s)
+{
+    return (int64_t)(s->end - s->first) * (s->n_gets ? s->n_gets : 1);
+}
+
+static bool store_more(struct sort *s, size_t *left)
 {
     struct request *r = s->r;
     struct key to = request_key(r, s->store);
-    if (!n) {
-        if (store_delete(r->store, r->session->db, &to))
-            request_changed(r, &to, EVENT_GENERIC, "del");
-        reply_integer(r->out, 0);
-        return;
+    if (!answers(s)) {
+        store_nothing(s, &to);
+        return true;
     }
-    struct quicklist *ql =
-        quicklist_new(r->limits->list_max_listpack_size, r->limits->list_compress_depth);
-    if (!ql || !store_list(s, ql, &to)) {
-        if (ql)
-            quicklist_free(ql);
+    if (!s->stored)
+        s->stored =
+            quicklist_new(r->limits->list_max_listpack_size, r->limits->list_compress_depth);
+    bool ok = s->stored;
+    if (!give_more(s, left, give_list, s->stored, &ok))
+        return false;
+    if (!ok || !store_put_object(r->store, r->session->db, &to, lookup_write(r, &to), OBJ_LIST,
+                                 ENC_QUICKLIST, s->stored, -1)) {
         request_error(r, ERR_OOM);
-        return;
+        return true;
     }
+    s->stored = NULL;
     request_changed(r, &to, EVENT_LIST, "sortstore");
-    reply_integer(r->out, n);
+    reply_integer(r->out, answers(s));
+    return true;
 }
 
-static void answer(struct sort *s)
+static bool answer_more(struct sort *s, size_t *left)
 {
-    struct request *r = s->r;
-    int64_t n = (int64_t)(s->end - s->first) * (s->n_gets ? s->n_gets : 1);
-    if (s->store) {
-        store(s, n);
-        return;
-    }
-    reply_array(r->out, n);
-    for (size_t i = s->first; i < s->end && !r->out->failed; i++)
-        if (!give(s, &s->items[i], give_reply, NULL))
-            r->out->failed = true;
+    bool ok = !s->r->out->failed;
+    bool done = give_more(s, left, give_reply, NULL, &ok);
+    s->r->out->failed |= !ok;
+    return done || s->r->out->failed;
 }
 
 // --- the commands -------------------------------------------------------------------------------
@@ -451,23 +531,75 @@ static void make_skiplist(struct request *r, const struct key *key, struct entry
     edit_end(&edit, 0);
 }
 
-static void sort(struct sort *s, struct entry *e)
+static bool fail(struct sort *s, const char *error)
+{
+    request_error(s->r, error);
+    return true;
+}
+
+// Does about `left` items of what is to be done, all for SIZE_MAX. True: it is answered.
+static bool sort_more(struct sort *s, size_t left)
+{
+    bool number = true, at_once = left == SIZE_MAX;
+    if (s->phase == SORT_BEGIN) {
+        if (s->entry)
+            load_begin(s);
+        s->phase = SORT_LOAD;
+    }
+    if (s->phase == SORT_LOAD) {
+        if (s->entry && !load_more(s, &left))
+            return false;
+        if (s->short_of_memory)
+            return fail(s, ERR_OOM);
+        s->phase = s->in_order ? SORT_LIMIT : SORT_WEIGH;
+    }
+    if (s->phase == SORT_WEIGH) {
+        if (!weigh(s, &left, &number))
+            return false;
+        if (s->short_of_memory)
+            return fail(s, ERR_OOM);
+        if (!number)
+            return fail(s, "ERR One or more scores can't be converted into double");
+        s->phase = SORT_ORDER;
+    }
+    if (s->phase == SORT_ORDER) {
+        if (!put_in_order(s, at_once, left))
+            return false;
+        if (s->short_of_memory)
+            return fail(s, ERR_OOM);
+        s->phase = SORT_LIMIT;
+    }
+    if (s->phase == SORT_LIMIT) {
+        limit(s);
+        s->at = s->first;
+        if (!s->store)
+            reply_array(s->r->out, answers(s));
+        s->phase = SORT_ANSWER;
+    }
+    return s->store ? store_more(s, &left) : answer_more(s, &left);
+}
+
+static bool sort_step(struct request *r, void *state)
+{
+    struct sort *s = state;
+    s->r = r;
+    return sort_more(s, STEP_ITEMS);
+}
+
+static bool sort_in_steps(struct sort *s)
 {
     struct request *r = s->r;
-    bool number = true;
-    if (!load_all(s, e) || (!s->in_order && !weigh(s, &number))) {
-        request_error(r,
-                      number ? ERR_OOM : "ERR One or more scores can't be converted into double");
-        return;
-    }
-    unsigned flags = (s->alpha ? SORT_ALPHA : 0) | (s->by && s->alpha ? SORT_BY_TEXT : 0) |
-                     (s->descending ? SORT_DESCENDING : 0);
-    if (!s->in_order && !sort_items(s->items, s->n, flags)) {
-        request_error(r, ERR_OOM);
-        return;
-    }
-    limit(s);
-    answer(s);
+    const struct entry *e = s->entry;
+    // Pointers into values of other keys are good in one turn only.
+    if (!e || sort_needs_all(r->argv, r->argc) ||
+        object_length(entry_type(e), entry_encoding(e), entry_object(e)) <= STEPS_WORTHWHILE)
+        return false;
+    struct sort *steps = request_work(r, sort_step, sort_free, sizeof(*steps));
+    if (!steps)
+        return false;
+    *steps = *s;
+    steps->by = NULL; // names no other key
+    return true;
 }
 
 static void sort_any(struct request *r, bool read_only)
@@ -489,7 +621,10 @@ static void sort_any(struct request *r, bool read_only)
         s.alpha = true;
         s.by = NULL;
     }
-    sort(&s, e);
+    s.entry = e;
+    if (sort_in_steps(&s))
+        return;
+    sort_more(&s, SIZE_MAX);
     sort_free(&s);
 }
 

@@ -11,6 +11,7 @@
 enum {
     RUN = 12,              // items that insertion sorts
     RADIX_MIN = 256,       // items from which on digits are counted
+    PIECE = 1024,          // items sorted at once by sort_items_step
     DIGITS = 8,            // of a key, a byte each
     VALUES = 256,          // of a digit
     NUMBER_SHORT_MAX = 63, // bytes of a number that need no allocation
@@ -134,6 +135,21 @@ static void radix_sort(struct sort_item *items, struct sort_item *other, size_t 
         memcpy(items, from, n * sizeof(*items));
 }
 
+static void sort_with(struct sort_item *items, struct sort_item *other, size_t n, unsigned flags)
+{
+    if (n < RADIX_MIN) {
+        merge_sort(items, other, n, flags);
+        return;
+    }
+    radix_sort(items, other, n, flags & SORT_DESCENDING);
+    for (size_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && items[end].key == items[i].key; end++)
+            ;
+        if (end - i > 1)
+            merge_sort(items + i, other, end - i, flags);
+    }
+}
+
 bool sort_items(struct sort_item *items, size_t n, unsigned flags)
 {
     if (n <= RUN) {
@@ -143,17 +159,55 @@ bool sort_items(struct sort_item *items, size_t n, unsigned flags)
     struct sort_item *other = mi_mallocn(n, sizeof(*other));
     if (!other)
         return false;
-    if (n < RADIX_MIN) {
-        merge_sort(items, other, n, flags);
-    } else {
-        radix_sort(items, other, n, flags & SORT_DESCENDING);
-        for (size_t i = 0, end; i < n; i = end) {
-            for (end = i + 1; end < n && items[end].key == items[i].key; end++)
-                ;
-            if (end - i > 1)
-                merge_sort(items + i, other, end - i, flags);
-        }
-    }
+    sort_with(items, other, n, flags);
     mi_free(other);
     return true;
+}
+
+// Merges pairs of `width` items each from `items` to `other`, at most `most` items. True: all.
+static bool merge_some(struct sort_progress *p, size_t most)
+{
+    for (; p->done < p->n && most; most--) {
+        size_t left = p->n - p->base;
+        size_t middle = left < p->width ? left : p->width;
+        size_t end = left < 2 * p->width ? left : 2 * p->width;
+        const struct sort_item *from = p->items + p->base;
+        size_t b = p->b + middle;
+        bool second = b < end && (p->a == middle || before(&from[b], &from[p->a], p->flags));
+        p->other[p->done++] = second ? from[b] : from[p->a];
+        if (second)
+            p->b++;
+        else
+            p->a++;
+        if (p->a + p->b == end) {
+            p->base += end;
+            p->a = p->b = 0;
+        }
+    }
+    return p->done == p->n;
+}
+
+enum sort_state sort_items_step(struct sort_progress *p, size_t most)
+{
+    if (!p->other && !(p->other = mi_mallocn(p->n ? p->n : 1, sizeof(*p->other))))
+        return SORT_NO_MEMORY;
+    if (!p->width) {
+        for (size_t done = 0; p->done < p->n && done < most; done += PIECE) {
+            size_t n = p->n - p->done < PIECE ? p->n - p->done : PIECE;
+            sort_with(p->items + p->done, p->other, n, p->flags);
+            p->done += n;
+        }
+        if (p->done < p->n)
+            return SORT_MORE;
+        p->width = PIECE;
+    } else if (merge_some(p, most)) {
+        struct sort_item *swap = p->items;
+        p->items = p->other;
+        p->other = swap;
+        p->width *= 2;
+    } else {
+        return SORT_MORE;
+    }
+    p->done = p->base = p->a = p->b = 0;
+    return p->width < p->n ? SORT_MORE : SORT_DONE;
 }

@@ -8,8 +8,8 @@
 //         if (walk) { *walk = …; return; }         // else: at once, as in a transaction
 //     }
 //
-// Only for commands that change nothing: where nobody reads the reply, no further step is taken. A
-// reply that grows beyond all bounds ends its connection.
+// request_steps is only for commands that change nothing: where nobody reads the reply, no further
+// step is taken. A reply that grows beyond all bounds ends its connection.
 //
 // Nothing may have been written to r->out before request_steps; the header of the reply is written
 // by the first step.
@@ -30,4 +30,17 @@ static inline void *request_steps(struct request *r, const struct key *key, requ
                                   size_t state_size)
 {
     return r->may_step ? r->services->steps(r, key, step, state_size) : NULL;
+}
+
+// Work too long for one turn that ends in a reply: copying a big value, sorting a million elements.
+// The slots of all keys of the command are held. The command may change its keys, in its last step
+// only, which is then as if all had happened at that moment; one that writes goes on to its end
+// where nobody waits for the reply. Arguments are to be read in the steps: they lie elsewhere than
+// those of the handler. `drop` is called once, behind the last step, and frees what the state
+// holds, the state itself not. NULL: not here, or memory is short.
+typedef void request_drop_fn(void *state);
+static inline void *request_work(struct request *r, request_step_fn *step, request_drop_fn *drop,
+                                 size_t state_size)
+{
+    return r->may_work ? r->services->work(r, step, drop, state_size) : NULL;
 }

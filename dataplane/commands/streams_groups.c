@@ -141,8 +141,12 @@ void xgroup_destroy_command(struct request *r)
     if (!g)
         return;
     skey_edit(&k);
-    stream_group_remove(k.x, g);
+    struct stream_value *rest = stream_group_detach(k.x, g);
+    if (!rest)
+        stream_group_remove(k.x, g); // at once, since it frees memory
     skey_edit_end(&k, 1);
+    if (rest)
+        store_discard_object(r->store, OBJ_STREAM, ENC_STREAM, rest);
     request_changed(r, &k.key, EVENT_STREAM, "xgroup-destroy");
 }
 

@@ -103,17 +103,12 @@ static bool parse_options(struct reading *g)
     return true;
 }
 
-static bool is_text(const struct arg *a, char c)
-{
-    return a->len && a->ptr[0] == (uint8_t)c && (a->len == 1 || !a->ptr[1]);
-}
-
 // Stream i's id, resolved. False: answered.
 static bool parse_after(struct reading *g, int i, const struct stream_value *x)
 {
     struct request *r = g->r;
     int at = g->first + g->n + i;
-    if (is_text(&r->argv[at], '$')) {
+    if (stream_id_is(&r->argv[at], '$')) {
         g->after[i] = x ? x->last : STREAM_ID_MIN;
         if (!g->of_group)
             return true;
@@ -123,7 +118,7 @@ static bool parse_after(struct reading *g, int i, const struct stream_value *x)
                          "set.");
         return false;
     }
-    if (is_text(&r->argv[at], '>')) {
+    if (stream_id_is(&r->argv[at], '>')) {
         g->after[i] = STREAM_ID_MAX; // whatever the group was not given yet
         if (g->of_group)
             return true;
@@ -357,7 +352,7 @@ static void wait_for_more(struct reading *g)
     for (int i = 0; i < g->n; i++) {
         struct arg *id = &r->argv[g->first + g->n + i];
         keys[i] = g->first + i;
-        if (is_text(id, '$')) {
+        if (stream_id_is(id, '$')) {
             *id = (struct arg){.ptr = (const uint8_t *)text,
                                .len = stream_id_text(text, g->after[i])};
             text += STREAM_ID_TEXT_MAX;
@@ -410,7 +405,7 @@ static void read_streams(struct request *r, bool of_group)
         parsed = parse_ids(&g);
     else // the ids were understood the first time
         for (int i = 0; i < g.n; i++)
-            if (is_text(&r->argv[g.first + g.n + i], '>') ||
+            if (stream_id_is(&r->argv[g.first + g.n + i], '>') ||
                 !stream_read_id(&r->argv[g.first + g.n + i], &g.after[i], 0, NULL))
                 g.after[i] = STREAM_ID_MAX;
     if (parsed && serve(&g))

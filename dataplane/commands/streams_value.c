@@ -98,16 +98,16 @@ bool stream_read_id(const struct arg *a, struct stream_id *id, uint64_t missing,
     return read_number(dash, &id->seq);
 }
 
-static bool is_text(const struct arg *a, char c)
+bool stream_id_is(const struct arg *a, char c)
 {
-    return a->len && a->ptr[0] == c && (a->len == 1 || !a->ptr[1]);
+    return a->len && a->ptr[0] == (uint8_t)c && (a->len == 1 || !a->ptr[1]);
 }
 
 static bool read_any_id(const struct arg *a, struct stream_id *id, uint64_t missing)
 {
     if (a->len > ID_READ_MAX)
         return false;
-    if (is_text(a, '-') || is_text(a, '+')) {
+    if (stream_id_is(a, '-') || stream_id_is(a, '+')) {
         *id = a->ptr[0] == '-' ? STREAM_ID_MIN : STREAM_ID_MAX;
         return true;
     }

@@ -27,6 +27,8 @@ bool skey_create(struct skey *k, struct stream_value *x);
 // "5-3", "5" (then seq is `missing`); with `seq_given`, "5-*" too. False: it is no id; nothing is
 // answered.
 bool stream_read_id(const struct arg *a, struct stream_id *id, uint64_t missing, bool *seq_given);
+// Whether it is this one of the words that stand for ids ('-', '+', '$', '>').
+bool stream_id_is(const struct arg *a, char c);
 // These answer when they return false. The first knows no "-" and "+".
 bool stream_parse_id(struct request *r, int i, struct stream_id *id, bool *seq_given);
 bool stream_parse_any_id(struct request *r, int i, struct stream_id *id);

@@ -1,5 +1,4 @@
 // ZRANDMEMBER and ZSCAN.
-#include <limits.h>
 #include <mimalloc.h>
 #include <stdio.h>
 
@@ -10,11 +9,6 @@
 #include "dataplane/store/values/listpack.h"
 
 enum { DRAW_SHARE = 3 }; // fewer than one in so many are drawn, more are met on a walk
-
-static uint64_t random_below(struct request *r, uint64_t n)
-{
-    return r->services->random(r->core) % n;
-}
 
 struct pick {
     struct zkey key;
@@ -40,7 +34,7 @@ static void pick_on_a_walk(const struct pick *p, uint64_t n, uint64_t length)
 {
     struct sorted_at at = sorted_at_rank(&p->key.set, 0);
     for (; n; length--, sorted_next(&at)) {
-        if (random_below(p->key.r, length) >= n)
+        if (request_random_below(p->key.r, length) >= n)
             continue;
         give(p, &at);
         n--;
@@ -52,7 +46,7 @@ static void pick_drawn(const struct pick *p, uint64_t n, uint64_t length, uint64
                        uint64_t room)
 {
     while (n) {
-        uint64_t rank = random_below(p->key.r, length);
+        uint64_t rank = request_random_below(p->key.r, length);
         uint64_t at = rank * 0x9e3779b97f4a7c15 >> 20 & (room - 1);
         while (seen[at] && seen[at] != rank + 1)
             at = (at + 1) & (room - 1);
@@ -64,34 +58,13 @@ static void pick_drawn(const struct pick *p, uint64_t n, uint64_t length, uint64
     }
 }
 
-static bool parse_count(struct request *r, int64_t *count, bool *scores)
-{
-    if (!request_integer(r, 2, count))
-        return false;
-    if (*count == INT64_MIN) {
-        request_errorf(r, "ERR value is out of range, value must between %ld and %ld", -LONG_MAX,
-                       LONG_MAX);
-        return false;
-    }
-    *scores = r->argc > 3;
-    if (r->argc > 4 || (r->argc == 4 && !request_is(r, 3, "withscores"))) {
-        request_error(r, ERR_SYNTAX);
-        return false;
-    }
-    if (*scores && (*count < -LONG_MAX / 2 || *count > LONG_MAX / 2)) {
-        request_error(r, "ERR value is out of range");
-        return false;
-    }
-    return true;
-}
-
 static void reply_one(struct request *r)
 {
     struct pick p = {.scores = false};
     if (!zkey_open_read(r, 1, &p.key))
         return;
     if (p.key.entry)
-        give_rank(&p, random_below(r, sorted_count(&p.key.set)));
+        give_rank(&p, request_random_below(r, sorted_count(&p.key.set)));
     else
         reply_null(r->out, r->session->resp);
 }
@@ -134,7 +107,7 @@ static bool repeat_step(struct request *r, void *state)
     w->begun = true;
     uint64_t length = sorted_count(&p->key.set);
     for (unsigned i = 0; w->n && i < STEPS_ELEMENTS; i++, w->n--)
-        give_rank(p, random_below(r, length));
+        give_rank(p, request_random_below(r, length));
     return !w->n || r->out->failed;
 }
 
@@ -161,7 +134,7 @@ void zrandmember_command(struct request *r)
         reply_one(r);
         return;
     }
-    if (!parse_count(r, &count, &p.scores) || !zkey_open_read(r, 1, &p.key))
+    if (!request_draw_pairs(r, "withscores", &count, &p.scores) || !zkey_open_read(r, 1, &p.key))
         return;
     p.nested = p.scores && r->session->resp >= 3;
     if (!p.key.entry) {

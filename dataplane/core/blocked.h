@@ -127,7 +127,8 @@ void parked_changed(struct core *c, unsigned db, const struct key *key);
 void parked_look_all(struct core *c); // whole databases changed
 // A loan came home: a new waiter may come with it, keys may have changed, a retry was made.
 void parked_returned(struct core *c, const struct message *b);
-void parked_slot_returned(struct core *c, uint16_t slot); // that was held here, and only read
+void parked_slots_returned(struct core *c, const uint16_t *slots, unsigned n,
+                           bool changed); // that were held here; false: and only read
 // Runs what waits for keys that changed, until none is left.
 void parked_serve_ready(struct core *c);
 static inline void parked_serve(struct core *c)

@@ -30,6 +30,7 @@ struct core;
 struct effects;
 struct message;
 struct server;
+struct loan;
 struct stepped;
 struct migration;
 struct rte_ring;
@@ -245,6 +246,7 @@ struct server {
     struct config *retired[16]; // replaced snapshots, freed when no core can still read them
     _Atomic uint64_t next_client_id;
     _Atomic uint64_t clients;
+    _Atomic uint64_t memory_peak; // bytes counted
     _Atomic bool stopping;
     // All cores have a store before any listens; all have stopped before any takes its transport
     // down.
@@ -338,7 +340,7 @@ struct execution {
     bool may_block, woken; // blocked.h
     int woken_key;
     bool blocked;            // the command waits: blocked_take gives the waiter that it has become
-    bool may_step;           // the reply may be written in steps,
+    bool may_step, may_work; // the reply may be written in steps, or prepared,
     struct stepped *stepped; // and is, by this
     bool may_migrate;        // the command may wait for another server,
     struct migration *migration; // and does, by this
@@ -362,8 +364,12 @@ void session_of(const struct client *client, struct session *session);
 // --- steps.c: replies written over several turns (commands/steps.h)
 void *steps_begin(struct request *r, const struct key *key,
                   bool (*step)(struct request *r, void *state), size_t state_size);
-// Gives the walk the command that it belongs to, whose slot is held from now on.
+void *steps_begin_work(struct request *r, bool (*step)(struct request *r, void *state),
+                       void (*drop)(void *state), size_t state_size);
+// Gives the walk the command that it belongs to, whose slots are held from now on; NULL ends it.
 void steps_take(struct core *c, struct stepped *walk, struct message *m);
+// The same for a command that has borrowed its slots.
+void steps_take_loan(struct core *c, struct stepped *walk, struct loan *loan);
 bool steps_run(struct core *c); // once a turn; true when there is something to do
 void steps_end(struct core *c);
 
@@ -390,6 +396,8 @@ void control_replied(struct core *c, struct client *client);
 
 // --- figures.c
 void figures_publish(struct core *c);
+// Raises the process's peak of counted memory to `used`; the peak. Any core.
+uint64_t figures_memory_peak(struct core *c, uint64_t used);
 void figures_reset(struct core *c);
 
 // --- counters.c: the transport's counters by name, for operators. Valid until the next call.

@@ -85,6 +85,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
         .woken = e->woken,
         .woken_key = e->woken_key,
         .may_step = e->may_step,
+        .may_work = e->may_work,
         .may_migrate = e->may_migrate,
     };
     if (e->key)
@@ -142,6 +143,7 @@ void execute_quick_init(struct core *c)
         .core = c,
         .core_index = c->index,
         .limits = &c->settings.limits,
+        .may_work = true,
     };
 }
 

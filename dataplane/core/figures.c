@@ -27,6 +27,25 @@ static void measure_rates(struct core *c)
     c->second_out = bytes_out;
 }
 
+uint64_t figures_memory_peak(struct core *c, uint64_t used)
+{
+    _Atomic uint64_t *peak = &c->server->memory_peak;
+    uint64_t seen = atomic_load_explicit(peak, memory_order_relaxed);
+    while (seen < used && !atomic_compare_exchange_weak(peak, &seen, used))
+        ;
+    return seen > used ? seen : used;
+}
+
+static void publish_sums(struct server *server, uint64_t maxmemory)
+{
+    uint64_t keys = 0;
+    for (unsigned db = 0; db < keyspace_databases(server->keyspace); db++)
+        keys += keyspace_keys(server->keyspace, db);
+    put(&server->segment->keys, keys);
+    put(&server->segment->memory_used, keyspace_memory(server->keyspace));
+    put(&server->segment->maxmemory, maxmemory);
+}
+
 void figures_publish(struct core *c)
 {
     measure_rates(c);
@@ -60,14 +79,12 @@ void figures_publish(struct core *c)
     put(&p->sleeps, n->sleeps);
     put(&p->wakes, n->wakes);
     put(&p->ops_per_second, (uint64_t)c->ops);
-    if (c->index == 0) { // sums of the process stand at core 0
-        uint64_t keys = 0;
-        for (unsigned db = 0; db < keyspace_databases(c->server->keyspace); db++)
-            keys += keyspace_keys(c->server->keyspace, db);
-        put(&p->keys, keys);
-        put(&p->memory_used, keyspace_memory(c->server->keyspace));
-        put(&c->server->segment->maxmemory, c->settings.maxmemory);
-    }
+    figures_memory_peak(c, keyspace_memory(c->server->keyspace));
+    struct owned_figures owned = store_owned_figures(c->store);
+    put(&p->keys, owned.keys);
+    put(&p->memory_used, owned.bytes);
+    if (c->index == 0)
+        publish_sums(c->server, c->settings.maxmemory);
 }
 
 void figures_reset(struct core *c)

@@ -1,5 +1,6 @@
 // Commands that run on every core and answer at home: `start` at home, `part` on each core into an
 // output of its own, then the handler at home with the parts side by side.
+#include <assert.h>
 #include <mimalloc.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 
 struct gather {
     struct message *command; // read by all cores, changed by none
+    struct loan *loan;       // of all slots, that its parts are of one moment; NULL: it has none
     unsigned left;
     unsigned n;
     struct message *part[PLANE_CORES_MAX];
@@ -42,23 +44,21 @@ static void gather_finish(struct core *c, struct gather *g)
         block_release(made[i]);
         message_free(g->part[i]);
     }
+    struct loan *loan = g->loan;
     mi_free(g);
+    if (loan) {
+        loan_worked(c, loan);
+        return;
+    }
     c->together--;
     client_complete(c, m->slot);
     message_free(m);
 }
 
-void gather_begin(struct core *c, struct message *m)
+// Makes a part for each core. NULL: memory is short.
+static struct gather *gather_new(struct core *c, struct message *m)
 {
     unsigned cores = c->server->n_cores;
-    if (m->command->start) {
-        struct execution e = execution_of(m, &m->slot->out.out, true);
-        if (!execute(c, &e, EXECUTE_START)) {
-            client_complete(c, m->slot);
-            message_free(m);
-            return;
-        }
-    }
     struct gather *g = mi_zalloc(sizeof(*g));
     bool ok = g;
     for (unsigned i = 0; ok && i < cores; i++) {
@@ -72,24 +72,65 @@ void gather_begin(struct core *c, struct message *m)
         part->whole = m->command->part_keys; // else it need not wait for slots that are lent
         g->part[g->n++] = part;
     }
-    if (!ok) {
-        for (unsigned i = 0; g && i < g->n; i++)
-            message_free(g->part[i]);
-        mi_free(g);
+    if (ok) {
+        g->command = m;
+        g->left = cores;
+        c->counters.gathers++;
+        return g;
+    }
+    for (unsigned i = 0; g && i < g->n; i++)
+        message_free(g->part[i]);
+    mi_free(g);
+    return NULL;
+}
+
+static void send_parts(struct core *c, struct gather *g)
+{
+    // Its own part last: what it sends must not find the gather finished.
+    for (unsigned i = 0; i < g->n; i++)
+        if (i != c->index)
+            mailbox_send(c, i, g->part[i]);
+    gather_part(c, g->part[c->index]);
+}
+
+void gather_lent(struct core *c, struct loan *loan)
+{
+    struct message *m = loan_command(loan);
+    struct gather *g = gather_new(c, m);
+    if (!g) {
+        reply_error(&m->slot->out.out, "ERR out of memory");
+        loan_worked(c, loan);
+        return;
+    }
+    g->loan = loan; // whose credit serves the parts: none of its own messages is under way now
+    send_parts(c, g);
+}
+
+void gather_begin(struct core *c, struct message *m)
+{
+    if (m->command->part_together) {
+        assert(!m->command->start);
+        m->whole = true;
+        loan_begin(c, m);
+        return;
+    }
+    if (m->command->start) {
+        struct execution e = execution_of(m, &m->slot->out.out, true);
+        if (!execute(c, &e, EXECUTE_START)) {
+            client_complete(c, m->slot);
+            message_free(m);
+            return;
+        }
+    }
+    struct gather *g = gather_new(c, m);
+    if (!g) {
         reply_error(&m->slot->out.out, "ERR out of memory");
         client_complete(c, m->slot);
         message_free(m);
         return;
     }
-    c->counters.gathers++;
     c->together++;
-    g->command = m;
-    g->left = cores;
-    // Its own part last: what it sends must not find the gather finished.
-    for (unsigned i = 0; i < cores; i++)
-        if (i != c->index)
-            mailbox_send(c, i, g->part[i]);
-    gather_part(c, g->part[c->index]);
+    send_parts(c, g);
 }
 
 void gather_part(struct core *c, struct message *part)

@@ -321,10 +321,19 @@ void loan_granted(struct core *c, struct message *b)
         loan_retry(c, loan);
         return;
     }
+    if (loan->command->command->route == ROUTE_GATHER) {
+        gather_lent(c, loan);
+        return;
+    }
     struct execution e = execution_of(loan->command);
     e.may_migrate = e.command->route == ROUTE_BORROW;
     e.may_block = !e.session.internal;
+    e.may_work = !loan->command->whole && !e.may_migrate;
     loan_execute(c, loan, &e);
+    if (__builtin_expect(!!e.stepped, 0)) {
+        steps_take_loan(c, e.stepped, loan);
+        return;
+    }
     if (__builtin_expect(!!e.migration, 0)) {
         migrate_take(c, e.migration, loan);
         return;
@@ -345,6 +354,17 @@ void loan_finish(struct core *c, struct loan *loan, const struct gathered *resul
     loan_end(c, loan);
 }
 
+struct message *loan_command(const struct loan *loan)
+{
+    return loan->command;
+}
+
+void loan_worked(struct core *c, struct loan *loan)
+{
+    loan->changed |= (loan->command->command->flags & CMD_WRITE) != 0;
+    loan_end(c, loan);
+}
+
 void loan_drop(struct loan *loan)
 {
     for (unsigned i = 0; i < loan->n; i++)
@@ -362,12 +382,14 @@ void loan_hold(struct core *c, uint16_t slot)
     store_slot_lent(c->store, slot);
 }
 
-void loan_release(struct core *c, uint16_t slot)
+void loan_release(struct core *c, const uint16_t *slots, unsigned n, bool changed)
 {
-    c->lent[slot / 64] &= ~(1ull << (slot % 64));
-    store_slot_returned(c->store, slot);
-    c->loans--;
-    parked_slot_returned(c, slot);
+    for (unsigned i = 0; i < n; i++) {
+        c->lent[slots[i] / 64] &= ~(1ull << (slots[i] % 64));
+        store_slot_returned(c->store, slots[i]);
+        c->loans--;
+    }
+    parked_slots_returned(c, slots, n, changed);
     run_waiting(c);
 }
 

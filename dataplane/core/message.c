@@ -184,6 +184,7 @@ bool mailbox_receive(struct core *c)
         unsigned n = rte_ring_sc_dequeue_burst(c->server->cores[from]->ring[c->index], burst,
                                                MESSAGE_BURST, NULL);
         for (unsigned i = 0; i < n; i++) {
+            // The ring has filled it. NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign)
             struct message *m = burst[i];
             if (m->kind == MESSAGE_COMMAND && m->has_key && !loan_holds(c, m->key.slot))
                 store_prefetch_slot(c->store, m->session.db, &m->key);

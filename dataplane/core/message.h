@@ -106,10 +106,13 @@ void loan_lend(struct core *c, struct message *m);
 void loan_granted(struct core *c, struct message *m);
 // The command goes on to its end with what came of waiting, as its only part (ROUTE_BORROW).
 void loan_finish(struct core *c, struct loan *loan, const struct gathered *result);
+struct message *loan_command(const struct loan *loan);
+// The work of its command, which went on over several turns, is done and its reply written.
+void loan_worked(struct core *c, struct loan *loan);
 void loan_drop(struct loan *loan); // at the end of the server
 // A slot of this core is kept from everyone for a while, as if it were lent.
 void loan_hold(struct core *c, uint16_t slot);
-void loan_release(struct core *c, uint16_t slot);
+void loan_release(struct core *c, const uint16_t *slots, unsigned n, bool changed);
 void loan_returned(struct core *c, struct message *m);
 
 // --- migrate.c
@@ -122,6 +125,8 @@ static inline struct gathered gathered(const struct block *part)
     return part ? (struct gathered){part->data, part->len} : (struct gathered){NULL, 0};
 }
 void gather_begin(struct core *c, struct message *m);
+// The same for a command that has borrowed all slots (part_together).
+void gather_lent(struct core *c, struct loan *loan);
 void gather_part(struct core *c, struct message *m);
 void gather_part_done(struct core *c, struct message *m);
 

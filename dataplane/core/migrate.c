@@ -43,7 +43,7 @@ static bool numeric(const char *host, struct endpoint *to)
         to->family = 4;
     else if (inet_pton(AF_INET6, host, to->addr) == 1)
         to->family = 6;
-    return to->family;
+    return to->family != 0;
 }
 
 static void look_up(void *context)

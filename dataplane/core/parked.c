@@ -41,8 +41,7 @@ static struct watched *watched_find(const struct blocked *b, unsigned db, const 
     if (!b->n_watched)
         return NULL;
     struct watched *k = *bucket_of(b, db, key);
-    while (k && !(k->key.hash == key->hash && k->db == db && k->key.len == key->len &&
-                  !memcmp(k->key.ptr, key->ptr, key->len)))
+    while (k && !(k->db == db && key_same(&k->key, key)))
         k = k->next;
     return k;
 }
@@ -260,10 +259,11 @@ void parked_look_all(struct core *c)
         look_all(c, true);
 }
 
-void parked_slot_returned(struct core *c, uint16_t slot)
+void parked_slots_returned(struct core *c, const uint16_t *slots, unsigned n, bool changed)
 {
-    if (c->blocked->n_missed)
-        look_slot(c, slot, false);
+    if (c->blocked->n_missed || (changed && c->blocked->n_watched))
+        for (unsigned i = 0; i < n; i++)
+            look_slot(c, slots[i], changed);
     parked_serve(c);
 }
 

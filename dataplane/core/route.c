@@ -340,6 +340,7 @@ static void run_here(struct core *c, struct client *client, const struct work *w
     session_of(client, &e.session);
     bool silent = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP);
     e.may_step = true;
+    e.may_work = !silent;
     if (__builtin_expect(w->command->route == ROUTE_GATHER, 0))
         gather_alone(c, &e);
     else
@@ -568,7 +569,7 @@ void route_execute(struct core *c, struct message *m)
         .out = &m->out.out,
         .may_block = !m->session.internal,
     };
-    e.may_step = !m->whole;
+    e.may_step = e.may_work = !m->whole;
     execute(c, &e, EXECUTE_HANDLER);
     if (__builtin_expect(e.blocked, 0))
         wait_for_home(c, m, blocked_take(c));

@@ -21,9 +21,11 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include "common/memory.h"
 #include "dataplane/core/attach.h"
 #include "dataplane/core/message.h"
 #include "dataplane/core/service.h"
+#include "dataplane/store/heap.h"
 
 _Static_assert(CONFIG_CORES_MAX == PLANE_CORES_MAX, "the segment has room for every core");
 
@@ -222,6 +224,29 @@ static int open_segment(struct server *s, const struct config *config, char *err
     return 0;
 }
 
+// Memory that a core is about to use, as heap.c asks for it: the service thread has the kernel give
+// it, so that no page fault holds up a turn. The start is on a page's boundary; the number of pages
+// stands in its low bits.
+#define POPULATE_PAGE ((uintptr_t)4096)
+#define POPULATE_PAGES_MAX (POPULATE_PAGE - 1)
+
+static struct server *populating;
+
+static void populate_job(void *arg)
+{
+    uintptr_t start = (uintptr_t)arg & ~(POPULATE_PAGE - 1);
+    memory_populate((void *)start, ((uintptr_t)arg & (POPULATE_PAGE - 1)) * POPULATE_PAGE);
+}
+
+static void populate(void *start, size_t bytes)
+{
+    struct service *service = atomic_load_explicit(&populating->service, memory_order_relaxed);
+    size_t pages = bytes / POPULATE_PAGE;
+    // A full queue is no harm: the core takes its page faults itself.
+    if (service && pages <= POPULATE_PAGES_MAX)
+        service_post(service, populate_job, (void *)((uintptr_t)start | pages));
+}
+
 static int create_cores(struct server *s, const struct config *config, const int *cpus, char *error)
 {
     struct keyspace_config k = {
@@ -230,6 +255,8 @@ static int create_cores(struct server *s, const struct config *config, const int
         .epoch_ms = s->start_ms,
     };
     memcpy(k.secret, s->secret, sizeof(k.secret));
+    populating = s;
+    heap_start(populate);
     s->keyspace = keyspace_create(&k);
     if (!s->keyspace)
         return fail(error, "out of memory");
@@ -313,8 +340,23 @@ static void on_wake(void *context, unsigned core)
     io_wake(s->cores[core]->io);
 }
 
+// This thread, and the service thread that comes of it, leave the CPUs of polling cores alone,
+// where there are others.
+static void leave_polling_cpus(const struct server *s)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set))
+        return;
+    for (unsigned i = 0; i < s->n_cores; i++)
+        if (s->cores[i]->cpu >= 0)
+            CPU_CLR(s->cores[i]->cpu, &set);
+    if (CPU_COUNT(&set) > 0)
+        sched_setaffinity(0, sizeof(set), &set);
+}
+
 static int start_service(struct server *s, char *error)
 {
+    leave_polling_cpus(s);
     int fds[PLANE_CORES_MAX];
     for (unsigned i = 0; i < s->n_cores; i++)
         fds[i] = io_wake_fd(s->cores[i]->io);

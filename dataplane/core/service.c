@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,7 +58,7 @@ struct service {
     int epoll, event, signals;
     unsigned signalled;
     _Atomic bool stop;
-    _Atomic uint64_t resident, peak, total;
+    _Atomic uint64_t resident, total;
 };
 
 // --- the queue -----------------------------------------------------------------------------------
@@ -165,22 +164,14 @@ static void memory_look(struct service *s)
         fclose(f);
     }
     uint64_t resident = (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
-    struct rusage usage;
-    uint64_t peak = atomic_load_explicit(&s->peak, memory_order_relaxed);
-    if (getrusage(RUSAGE_SELF, &usage) == 0 && (uint64_t)usage.ru_maxrss * 1024 > peak)
-        peak = (uint64_t)usage.ru_maxrss * 1024;
-    if (resident > peak)
-        peak = resident;
     uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     atomic_store_explicit(&s->resident, resident, memory_order_relaxed);
-    atomic_store_explicit(&s->peak, peak, memory_order_relaxed);
     atomic_store_explicit(&s->total, total, memory_order_relaxed);
 }
 
 void service_memory(const struct service *s, struct service_memory *m)
 {
     m->resident = atomic_load_explicit(&s->resident, memory_order_relaxed);
-    m->peak = atomic_load_explicit(&s->peak, memory_order_relaxed);
     m->total = atomic_load_explicit(&s->total, memory_order_relaxed);
 }
 

@@ -45,6 +45,6 @@ unsigned service_complete(struct service *s, unsigned core);
 
 // Memory of the process and the machine in bytes, at most a second old. Any thread.
 struct service_memory {
-    uint64_t resident, peak, total;
+    uint64_t resident, total;
 };
 void service_memory(const struct service *s, struct service_memory *m);

@@ -223,7 +223,6 @@ static void server_figures(struct core *c, struct server_figures *f)
         .control_plane_pid = atomic_load(&s->segment->control_pid),
         .lru_clock = c->now_ms / 1000 & 0xffffff,
         .memory_resident = memory.resident,
-        .memory_peak = memory.peak,
         .memory_total_system = memory.total,
     };
 }
@@ -290,6 +289,7 @@ void services_init(struct core *c)
     c->services = (struct services){
         .config_get = get_config,
         .steps = steps_begin,
+        .work = steps_begin_work,
         .migrate = migrate_start,
         .config_set = set_config,
         .config_adopt = settings_adopt,
@@ -305,6 +305,7 @@ void services_init(struct core *c)
         .command_figures = command_figures,
         .each_error = each_error,
         .server_figures = server_figures,
+        .memory_peak = figures_memory_peak,
         .core_rates = core_rates,
         .freeze = freeze,
         .random = core_random,

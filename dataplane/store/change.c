@@ -56,6 +56,7 @@ void index_attach(struct store *s, unsigned db, uint32_t number)
     if (!slot->keys)
         return;
     group_add(s, db, index, slot->keys);
+    s->owned_bytes += slot->bytes;
     queue_update(s, db * s->ks->per_core + index, slot);
     work_add(s, db * s->ks->per_core + index, slot);
 }
@@ -69,7 +70,16 @@ void index_detach(struct store *s, unsigned db, uint32_t number)
     if (!slot->keys)
         return;
     group_add(s, db, index, -(int64_t)slot->keys);
+    s->owned_bytes -= slot->bytes;
     queue_update(s, db * s->ks->per_core + index, NULL);
+}
+
+void index_add_bytes(struct store *s, uint32_t number, uint64_t bytes)
+{
+    unsigned core;
+    uint32_t index = slot_index(s->ks, number, &core);
+    if (core == s->core && !slot_is_lent(s, index))
+        s->owned_bytes += bytes;
 }
 
 struct change change_begin(const struct store *s, unsigned db, uint32_t number)
@@ -112,6 +122,7 @@ void change_end(struct store *s, const struct change *c)
     if (core != s->core || slot_is_lent(s, index))
         return;
     uint32_t id = c->db * s->ks->per_core + index;
+    s->owned_bytes += slot->bytes - c->bytes;
     if (keys)
         group_add(s, c->db, index, keys);
     if (slot->ext || s->queue_at[id])

@@ -1,4 +1,5 @@
 #include "dataplane/store/entry.h"
+#include "dataplane/store/heap.h"
 
 #include <assert.h>
 

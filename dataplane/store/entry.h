@@ -35,6 +35,7 @@ enum {
     ENTRY_CLASSED_MAX = 1024, // up to here the size class is looked up, not asked for
     ENTRY_CLASS_STEP = 16,
 };
+// The last moment that those bytes hold, in the year 10889: what lies beyond is kept as this.
 #define ENTRY_EXPIRY_MAX ((INT64_C(1) << 48) - 1)
 
 static inline unsigned head_flags(uint64_t head)
@@ -232,10 +233,6 @@ void entry_write(struct entry *e, const void *key, size_t key_len, const struct 
 // Whether an entry of `size` bytes may use the memory of `e` as it is.
 bool entry_fits(const struct entry *e, size_t size);
 void entry_free(struct entry *e);
-
-// heap.c: before the cores start; and with what the allocator gave.
-void heap_start(void);
-void heap_hint(const void *p);
 
 // Parses a canonical decimal integer: no sign '+', no leading zeros, within 64 bits.
 bool integer_parse(const uint8_t *p, size_t len, int64_t *value);

@@ -90,6 +90,24 @@ static uint32_t any_slot(struct store *s)
     return slot_random(s, db);
 }
 
+// Where keys came or went in the order of their hashes, most buckets of a slot are empty: takes the
+// first that is not, from a random place on, or from where the last such walk ended.
+static void sample_next(struct store *s)
+{
+    uint32_t id = any_slot(s);
+    if (id == UINT32_MAX)
+        return;
+    const struct slot *slot = slot_own(s, id);
+    uint64_t start, end, at = s->crowd_id == id ? s->crowd_at : (uint32_t)store_random(s);
+    uint64_t *bucket;
+    while (!bucket_count(bucket = table_walk(slot, (uint32_t)at, &start, &end)))
+        at = end >> 32 ? 0 : end;
+    s->crowd_id = id;
+    s->crowd_at = (uint32_t)at;
+    const struct entry *e = word_entry(*bucket_word(bucket, 0));
+    consider(s, id, e, entry_hash(s, e));
+}
+
 static void sample_all(struct store *s)
 {
     unsigned wanted = s->options.samples;
@@ -111,6 +129,8 @@ static void sample_all(struct store *s)
             tries--;
         }
     }
+    if (wanted == s->options.samples)
+        sample_next(s);
 }
 
 static void sample_volatile(struct store *s)

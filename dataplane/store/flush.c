@@ -28,22 +28,28 @@ static bool object_is_small(enum object_type type, enum object_encoding encoding
            object_length(type, encoding, object) <= OBJECT_AT_ONCE;
 }
 
-void entry_discard(struct store *s, struct entry *e)
+void store_discard_object(struct store *s, enum object_type type, enum object_encoding encoding,
+                          void *object)
 {
     struct garbage_object *g;
-    if (!entry_is_object(e) || object_is_small(entry_type(e), entry_encoding(e), entry_object(e)) ||
-        !(g = mi_malloc(sizeof(*g)))) {
+    if (object_is_small(type, encoding, object) || !(g = mi_malloc(sizeof(*g)))) {
+        object_free(type, encoding, object);
+        return;
+    }
+    *g = (struct garbage_object){
+        .next = s->garbage_objects, .type = type, .encoding = encoding, .object = object};
+    s->garbage_objects = g;
+    // It counts for the process until it is gone.
+    counts_add(s, 0, 0, 0, (int64_t)(object_memory(type, encoding, object) + mi_usable_size(g)));
+}
+
+void entry_discard(struct store *s, struct entry *e)
+{
+    if (!entry_is_object(e)) {
         entry_free(e);
         return;
     }
-    *g = (struct garbage_object){.next = s->garbage_objects,
-                                 .type = entry_type(e),
-                                 .encoding = entry_encoding(e),
-                                 .object = entry_object(e)};
-    s->garbage_objects = g;
-    // It counts for the process until it is gone.
-    counts_add(s, 0, 0, 0,
-               (int64_t)(object_memory(g->type, g->encoding, g->object) + mi_usable_size(g)));
+    store_discard_object(s, entry_type(e), entry_encoding(e), entry_object(e));
     mi_free(e);
 }
 

@@ -4,37 +4,52 @@
 //
 // mimalloc takes its memory from the kernel in aligned segments of 32 MiB. (Its own option would
 // ask for all of them, take away hugepages that were reserved for DPDK, and never give memory
-// back.) The hint is given for a segment when the first entry is seen in it. The allocator fills a
-// segment from its start, so a small server stays small.
+// back.) The hint is given for a segment when the first value or entry is seen in it. The allocator
+// fills a segment from its start, so a small server stays small, and what comes next is known: when
+// the first object of a region is seen, the next two are populated by somebody else. The kernel
+// needs 0.1 ms and more to clear a hugepage, much more under a hypervisor that has to find it
+// first.
+#include "dataplane/store/heap.h"
+
 #include <mimalloc.h>
+#include <stddef.h>
 
 #include "common/memory.h"
-#include "dataplane/store/entry.h"
 
-enum {
-    SEGMENT_SHIFT = 25,
-    SEGMENTS_KNOWN = 1024,
-    // Freed memory is given back so much later. Given back at once, what a growing table leaves
-    // behind would cut hugepages into pieces, and cost a system call each time.
-    DECOMMIT_DELAY_MS = 5000,
-};
+#define SEGMENT_SHIFT 25
+#define SEGMENTS_KNOWN 4096 // 128 GiB
+#define REGION ((uintptr_t)1 << HEAP_REGION_SHIFT)
+#define SEGMENT_REGIONS (1u << (SEGMENT_SHIFT - HEAP_REGION_SHIFT))
+#define REGIONS_AHEAD 2
+// Freed memory is given back so much later. Given back at once, what a growing table leaves behind
+// would cut hugepages into pieces, and cost a system call each time.
+#define DECOMMIT_DELAY_MS 5000
 
-static _Thread_local uintptr_t known[SEGMENTS_KNOWN];
+_Thread_local uint32_t heap_known[HEAP_REGIONS_KNOWN];
+static _Thread_local uint32_t segments[SEGMENTS_KNOWN];
+static void (*populate_ahead)(void *start, size_t bytes);
 
 // By default the first segment of each thread is opened in pieces of some kilobytes as it fills,
 // and the kernel gives no hugepage to a piece.
-void heap_start(void)
+void heap_start(void (*populate)(void *start, size_t bytes))
 {
     mi_option_set(mi_option_eager_commit_delay, 0);
     mi_option_set(mi_option_decommit_delay, DECOMMIT_DELAY_MS);
+    populate_ahead = populate;
 }
 
-void heap_hint(const void *p)
+void heap_new_region(uintptr_t region)
 {
-    uintptr_t segment = (uintptr_t)p >> SEGMENT_SHIFT;
-    uintptr_t *place = &known[segment % SEGMENTS_KNOWN];
-    if (*place == segment)
-        return;
-    *place = segment;
-    memory_ask_huge((void *)(segment << SEGMENT_SHIFT), (size_t)1 << SEGMENT_SHIFT);
+    heap_known[region % HEAP_REGIONS_KNOWN] = (uint32_t)region;
+    uintptr_t segment = region / SEGMENT_REGIONS;
+    if (segments[segment % SEGMENTS_KNOWN] != (uint32_t)segment) {
+        segments[segment % SEGMENTS_KNOWN] = (uint32_t)segment;
+        memory_ask_huge((void *)(segment << SEGMENT_SHIFT), (size_t)1 << SEGMENT_SHIFT);
+    }
+    // Not from the first region on: a server that has few keys needs no second one.
+    unsigned at = region % SEGMENT_REGIONS;
+    unsigned left = SEGMENT_REGIONS - 1 - at;
+    if (at && left && populate_ahead)
+        populate_ahead((void *)((region + 1) * REGION),
+                       (left < REGIONS_AHEAD ? left : REGIONS_AHEAD) * REGION);
 }

@@ -68,7 +68,8 @@ struct store {
 
     // Indexes over own slots that are not lent. A slot's id is database * per_core + index. All are
     // mapped memory that the kernel fills in when it is touched first.
-    uint64_t *owned;    // [database] keys
+    uint64_t *owned; // [database] keys
+    uint64_t owned_bytes;
     uint32_t *groups;   // [database][per_core / GROUP_SLOTS + 1] keys
     uint32_t *queue_at; // [id] place in the queue + 1
     uint64_t *queue;    // heap of due time << 32 | id
@@ -90,6 +91,7 @@ struct store {
     struct garbage_object *garbage_objects;
     struct candidate pool[EVICTION_POOL]; // best last
     unsigned pool_len;
+    uint32_t crowd_id, crowd_at; // slot and position where the last search for any key ended
 };
 
 static inline uint32_t slot_index(const struct keyspace *ks, uint32_t number, unsigned *core)
@@ -185,6 +187,8 @@ void change_remove_hollow(struct store *s, struct change *c, uint64_t hash, uint
 // Takes a slot's figures out of this store's indexes, puts them in.
 void index_detach(struct store *s, unsigned db, uint32_t number);
 void index_attach(struct store *s, unsigned db, uint32_t number);
+// The same, of bytes alone: a value in a slot has grown by `bytes` (or shrunk).
+void index_add_bytes(struct store *s, uint32_t number, uint64_t bytes);
 // Makes a database one that walks over all databases look at.
 void database_use(struct keyspace *ks, unsigned db);
 void counts_add(struct store *s, unsigned db, int64_t keys, int64_t volatile_keys, int64_t bytes);

@@ -6,9 +6,15 @@
 #include "dataplane/store/internal.h"
 #include "dataplane/store/members.h"
 #include "dataplane/store/object.h"
+#include "dataplane/store/values/listpack.h"
 #include "dataplane/store/values/quicklist.h"
 #include "dataplane/store/values/stream.h"
 #include "dataplane/store/values/zset.h"
+
+enum {
+    LISTPACK_FETCHED = 1024, // bytes of a listpack that are asked for ahead
+    OVERFLOW_LOOKED = 8,     // entries of an overflowing bucket
+};
 
 static_assert(offsetof(struct zset, members) == 0, "store_prefetch_further");
 
@@ -54,7 +60,8 @@ void store_prefetch_overflow(const struct store *s, unsigned db, const struct ke
         return;
     uint64_t tag = hash_tag(key->hash);
     const uint64_t *words = node_words(node);
-    for (unsigned i = 0; i < node_count(node); i++)
+    unsigned held = node_count(node);
+    for (unsigned i = 0; i < held && i < OVERFLOW_LOOKED; i++)
         if (words[i] >> 48 == tag) {
             const char *e = (const char *)word_entry(words[i]);
             prefetch(e);
@@ -89,6 +96,11 @@ bool store_prefetch_object(const struct store *s, unsigned db, const struct key 
     switch (entry_encoding(e)) {
     case ENC_QUICKLIST:
         quicklist_prefetch((const struct quicklist *)object);
+        return false;
+    case ENC_LISTPACK: // the rest of it: whoever seeks an element walks over half of it or all
+        for (size_t i = 2 * CACHE_LINE, end = lp_bytes((const uint8_t *)object);
+             i < end && i < LISTPACK_FETCHED; i += CACHE_LINE)
+            prefetch(object + i);
         return false;
     case ENC_HASHTABLE:
     case ENC_SKIPLIST: // which begins with its members
@@ -184,6 +196,7 @@ struct entry *store_set_expiry(struct store *s, unsigned db, const struct key *k
         bool ok = !push || due_reserve(s, &s->ks->secret, c.slot);
         if (ok) {
             struct entry_parts parts = entry_parts(e);
+            assert(parts.expiry);
             expiry_save(parts.expiry, expiry_ms);
             e->head = head_make(entry_type(e), entry_encoding(e), head_flags(e->head), s->epoch,
                                 head_access(e->head));
@@ -229,28 +242,49 @@ static bool put_value(struct store *s, unsigned db, const struct key *key,
     return ok;
 }
 
+static const struct entry *source_of(struct store *s, unsigned db, const struct key *key)
+{
+    uint64_t *word = table_find(slot_of(s->ks, db, key->slot), key);
+    assert(word);
+    return word_entry(*word);
+}
+
+static bool put_copy(struct store *s, const struct entry *source, struct entry_value *value,
+                     unsigned to_db, const struct key *to)
+{
+    if (value->block)
+        block_retain(value->block);
+    if (!put_value(s, to_db, to, source, value)) {
+        block_release(value->block);
+        if (value->object)
+            store_discard_object(s, value->type, value->encoding, value->object);
+        return false;
+    }
+    s->stats.dirty++;
+    return true;
+}
+
 bool store_copy(struct store *s, unsigned from_db, const struct key *from, unsigned to_db,
                 const struct key *to)
 {
-    uint64_t *word = table_find(slot_of(s->ks, from_db, from->slot), from);
-    assert(word);
-    const struct entry *source = word_entry(*word);
+    const struct entry *source = source_of(s, from_db, from);
     struct entry_value value = value_of(source);
     if (value.object) {
         value.object = object_copy(s, value.type, value.encoding, value.object);
         if (!value.object)
             return false;
     }
-    if (value.block)
-        block_retain(value.block);
-    if (!put_value(s, to_db, to, source, &value)) {
-        block_release(value.block);
-        if (value.object)
-            object_free(value.type, value.encoding, value.object);
-        return false;
-    }
-    s->stats.dirty++;
-    return true;
+    return put_copy(s, source, &value, to_db, to);
+}
+
+bool store_copy_made(struct store *s, unsigned from_db, const struct key *from, unsigned to_db,
+                     const struct key *to, void *object)
+{
+    const struct entry *source = source_of(s, from_db, from);
+    struct entry_value value = value_of(source);
+    assert(value.object && object);
+    value.object = object;
+    return put_copy(s, source, &value, to_db, to);
 }
 
 bool store_rename(struct store *s, unsigned from_db, const struct key *from, unsigned to_db,

@@ -31,7 +31,6 @@ struct keyspace *keyspace_create(const struct keyspace_config *config)
 {
     assert(config->cores && config->cores <= SLOTS);
     assert(config->databases && config->databases <= DATABASES_MAX);
-    heap_start();
     entry_classes_init();
     struct keyspace *ks = mi_zalloc(sizeof(*ks));
     if (!ks)

@@ -1,4 +1,5 @@
 #include "dataplane/store/members.h"
+#include "dataplane/store/heap.h"
 
 #include <assert.h>
 
@@ -33,7 +34,7 @@ static uint64_t hash_of(const struct store *s, const struct members *m, const st
 
 struct members *members_new(void)
 {
-    return mi_zalloc(sizeof(struct members));
+    return heap_hint(mi_zalloc(sizeof(struct members)));
 }
 
 void members_init(struct members *m)
@@ -187,6 +188,69 @@ bool members_any_over(const struct store *s, const struct members *m)
     return members_volatile(m) && members_next_due(s, m) < (int64_t)s->now_ms + COARSE_MS;
 }
 
+// Buckets that were looked at already: open addressing, a quarter full at most.
+struct seen {
+    const uint64_t *bucket[4 * MEMBERS_OVER_MAX];
+};
+
+static bool seen_before(struct seen *seen, const uint64_t *bucket)
+{
+    enum { PLACES = sizeof(seen->bucket) / sizeof(seen->bucket[0]) };
+    for (size_t at = (uintptr_t)bucket / sizeof(uint64_t[BUCKET_WORDS]);; at++) {
+        const uint64_t **place = &seen->bucket[at % PLACES];
+        if (*place == bucket)
+            return true;
+        if (!*place) {
+            *place = bucket;
+            return false;
+        }
+    }
+}
+
+static uint32_t over_in_bucket(const struct store *s, uint64_t *bucket)
+{
+    uint32_t n = 0;
+    for (unsigned i = 0, held = bucket_count(bucket); i < held; i++)
+        n += entry_is_expired(s, word_entry(*bucket_word(bucket, i)));
+    return n;
+}
+
+// The next element of a heap in the order parent, left, right, below `i` or beside it; `count` at
+// the end.
+static uint32_t heap_next(uint32_t i, uint32_t count, bool below)
+{
+    if (below && 2 * (uint64_t)i + 1 < count)
+        return 2 * i + 1;
+    while (i && (i % 2 == 0 || i + 1 == count)) // the right one, or there is none
+        i = (i - 1) / 2;
+    return i ? i + 1 : count;
+}
+
+bool members_over(const struct store *s, const struct members *m, uint32_t *over)
+{
+    *over = 0;
+    if (!members_any_over(s, m))
+        return true;
+    // Every member that is over has an element that is due by now, or would be if its time were not
+    // rounded up. Some elements are stale, and several may mean one member.
+    struct seen seen = {0};
+    const struct slot_ext *ext = m->table.ext;
+    unsigned left = MEMBERS_OVER_MAX;
+    for (uint32_t i = 0; i < ext->due_count;) {
+        const struct due *due = due_at(ext, i);
+        bool may_be = due->time <= s->now_coarse + 1;
+        if (may_be && !left--)
+            return false;
+        if (may_be) {
+            uint64_t *bucket = table_locate(&m->table, due->position);
+            if (!seen_before(&seen, bucket))
+                *over += over_in_bucket(s, bucket);
+        }
+        i = heap_next(i, ext->due_count, may_be);
+    }
+    return true;
+}
+
 unsigned members_expire(struct store *s, struct members *m, unsigned max,
                         void (*each)(void *context, struct entry *e), void *context)
 {
@@ -326,21 +390,41 @@ struct entry *members_random(struct store *s, const struct members *m)
 
 // --- all of them --------------------------------------------------------------------------------
 
+static bool copy_member(struct store *s, struct members *copy, const struct entry *e)
+{
+    struct entry_parts parts = entry_parts(e);
+    struct entry *c = members_add(s, copy, parts.key, parts.key_len, parts.value, parts.value_len);
+    return c && (!parts.expiry || members_set_expiry(s, copy, c, expiry_load(parts.expiry)));
+}
+
+bool members_copy_step(struct store *s, const struct members *m, struct members **copy,
+                       struct members_iterator *it, unsigned *budget)
+{
+    if (!*copy) {
+        if (!(*copy = members_new()))
+            return true;
+        *it = members_begin(m);
+    }
+    for (struct entry *e;; --*budget) {
+        if (!*budget)
+            return false;
+        if (!(e = members_next(it)))
+            return true;
+        if (!copy_member(s, *copy, e))
+            break;
+    }
+    members_free(*copy);
+    *copy = NULL;
+    return true;
+}
+
 struct members *members_copy(struct store *s, const struct members *m)
 {
-    struct members *copy = members_new();
-    struct members_iterator it = members_begin(m);
-    for (struct entry *e; copy && (e = members_next(&it));) {
-        struct entry_parts parts = entry_parts(e);
-        struct entry *c =
-            members_add(s, copy, parts.key, parts.key_len, parts.value, parts.value_len);
-        if (c && parts.expiry)
-            c = members_set_expiry(s, copy, c, expiry_load(parts.expiry));
-        if (!c) {
-            members_free(copy);
-            copy = NULL;
-        }
-    }
+    struct members *copy = NULL;
+    struct members_iterator it;
+    unsigned budget = UINT32_MAX;
+    while (!members_copy_step(s, m, &copy, &it, &budget))
+        budget = UINT32_MAX;
     return copy;
 }
 

@@ -68,6 +68,10 @@ static inline uint32_t members_volatile(const struct members *m)
 int64_t members_next_due(const struct store *s, const struct members *m);
 // Whether the time of some member may be over.
 bool members_any_over(const struct store *s, const struct members *m);
+// How many members' time is over, to the millisecond. False: more than MEMBERS_OVER_MAX may be,
+// which are not counted; members_expire leaves fewer.
+#define MEMBERS_OVER_MAX 256
+bool members_over(const struct store *s, const struct members *m, uint32_t *over);
 // Removes up to `max` members whose time is over, giving each to `each` (may be NULL) first.
 // Returns their number.
 unsigned members_expire(struct store *s, struct members *m, unsigned max,
@@ -92,7 +96,11 @@ uint64_t members_scan(struct store *s, const struct members *m, uint64_t cursor,
 struct entry *members_random(struct store *s, const struct members *m); // each alike; NULL: empty
 
 struct members *members_copy(struct store *s, const struct members *m); // NULL: memory is short
-void members_clear(struct members *m);                                  // frees all members
+// The same in steps of `*budget` members, from *copy NULL on. True: it is over; *copy NULL: memory
+// is short.
+bool members_copy_step(struct store *s, const struct members *m, struct members **copy,
+                       struct members_iterator *it, unsigned *budget);
+void members_clear(struct members *m); // frees all members
 void members_free(struct members *m);
 // Frees up to `*budget` members; true when all are gone (the struct itself stays).
 bool members_free_step(struct members *m, unsigned *budget);

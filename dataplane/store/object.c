@@ -60,30 +60,95 @@ uint64_t object_length(enum object_type type, enum object_encoding encoding, con
     return 0;
 }
 
-void *object_copy(struct store *s, enum object_type type, enum object_encoding encoding,
-                  const void *object)
+struct object_copying {
+    enum object_type type;
+    enum object_encoding encoding;
+    const void *from;
+    void *copy;
+    bool over;
+    union {
+        struct members_iterator members;
+        struct btree_at sorted;
+        uint32_t node; // of a list
+        struct stream_copying stream;
+    };
+};
+
+struct object_copying *object_copy_begin(enum object_type type, enum object_encoding encoding,
+                                         const void *object)
 {
-    (void)type;
-    switch (encoding) {
+    struct object_copying *c = mi_zalloc(sizeof(*c));
+    if (c)
+        *c = (struct object_copying){.type = type, .encoding = encoding, .from = object};
+    return c;
+}
+
+static bool copy_step(struct store *s, struct object_copying *c, unsigned *budget)
+{
+    bool over = true;
+    switch (c->encoding) {
     case ENC_LISTPACK:
-        return lp_copy(object);
+        c->copy = lp_copy(c->from);
+        return true;
     case ENC_INTSET:
-        return intset_copy(object);
-    case ENC_QUICKLIST:
-        return quicklist_copy(object);
-    case ENC_HASHTABLE:
-        return members_copy(s, object);
-    case ENC_SKIPLIST:
-        return zset_copy(s, object);
+        c->copy = intset_copy(c->from);
+        return true;
+    case ENC_QUICKLIST: {
+        struct quicklist *copy = c->copy;
+        over = quicklist_copy_step(c->from, &copy, &c->node, budget);
+        c->copy = copy;
+        return over;
+    }
+    case ENC_HASHTABLE: {
+        struct members *copy = c->copy;
+        over = members_copy_step(s, c->from, &copy, &c->members, budget);
+        c->copy = copy;
+        return over;
+    }
+    case ENC_SKIPLIST: {
+        struct zset *copy = c->copy;
+        over = zset_copy_step(s, c->from, &copy, &c->sorted, budget);
+        c->copy = copy;
+        return over;
+    }
     case ENC_STREAM:
-        return stream_copy(object);
+        over = stream_copy_step(c->from, &c->stream, budget);
+        c->copy = c->stream.copy;
+        return over;
     case ENC_RAW:
     case ENC_INT:
     case ENC_EMBSTR:
         break;
     }
     assert(!"an encoding of objects");
-    return NULL;
+    return true;
+}
+
+bool object_copy_step(struct store *s, struct object_copying *c, unsigned budget)
+{
+    c->over = c->over || copy_step(s, c, &budget);
+    return c->over;
+}
+
+void *object_copy_end(struct object_copying *c)
+{
+    void *copy = c->copy;
+    if (copy && !c->over) {
+        object_free(c->type, c->encoding, copy);
+        copy = NULL;
+    }
+    mi_free(c);
+    return copy;
+}
+
+void *object_copy(struct store *s, enum object_type type, enum object_encoding encoding,
+                  const void *object)
+{
+    struct object_copying c = {.type = type, .encoding = encoding, .from = object};
+    unsigned budget = UINT32_MAX;
+    while (!copy_step(s, &c, &budget))
+        budget = UINT32_MAX;
+    return c.copy;
 }
 
 bool object_free_step(enum object_type type, enum object_encoding encoding, void *object,
@@ -219,6 +284,7 @@ bool edit_end(struct edit *edit, uint64_t changes)
     if (!empty && next_due == edit->next_due) { // only bytes: nothing else is touched
         slot_of(s->ks, edit->db, edit->key->slot)->bytes += after - edit->before;
         counts_add(s, edit->db, 0, 0, (int64_t)(after - edit->before));
+        index_add_bytes(s, edit->key->slot, after - edit->before);
         return true;
     }
     struct change c = change_begin(s, edit->db, edit->key->slot);

@@ -24,12 +24,25 @@ uint64_t object_length(enum object_type type, enum object_encoding encoding, con
 // A deep copy; NULL: memory is short.
 void *object_copy(struct store *s, enum object_type type, enum object_encoding encoding,
                   const void *object);
+// A deep copy in steps of about `budget` elements. The object must not change meanwhile. NULL:
+// memory is short. object_copy_end gives the copy, NULL when it is not whole (memory was short).
+struct object_copying;
+struct object_copying *object_copy_begin(enum object_type type, enum object_encoding encoding,
+                                         const void *object);
+bool object_copy_step(struct store *s, struct object_copying *c,
+                      unsigned budget); // true: it is over
+void *object_copy_end(struct object_copying *c);
 // Frees what about `*budget` elements take; true when all is gone.
 bool object_free_step(enum object_type type, enum object_encoding encoding, void *object,
                       unsigned *budget);
 void object_free(enum object_type type, enum object_encoding encoding, void *object);
 
 void *entry_object(const struct entry *e); // of an entry that is no string
+
+// Frees an object that nobody refers to any more, whose memory counts for no slot: a big one is put
+// aside and taken apart by `store_maintain`.
+void store_discard_object(struct store *s, enum object_type type, enum object_encoding encoding,
+                          void *object);
 
 // Puts an object under a key, in the place of whatever is there (`at`: what store_find returned
 // just now, or NULL). Takes the object over. expiry_ms -1: none. NULL: memory is short; the object

@@ -104,9 +104,9 @@ void store_each(struct store *s, unsigned db, store_each_fn *each, void *context
 {
     uint32_t n = slots_owned(s);
     for (uint32_t index = 0; (index = next_slot(s, db, index)) < n; index++) {
-        if (slot_is_lent(s, index))
-            continue;
         const struct slot *slot = slot_own(s, db * s->ks->per_core + index);
+        if (!slot->keys)
+            continue;
         uint64_t start, end;
         for (uint64_t at = 0; at >> 32 == 0; at = end) {
             uint64_t *bucket = table_walk(slot, (uint32_t)at, &start, &end);
@@ -179,13 +179,14 @@ bool store_random_key(struct store *s, unsigned db, struct key *key)
             return true;
         store_find(s, db, key, LOOKUP_NO_TOUCH | LOOKUP_NO_STATS); // deletes it
     }
-    // So unlucky, or all have expired: the next live one that a walk from a random slot finds.
+    // So unlucky, or all have expired: the next live one that a walk from a random place finds.
     uint32_t id = slot_random(s, db);
     if (id == UINT32_MAX)
         return false;
     struct slot *slot = slot_own(s, id);
-    uint64_t start, end;
-    for (uint64_t at = 0; at >> 32 == 0; at = end) {
+    uint64_t start, end, begin = (uint32_t)store_random(s);
+    bool around = false;
+    for (uint64_t at = begin; !around || at <= begin; at = end) {
         uint64_t *bucket = table_walk(slot, (uint32_t)at, &start, &end);
         unsigned held = bucket_count(bucket);
         for (unsigned i = 0; i < held; i++) {
@@ -194,6 +195,10 @@ bool store_random_key(struct store *s, unsigned db, struct key *key)
                 continue;
             key_of_entry(s, e, id, key);
             return true;
+        }
+        if (end >> 32 && !around) {
+            around = true;
+            end = 0;
         }
     }
     return false;

@@ -123,6 +123,14 @@ struct keyspace *store_keyspace(const struct store *s)
     return s->ks;
 }
 
+struct owned_figures store_owned_figures(const struct store *s)
+{
+    struct owned_figures f = {.bytes = s->owned_bytes};
+    for (unsigned db = 0; db < s->databases_seen; db++)
+        f.keys += s->owned[db];
+    return f;
+}
+
 int64_t store_keys_counted(const struct store *s, unsigned db)
 {
     return atomic_load_explicit(&s->ks->counters[s->core].databases[db].keys, memory_order_relaxed);

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "common/slot.h"
 
@@ -45,6 +46,11 @@ struct key {
     uint16_t slot;
     uint64_t hash; // keyed by the keyspace's secret
 };
+
+static inline bool key_same(const struct key *a, const struct key *b)
+{
+    return a->hash == b->hash && a->len == b->len && memcmp(a->ptr, b->ptr, a->len) == 0;
+}
 
 struct keyspace_config {
     unsigned cores;
@@ -190,6 +196,10 @@ bool store_rename(struct store *s, unsigned from_db, const struct key *from, uns
                   const struct key *to);
 bool store_copy(struct store *s, unsigned from_db, const struct key *from, unsigned to_db,
                 const struct key *to);
+// The same with a copy of the source's object that was made before (object_copy_step) and is taken
+// over, also when it fails.
+bool store_copy_made(struct store *s, unsigned from_db, const struct key *from, unsigned to_db,
+                     const struct key *to, void *object);
 // A random live key of the slots that this core owns, or false. `key` points into the entry.
 bool store_random_key(struct store *s, unsigned db, struct key *key);
 
@@ -202,7 +212,8 @@ typedef void store_each_fn(void *context, struct entry *entry);
 uint64_t store_scan(struct store *s, unsigned db, uint64_t cursor, unsigned long count,
                     store_each_fn *each, void *context);
 unsigned store_cursor_core(const struct keyspace *ks, uint64_t cursor);
-// All live keys of the slots this core owns (KEYS). `each` must not change the store.
+// All live keys of the slots this core owns (KEYS), lent or not: nobody may be changing them. `each`
+// must not change the store.
 void store_each(struct store *s, unsigned db, store_each_fn *each, void *context);
 
 // Needs every slot of every core (borrowed). Constant time per slot in use: tables are detached and
@@ -241,3 +252,9 @@ struct slot_figures {
     uint64_t keys, volatile_keys, bytes, buckets;
 };
 struct slot_figures store_slot_figures(const struct keyspace *ks, unsigned db, uint16_t slot);
+// Figures of all slots that this core owns, but for those that are lent: keys of all databases,
+// bytes of tables, entries and values.
+struct owned_figures {
+    uint64_t keys, bytes;
+};
+struct owned_figures store_owned_figures(const struct store *s);

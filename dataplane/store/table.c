@@ -1,5 +1,6 @@
 #include "dataplane/store/table.h"
 #include "common/prefetch.h"
+#include "dataplane/store/heap.h"
 
 #include <assert.h>
 
@@ -10,10 +11,11 @@ enum {
     // so that the tables of all slots, which fill alike, do not grow at the same time.
     GROW_LOAD = 208,
     GROW_STAGGER = 15,
-    SHRINK_LOAD = 104, // below 3.25
-    SHRINK_FILL = 176, // to about 5.5
-    TARGETS_MAX = 4,   // new buckets that one old bucket can be spread over, or fewer
-    TAKEN_MAX = BUCKET_WORDS + NODE_WORDS_MAX,
+    SHRINK_LOAD = 104,   // below 3.25
+    SHRINK_FILL = 176,   // to about 5.5
+    TARGETS_MAX = 4,     // new buckets that one old bucket can be spread over, or fewer
+    MOVED_ON_STACK = 64, // entries of a bucket that are moved without memory for their list
+    STEP_ENTRIES = 32,   // so many of them count as one more step
 };
 
 static uint64_t *root_array(uintptr_t root)
@@ -61,7 +63,7 @@ bool slot_need_ext(struct slot *slot)
 static uint64_t *array_new(struct slot *slot, uint32_t buckets)
 {
     size_t bytes = (size_t)buckets * BUCKET_BYTES;
-    uint64_t *array = mi_zalloc(bytes);
+    uint64_t *array = heap_hint(mi_zalloc(bytes));
     if ((uintptr_t)array % BUCKET_BYTES) {
         mi_free(array);
         array = mi_zalloc_aligned(bytes, BUCKET_BYTES);
@@ -83,6 +85,9 @@ void slot_counted_free(struct slot *slot, void *p)
 
 static unsigned node_room_for(unsigned count)
 {
+    if (count > NODE_WORDS_MAX)
+        return (unsigned)(mi_good_size((count + (size_t)1) * sizeof(uint64_t)) / sizeof(uint64_t)) -
+               1;
     size_t bytes = count * sizeof(uint64_t);
     bytes = bytes <= ENTRY_CLASSED_MAX ? entry_class_of(bytes) : mi_good_size(bytes);
     unsigned room = (unsigned)(bytes / sizeof(uint64_t));
@@ -91,15 +96,27 @@ static unsigned node_room_for(unsigned count)
 
 static uint64_t node_word(uint64_t *words, unsigned room, unsigned count)
 {
-    return (uint64_t)(uintptr_t)words | 1 | (uint64_t)count << 48 | (uint64_t)(room / 2) << 56;
+    uint64_t word = (uint64_t)(uintptr_t)words | 1;
+    if (room <= NODE_WORDS_MAX)
+        return word | (uint64_t)count << 48 | (uint64_t)(room / 2) << 56;
+    words[-1] = (uint64_t)room << 32 | count;
+    return word | (uint64_t)NODE_LARGE << 56;
 }
 
 static uint64_t *node_new(struct slot *slot, unsigned room)
 {
-    uint64_t *words = mi_malloc(room * sizeof(uint64_t));
+    bool large = room > NODE_WORDS_MAX;
+    uint64_t *words = heap_hint(mi_malloc((room + (size_t)large) * sizeof(uint64_t)));
+    if (!words)
+        return NULL;
+    slot->bytes += mi_usable_size(words);
+    return words + large;
+}
+
+static void node_free(struct slot *slot, uint64_t *words, unsigned room)
+{
     if (words)
-        slot->bytes += mi_usable_size(words);
-    return words;
+        slot_counted_free(slot, words - (room > NODE_WORDS_MAX));
 }
 
 // Makes the bucket able to take one more. False: memory is short.
@@ -122,14 +139,12 @@ static bool bucket_reserve(const struct table_env *env, struct slot *slot, uint6
     unsigned held = node_count(*last);
     if (held < node_room(*last))
         return true;
-    if (held >= NODE_WORDS_MAX)
-        return false;
     unsigned room = node_room_for(held + 1);
     uint64_t *words = node_new(slot, room);
     if (!words)
         return false;
     memcpy(words, node_words(*last), held * sizeof(uint64_t));
-    slot_counted_free(slot, node_words(*last));
+    node_free(slot, node_words(*last), node_room(*last));
     *last = node_word(words, room, held);
     return true;
 }
@@ -166,7 +181,7 @@ static uint64_t bucket_pop(const struct table_env *env, struct slot *slot, uint6
     if (held <= 1) {
         assert(held == 1);
         *last = words[0];
-        slot_counted_free(slot, words);
+        node_free(slot, words, room);
         env->stats->overflow_nodes--;
         return word;
     }
@@ -175,7 +190,7 @@ static uint64_t bucket_pop(const struct table_env *env, struct slot *slot, uint6
         uint64_t *moved = smaller < room ? node_new(slot, smaller) : NULL;
         if (moved) {
             memcpy(moved, words, held * sizeof(uint64_t));
-            slot_counted_free(slot, words);
+            node_free(slot, words, room);
             words = moved;
             room = smaller;
         }
@@ -276,29 +291,27 @@ static bool unit_need(struct slot *slot, uint32_t bucket)
     return *unit;
 }
 
-// Moves the entries of one old bucket to their new ones. All memory is taken first, so that it
-// happens or does not.
-static bool resize_bucket(const struct table_env *env, struct slot *slot)
-{
-    struct slot_ext *ext = slot->ext;
-    bool growing = slot->buckets > ext->old_buckets;
-    uint32_t from = growing ? ext->frontier - 1 : ext->frontier;
-    uint64_t *bucket = table_bucket(slot->root, from);
-    uint64_t taken[TAKEN_MAX];
-    uint32_t target[TAKEN_MAX];
-    uint64_t node = bucket_node(bucket);
-    unsigned used = bucket_used(bucket), n = used;
-    memcpy(taken, bucket, used * sizeof(uint64_t));
-    if (node) {
-        memcpy(taken + used, node_words(node), node_count(node) * sizeof(uint64_t));
-        n += node_count(node);
-    }
-    for (unsigned i = 0; i < n; i++)
-        prefetch(word_entry(taken[i]));
+// An entry of a bucket that is moved, and where it goes.
+struct moved {
+    uint64_t word;
+    uint32_t target;
+};
 
-    uint32_t first = table_cut((uint32_t)table_start(from, ext->old_buckets), slot->buckets);
-    uint32_t last =
-        table_cut((uint32_t)(table_start(from + 1, ext->old_buckets) - 1), slot->buckets);
+// Moves the `n` entries of bucket `from`, which are listed in `moved`, to their new buckets. All
+// memory is taken first, so that it happens or does not.
+static bool bucket_spread(const struct table_env *env, struct slot *slot, uint32_t from,
+                          struct moved *moved, unsigned n)
+{
+    uint64_t *bucket = table_bucket(slot->root, from);
+    uint64_t node = bucket_node(bucket);
+    uint32_t old = slot->ext->old_buckets;
+    for (unsigned i = 0; i < n; i++) {
+        moved[i].word = *bucket_word(bucket, i);
+        prefetch(word_entry(moved[i].word));
+    }
+
+    uint32_t first = table_cut((uint32_t)table_start(from, old), slot->buckets);
+    uint32_t last = table_cut((uint32_t)(table_start(from + 1, old) - 1), slot->buckets);
     unsigned incoming[TARGETS_MAX] = {0};
     uint64_t *nodes[TARGETS_MAX] = {0};
     unsigned rooms[TARGETS_MAX] = {0};
@@ -307,10 +320,10 @@ static bool resize_bucket(const struct table_env *env, struct slot *slot)
         if (!unit_need(slot, b))
             return false;
     for (unsigned i = 0; i < n; i++) {
-        struct entry_parts parts = entry_parts(word_entry(taken[i]));
+        struct entry_parts parts = entry_parts(word_entry(moved[i].word));
         uint64_t hash = hash_key(env->secret, parts.key, parts.key_len);
-        target[i] = table_cut(hash_position(hash), slot->buckets);
-        incoming[target[i] - first]++;
+        moved[i].target = table_cut(hash_position(hash), slot->buckets);
+        incoming[moved[i].target - first]++;
     }
 
     for (uint32_t b = first; b <= last; b++) {
@@ -322,18 +335,18 @@ static bool resize_bucket(const struct table_env *env, struct slot *slot)
         unsigned need = total - (BUCKET_WORDS - 1);
         if (present && need <= node_room(present))
             continue;
-        rooms[b - first] = need <= NODE_WORDS_MAX ? node_room_for(need) : 0;
-        nodes[b - first] = rooms[b - first] ? node_new(slot, rooms[b - first]) : NULL;
+        rooms[b - first] = node_room_for(need);
+        nodes[b - first] = node_new(slot, rooms[b - first]);
         if (!nodes[b - first]) {
             for (unsigned i = 0; i < TARGETS_MAX; i++)
-                slot_counted_free(slot, nodes[i]);
+                node_free(slot, nodes[i], rooms[i]);
             return false;
         }
     }
 
     memset(bucket, 0, BUCKET_BYTES);
     if (node) {
-        slot_counted_free(slot, node_words(node));
+        node_free(slot, node_words(node), node_room(node));
         env->stats->overflow_nodes--;
     }
     for (uint32_t b = first; b <= last; b++) {
@@ -343,14 +356,14 @@ static bool resize_bucket(const struct table_env *env, struct slot *slot)
         if (word_is_node(*end)) {
             unsigned held = node_count(*end);
             memcpy(nodes[b - first], node_words(*end), held * sizeof(uint64_t));
-            slot_counted_free(slot, node_words(*end));
+            node_free(slot, node_words(*end), node_room(*end));
             *end = node_word(nodes[b - first], rooms[b - first], held);
             nodes[b - first] = NULL;
         }
     }
     for (unsigned i = 0; i < n; i++) {
-        uint64_t *to = table_bucket(slot->root, target[i]);
-        unsigned t = target[i] - first;
+        uint64_t *to = table_bucket(slot->root, moved[i].target);
+        unsigned t = moved[i].target - first;
         uint64_t *end = &to[BUCKET_WORDS - 1];
         if (nodes[t] && *end) {
             nodes[t][0] = *end;
@@ -358,14 +371,29 @@ static bool resize_bucket(const struct table_env *env, struct slot *slot)
             nodes[t] = NULL;
             env->stats->overflow_nodes++;
         }
-        bucket_append(to, taken[i]);
+        bucket_append(to, moved[i].word);
     }
-    if (growing)
-        ext->frontier--;
-    else
-        ext->frontier++;
-    env->stats->resize_steps++;
     return true;
+}
+
+// Moves the entries of the next old bucket. Returns for how many steps that counts, 0 when memory
+// is short.
+static unsigned resize_bucket(const struct table_env *env, struct slot *slot)
+{
+    struct slot_ext *ext = slot->ext;
+    bool growing = slot->buckets > ext->old_buckets;
+    uint32_t from = growing ? ext->frontier - 1 : ext->frontier;
+    unsigned n = bucket_count(table_bucket(slot->root, from));
+    struct moved few[MOVED_ON_STACK];
+    struct moved *moved = n <= MOVED_ON_STACK ? few : mi_malloc(n * sizeof(*moved));
+    bool done = moved && bucket_spread(env, slot, from, moved, n);
+    if (moved != few)
+        mi_free(moved);
+    if (!done)
+        return 0;
+    ext->frontier = growing ? from : from + 1;
+    env->stats->resize_steps++;
+    return 1 + n / STEP_ENTRIES;
 }
 
 void table_step(const struct table_env *env, struct slot *slot, unsigned slot_number,
@@ -391,8 +419,10 @@ void table_step(const struct table_env *env, struct slot *slot, unsigned slot_nu
     if (old <= TABLE_AT_ONCE && steps < old)
         steps = old;
     while (slot->ext->frontier != (growing ? 0 : old)) {
-        if (!steps-- || !resize_bucket(env, slot))
+        unsigned taken = steps ? resize_bucket(env, slot) : 0;
+        if (!taken)
             return;
+        steps -= taken < steps ? taken : steps;
     }
     resize_end(slot);
 }
@@ -527,8 +557,9 @@ bool table_free_step(struct slot *slot, uint32_t *at, unsigned *steps,
             slot->bytes -= entry_bytes(e);
             discard(context, e);
         }
-        if (bucket_node(bucket))
-            slot_counted_free(slot, node_words(bucket_node(bucket)));
+        uint64_t node = bucket_node(bucket);
+        if (node)
+            node_free(slot, node_words(node), node_room(node));
         memset(bucket, 0, BUCKET_BYTES);
         unit_done(slot, *at);
         ++*at;

@@ -27,6 +27,7 @@
 enum {
     BUCKET_WORDS = 8,
     NODE_WORDS_MAX = 254,      // what the count byte can say, and an even number
+    NODE_LARGE = 255,          // for the capacity: count and capacity are in words[-1]
     TABLE_UNIT = 256,          // buckets of one unit of a segmented table
     TABLE_SINGLE_MAX = 1024,   // up to so many buckets are one allocation of at most 64 KiB
     TABLE_STEPS_PER_WRITE = 4, // buckets moved by a write to a table that is being resized
@@ -110,14 +111,20 @@ static inline uint64_t *node_words(uint64_t word)
     return (uint64_t *)(uintptr_t)(word & 0xfffffffffffe);
 }
 
+static inline bool node_is_large(uint64_t word)
+{
+    return __builtin_expect(word >> 56 == NODE_LARGE, 0);
+}
+
 static inline unsigned node_count(uint64_t word)
 {
-    return word >> 48 & 0xff;
+    return node_is_large(word) ? (unsigned)node_words(word)[-1] : word >> 48 & 0xff;
 }
 
 static inline unsigned node_room(uint64_t word) // in words
 {
-    return (unsigned)(word >> 56) * 2;
+    return node_is_large(word) ? (unsigned)(node_words(word)[-1] >> 32)
+                               : (unsigned)(word >> 56) * 2;
 }
 
 static inline uint32_t table_cut(uint32_t position, uint32_t buckets)
@@ -230,7 +237,7 @@ static inline uint64_t *table_find(const struct slot *slot, const struct key *ke
     uint64_t node = bucket_node(bucket);
     if (__builtin_expect(!!node, 0)) {
         uint64_t *words = node_words(node);
-        for (unsigned i = 0; i < node_count(node); i++)
+        for (unsigned i = 0, held = node_count(node); i < held; i++)
             if (words[i] >> 48 == tag && entry_key_is(word_entry(words[i]), key->ptr, key->len))
                 return words + i;
     }

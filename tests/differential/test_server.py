@@ -130,7 +130,12 @@ def same(words, redis, other):
         return sorted(zip(a[::2], a[1::2])) == sorted(zip(b[::2], b[1::2]))
     if words[:2] == [b"COMMAND", b"INFO"] or words[0] == b"COMMAND":
         a, b = blank_notes(flags_in_order(a)), blank_notes(flags_in_order(b))
-    return a == b and redis[:1] == other[:1]
+    return a == b and redis[:1] == other[:1] and nulls(redis) == nulls(other)
+
+
+def nulls(reply):
+    """Which nulls stand in a reply: parsed, that of a string and that of an array are one."""
+    return [reply.count(null) for null in (b"$-1\r\n", b"*-1\r\n", b"_\r\n")]
 
 
 def blank_notes(value):
@@ -296,6 +301,32 @@ def info_figures(servers, protocol):
         c.call("FLUSHALL")
 
 
+def memory_peak(servers, protocol):
+    """The peak is of what is counted in use, and one everywhere: STATS, INFO and DOCTOR."""
+    for c in connect(servers, protocol):
+
+        def stats(c=c):
+            reply = c.call("MEMORY", "STATS")
+            return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2]))
+
+        def info(c=c):
+            text = c.call("INFO", "memory").decode()
+            return dict(line.split(":", 1) for line in text.splitlines() if ":" in line and line[:4] != "txt:")
+
+        c.call("SET", "kept", b"v" * 8_000_000)
+        c.call("SET", "big", b"v" * 40_000_000)
+        pollux.wait_for(lambda: stats()[b"peak.allocated"] >= 48_000_000, "the peak")
+        c.call("DEL", "big")
+        pollux.wait_for(lambda: stats()[b"total.allocated"] < 20_000_000, "the end of a big value")
+        now = stats()
+        peak, total = now[b"peak.allocated"], now[b"total.allocated"]
+        assert 48_000_000 <= peak < 120_000_000, peak
+        assert abs(float(now[b"peak.percentage"]) - 100 * total / peak) < 1, now
+        assert int(info()["used_memory_peak"]) == peak, (info(), peak)
+        assert b"Peak" in c.call("MEMORY", "DOCTOR")
+        c.call("DEL", "kept")
+
+
 def hello_reply(servers, protocol):
     pair = connect(servers, protocol)
     for asked in ((), (2,), (3,), (2, "SETNAME", "x"), (3, "AUTH", "default", "any", "SETNAME", "y"), (2,)):
@@ -377,8 +408,8 @@ def clock(servers, protocol):
     assert abs(seconds[0] - seconds[1]) < 10 and all(0 <= int(v[1]) < 10**6 for v in values), values
 
 
-SHAPES = [client_lines, ids_and_kill, reply_modes, info_fields, info_figures, hello_reply, library_of_7_2, helps,
-          command_names, nothing_else_is_missing, clock]
+SHAPES = [client_lines, ids_and_kill, reply_modes, info_fields, info_figures, memory_peak, hello_reply, library_of_7_2,
+          helps, command_names, nothing_else_is_missing, clock]
 
 # --- random arguments --------------------------------------------------------------------------------
 

@@ -21,7 +21,8 @@ _open = {}
 
 
 def pytest_configure(config):
-    pollux.close_on_signals()
+    # SystemExit would only fail the test that runs, and pytest go on with the next.
+    pollux.close_on_signals(lambda code: pytest.exit("a signal came", returncode=code))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < 16384:
         with contextlib.suppress(ValueError):
@@ -89,6 +90,7 @@ def client(wire):
         yield connected
 
 
+@pytest.hookimpl(trylast=True)  # after the fixtures of a test that a signal ended
 def pytest_sessionfinish():
     for key in list(_open):
         _close(key)

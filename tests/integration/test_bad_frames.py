@@ -97,6 +97,7 @@ def tcp_frame(raw, source, wire, sport, flags, seq=0, ack=0, payload=b"", option
     """An Ethernet frame with IPv4 and TCP; made by hand because thousands of them are wanted."""
     options += b"\0" * (-len(options) % 4)
     src, dst = socket.inet_aton(source), socket.inet_aton(wire.host)
+    seq, ack = seq % 2**32, ack % 2**32
     tcp = struct.pack("!HHIIBBHHH", sport, wire.port, seq, ack, (5 + len(options) // 4) << 4, flags, window, 0, 0)
     tcp += options + payload
     total = checksum(src + dst + struct.pack("!BBH", 0, 6, len(tcp)) + tcp) ^ (0x5555 if bad_sum else 0)

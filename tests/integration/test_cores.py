@@ -77,6 +77,8 @@ def test_renames_lose_nothing(wire):
             rand.shuffle(every)
             assert client.call("EXISTS", *every) == tokens
             assert client.call("DBSIZE") == tokens
+            found = client.call("KEYS", "name:*")
+            assert len(found) == len(set(found)) == tokens
 
     with pollux.Client(wire.connect()) as client:
         for i in range(tokens):

@@ -1,6 +1,7 @@
 """Replies that the server writes over several turns: whole, in order, and nobody else waits for them."""
 
 import contextlib
+import select
 import socket
 import threading
 
@@ -194,3 +195,186 @@ def test_replies_without_end(wire, client, command):
         silent.send("CLIENT", "REPLY", "ON")
         assert silent.reply() == b"+OK"
     assert client.call("DEL", command[1]) == 1
+
+
+def fill_stream(client):
+    for i in range(0, MANY, 1000):
+        for j in range(i, i + 1000):
+            client.send("XADD", "big", f"{j + 1}-1", "field", f"v{j:07d}")
+        for _ in range(1000):
+            client.reply()
+    client.call("XGROUP", "CREATE", "big", "g", 0)
+    for consumer in ("a", "b"):
+        client.call("XREADGROUP", "GROUP", "g", consumer, "COUNT", 3000, "STREAMS", "big", ">")
+
+
+def dump(client, key):
+    kind = client.call("TYPE", key)[1:]
+    command = {
+        b"list": ("LRANGE", key, 0, -1),
+        b"set": ("SMEMBERS", key),
+        b"hash": ("HGETALL", key),
+        b"zset": ("ZRANGE", key, 0, -1, "WITHSCORES"),
+        b"stream": ("XINFO", "STREAM", key, "FULL", "COUNT", 0),
+    }[kind]
+    reply = client.call(*command)
+    return sorted(reply) if kind in (b"set", b"hash") else reply
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "stream"])
+def test_copies_of_big_values(wire, client, kind):
+    """The copy is of one moment, whatever core its key is on, and what is sent behind it sees it."""
+    if kind == "stream":
+        fill_stream(client)
+    else:
+        fill(client, kind)
+    whole = dump(client, "big")
+    with pollux.Client(wire.connect()) as other:
+        for i in range(4):
+            to = "{big}copy" if i == 0 else f"copy:{i}"
+            client.send("COPY", "big", to)
+            client.send("EXISTS", to)
+            other.send("DEL", to) if i == 3 else other.send("PING")
+            assert client.reply() == 1
+            exists = client.reply()
+            assert exists == 1 or i == 3
+            other.reply()
+            if exists and i < 3:
+                assert dump(client, to) == whole
+            client.send("COPY", "big", to, "REPLACE")
+            client.send("COPY", "big", to)
+            client.send("DEL", to)
+            assert [client.reply() for _ in range(3)] == [1, 0, 1]
+    client.call("COPY", "big", "big", "DB", 1)
+    client.call("DEL", "big")
+    client.call("SELECT", 1)
+    assert dump(client, "big") == whole
+
+
+def test_a_copy_that_nobody_waits_for(wire, client):
+    fill(client, "hash")
+    for to in ("{big}a", "b", "c", "d"):
+        leaver = wire.connect()
+        leaver.sendall(pollux.encode("PING") + pollux.encode("COPY", "big", to))
+        leaver.recv(100)
+        leaver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        leaver.close()
+        pollux.wait_for(lambda to=to: client.call("EXISTS", to), f"the copy {to}")
+        assert client.call("HLEN", to) == MANY
+    with pollux.Client(wire.connect()) as silent:
+        silent.send("CLIENT", "REPLY", "OFF")
+        silent.send("COPY", "big", "e")
+        silent.send("CLIENT", "REPLY", "ON")
+        assert silent.reply() == b"+OK"
+        assert silent.call("HLEN", "e") == MANY
+
+
+SORTS = [
+    (["ALPHA"], lambda names: sorted(names)),
+    (["ALPHA", "DESC"], lambda names: sorted(names, reverse=True)),
+    (["ALPHA", "LIMIT", 5000, 4000], lambda names: sorted(names)[5000:9000]),
+    (["ALPHA", "GET", "#", "GET", "#", "LIMIT", 0, 3000], lambda names: [n for n in sorted(names)[:3000] for _ in "12"]),
+    (["LIMIT", MANY, 10, "ALPHA"], lambda names: []),
+]
+
+
+@pytest.mark.parametrize("kind", ["list", "set", "zset"])
+def test_sorting_many(client, kind):
+    names = [b"%x%05d" % (i * 2654435761 % (1 << 32), i) for i in range(MANY)]
+    words = {"list": ["RPUSH"], "set": ["SADD"], "zset": ["ZADD"]}[kind]
+    for i in range(0, MANY, 1000):
+        some = [w for n in names[i : i + 1000] for w in ([i, n] if kind == "zset" else [n])]
+        client.call(*words, "big", *some)
+    for options, wanted in SORTS:
+        assert client.call("SORT", "big", *options) == wanted(names)
+        expected = wanted(names)
+        for to in ("{big}to", "to:1", "to:2"):
+            client.send("SORT", "big", *options, "STORE", to)
+            client.send("LRANGE", to, 0, -1)
+            assert client.reply() == len(expected)
+            assert client.reply() == expected
+    if kind == "list":
+        assert client.call("SORT", "big", "BY", "nosort", "LIMIT", 10, 5000) == names[10:5010]
+        assert client.call("SORT", "big", "BY", "nosort") == names
+    # Names of other keys: in one turn, so in another way.
+    assert client.call("SORT", "big", "ALPHA", "GET", "#", "GET", "none:*", "LIMIT", 7, 3000) == [
+        w for n in sorted(names)[7:3007] for w in (n, None)
+    ]
+    assert client.call("SORT", "big").startswith(b"-ERR One or more scores")
+    assert client.call("SORT", "big", "STORE", "big", "ALPHA") == MANY
+    assert client.call("LRANGE", "big", 0, -1) == sorted(names)
+
+
+def test_sorting_many_numbers(client):
+    numbers = [i * 2654435761 % 1000003 - 500000 for i in range(MANY)]
+    for i in range(0, MANY, 1000):
+        client.call("RPUSH", "big", *numbers[i : i + 1000])
+    wanted = [b"%d" % n for n in sorted(numbers)]
+    assert client.call("SORT", "big") == wanted
+    assert client.call("SORT_RO", "big", "DESC") == wanted[::-1]
+    assert client.call("SORT", "big", "LIMIT", 3, 4) == wanted[3:7]
+
+
+def test_what_waits_is_served_by_a_sort(wire, client):
+    fill(client, "set")
+    for to in ("{big}waits", "waits:1", "waits:2"):
+        with pollux.Client(wire.connect()) as other:
+            other.send("BLPOP", to, 0)
+            pollux.wait_for(lambda: b"blocked_clients:1" in client.call("INFO", "clients"), "the one that waits")
+            client.send("SORT", "big", "ALPHA", "STORE", to)
+            client.send("LLEN", to)
+            assert client.reply() == MANY
+            assert other.reply() == [to.encode(), b"e0000000"]
+            assert client.reply() == MANY - 1
+
+
+WORKS = [
+    ["COPY", "big", "{big}copy"],
+    ["COPY", "big", "copy"],
+    ["SORT", "big", "ALPHA", "LIMIT", 0, 1],
+    ["SORT", "big", "ALPHA", "STORE", "sorted"],
+]
+
+
+def test_long_work_holds_up_nobody_else(wire, client):
+    """While a big value is copied or sorted, commands on other keys are answered."""
+    for i in range(0, 3 * MANY, 1000):
+        client.send("ZADD", "big", *(w for j in range(i, i + 1000) for w in (j, f"e{j:07d}")))
+    for _ in range(0, 3 * MANY, 1000):
+        client.reply()
+    with pollux.Client(wire.connect()) as other:
+        for work in WORKS:
+            for _ in range(20):  # a slow client may miss all of it
+                during = 0
+                client.send(*work)
+                while other.call("INCR", "counter") and not select.select([client.sock], [], [], 0)[0]:
+                    during += 1
+                assert client.reply() in (1, [b"e0000000"], 3 * MANY)
+                client.call("DEL", "{big}copy", "copy")
+                if during > 4:
+                    break
+            else:
+                raise AssertionError(f"{work[0]} ran in one turn")
+
+
+def test_length_of_a_hash_whose_fields_are_over(client):
+    """As soon as one of many fields is over, all of them that are over at that time count no more."""
+    many, stay = 20000, 5
+    client.call("HSET", "h", *(w for j in range(stay) for w in (f"stays{j}", "v")))
+    seconds, micros = client.call("TIME")
+    over = int(seconds) * 1000 + int(micros) // 1000 + 2000
+    for i in range(0, many, 1000):
+        names = [f"f{j}" for j in range(i, i + 1000)]
+        client.send("HSET", "h", *(w for name in names for w in (name, "v")))
+        client.send("HPEXPIREAT", "h", over, "FIELDS", len(names), *names)
+    for _ in range(0, many, 1000):
+        client.reply()
+        assert set(client.reply()) == {1}
+    assert client.call("HLEN", "h") == many + stay
+    while True:
+        client.send("HGET", "h", "f1")
+        client.send("HLEN", "h")
+        there, length = client.reply(), client.reply()
+        if there is None:
+            assert length == stay
+            break

@@ -133,10 +133,10 @@ def test_status_tells_of_both_planes(fake):
     pids = {status[k]["pid"] for k in ("supervisor", "data_plane", "control_plane")}
     assert pids == set(fake.pids())
     assert status["data_plane"]["cores"] == 2
-    assert status["memory"]["used_bytes"] == 100000
+    assert status["memory"]["used_bytes"] == 100001
     assert status["memory"]["max_bytes"] == 1 << 30
     assert status["clients"]["connected"] == 6
-    assert status["keys"]["total"] == 1000
+    assert status["keys"]["total"] == 1001
     assert status["commands"]["per_second"] == 2468
     assert status["lease"]["state"] == "unlimited"
     assert [core["busy_percent"] for core in status["cores"]] == [25, 25]
@@ -151,6 +151,7 @@ def test_tables_and_json_of_the_rest(fake):
     cores = json.loads(fake.ctl("cores", "--json").stdout)
     assert [core["core"] for core in cores] == [0, 1]
     assert cores[0]["stage_percent"]["execute"] == 25
+    assert [(core["keys"], core["memory_used"]) for core in cores] == [(500, 50000)] * 2
     lines = fake.ctl("cores").stdout.splitlines()
     assert lines[0].split()[:3] == ["CORE", "CPU", "BUSY"]
     nic = json.loads(fake.ctl("--json", "nic").stdout)
@@ -184,6 +185,18 @@ def test_config_and_execute(fake):
     assert done.returncode == 1
 
 
+def test_a_command_has_the_time_it_is_given(fake):
+    for words in (("--timeout", "1", "execute", "NEVER"), ("execute", "--timeout", "1", "NEVER")):
+        done = fake.ctl(*words, check=False)
+        assert done.returncode == 1 and "did not answer in time" in done.stderr, done.stderr
+    # It is a limit of that connection alone, and behind the command's name a word like any other.
+    assert fake.ctl("execute", "ECHO", "--timeout").stdout == "--timeout\n"
+    with fake.connect_control() as s:
+        assert ask(s, "TIMEOUT", "0") == b"-ERR TIMEOUT takes seconds from 1 to 86400"
+        assert ask(s, "TIMEOUT", "86400") == b"+OK"
+        assert ask(s, "EXECUTE", "ECHO", "x") == b"x"
+
+
 def test_a_long_reply_comes_whole(fake):
     for size in (0, 1, 65000, 65536, 262144, 20_000_000):
         with fake.connect_control() as s:
@@ -197,6 +210,8 @@ def test_wrong_usage_is_explained(fake):
         (("-p", "99999", "status"), 2, "needs a port"),
         (("config", "frob"), 2, "config takes"),
         (("execute",), 2, "execute takes"),
+        (("--timeout", "0", "execute", "PING"), 2, "--timeout takes seconds"),
+        (("execute", "--timeout"), 2, "--timeout takes seconds"),
     ):
         done = fake.ctl(*words, check=False)
         assert done.returncode == code and text in done.stderr and done.stderr.count("\n") == 1

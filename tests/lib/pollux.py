@@ -76,14 +76,14 @@ def close_all():
         _unregister(thing)
 
 
-def close_on_signals():
+def leave_program(code):
+    raise SystemExit(code)
+
+
+def close_on_signals(leave=leave_program):
     """SIGTERM and SIGHUP end the program in an orderly way, so that `close_all` runs."""
-
-    def leave(number, _frame):
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGHUP, leave)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _frame: leave(128 + number))
 
 
 # --- processes -------------------------------------------------------------------------------------

@@ -41,8 +41,6 @@ bool btree_insert(struct btree *t, uint64_t key, const void *probe, void *item);
 // Takes out the element and returns its item; NULL: it is not there.
 void *btree_remove(struct btree *t, uint64_t key, const void *probe);
 void *btree_find(const struct btree *t, uint64_t key, const void *probe);
-// Points an element at another item that compares the same (it was moved in memory).
-void btree_replace(struct btree *t, uint64_t key, const void *probe, void *item);
 
 // The first element not before (key, probe); probe NULL: not before any element of that key.
 struct btree_at btree_lower(const struct btree *t, uint64_t key, const void *probe);
@@ -68,7 +66,7 @@ uint64_t btree_remove_range(struct btree *t, uint64_t rank, uint64_t n,
 bool btree_free_step(struct btree *t, unsigned *budget, void (*gone)(void *context, void *item),
                      void *context);
 
-// A double's place in the order of 64-bit keys, and back. -0 and 0 are one place; no NaN.
+// A double's place in the order of 64-bit keys. -0 and 0 are one place; no NaN.
 static inline uint64_t btree_key_of_double(double d)
 {
     union {
@@ -76,12 +74,4 @@ static inline uint64_t btree_key_of_double(double d)
         int64_t i;
     } u = {.d = d + 0.0};
     return u.i < 0 ? ~(uint64_t)u.i : (uint64_t)u.i | UINT64_C(1) << 63;
-}
-static inline double btree_double_of_key(uint64_t key)
-{
-    union {
-        double d;
-        uint64_t u;
-    } u = {.u = key >> 63 ? key & ~(UINT64_C(1) << 63) : ~key};
-    return u.d;
 }

@@ -1,4 +1,5 @@
 #include "dataplane/store/values/intset.h"
+#include "dataplane/store/heap.h"
 
 #include <assert.h>
 #include <mimalloc.h>
@@ -81,7 +82,7 @@ static uint32_t lower(const uint8_t *is, struct header h, int64_t value)
 
 uint8_t *intset_new(void)
 {
-    uint8_t *is = mi_malloc(sizeof(struct header));
+    uint8_t *is = heap_hint(mi_malloc(sizeof(struct header)));
     if (is)
         header_set(is, sizeof(int16_t), 0);
     return is;
@@ -95,7 +96,7 @@ void intset_free(uint8_t *is)
 uint8_t *intset_copy(const uint8_t *is)
 {
     size_t bytes = intset_bytes(is);
-    uint8_t *copy = mi_malloc(bytes);
+    uint8_t *copy = heap_hint(mi_malloc(bytes));
     return copy ? memcpy(copy, is, bytes) : NULL;
 }
 

@@ -1,4 +1,5 @@
 #include "dataplane/store/values/listpack.h"
+#include "dataplane/store/heap.h"
 
 #include <assert.h>
 #include <mimalloc.h>
@@ -252,7 +253,7 @@ void lp_write(uint8_t *to, const struct lp_encoded *e)
 
 uint8_t *lp_new(size_t room)
 {
-    uint8_t *lp = mi_malloc(room > CLASSED_MAX ? room : LP_EMPTY_BYTES);
+    uint8_t *lp = heap_hint(mi_malloc(room > CLASSED_MAX ? room : LP_EMPTY_BYTES));
     if (!lp)
         return NULL;
     set_bytes(lp, LP_EMPTY_BYTES);
@@ -269,7 +270,7 @@ void lp_free(uint8_t *lp)
 uint8_t *lp_copy(const uint8_t *lp)
 {
     size_t bytes = lp_bytes(lp);
-    uint8_t *copy = mi_malloc(bytes);
+    uint8_t *copy = heap_hint(mi_malloc(bytes));
     if (copy)
         memcpy(copy, lp, bytes);
     return copy;
@@ -406,7 +407,7 @@ static uint8_t *resize(uint8_t *lp, size_t present, size_t bytes)
                bytes >= mi_usable_size(lp) / 2) { // half may lie idle, no more
         return lp;
     }
-    uint8_t *moved = mi_malloc(bytes);
+    uint8_t *moved = heap_hint(mi_malloc(bytes));
     if (moved) {
         memcpy(moved, lp, present < bytes ? present : bytes);
         mi_free(lp);

@@ -4,16 +4,18 @@
 
 #include "common/prefetch.h"
 #include "dataplane/store/entry.h"
+#include "dataplane/store/heap.h"
 #include "dataplane/store/values/quicklist_internal.h"
 
 enum {
     SHRINK_MIN = 64,  // less memory is not worth a move
     FREE_BYTES = 256, // of a node, that cost as much to free as an element elsewhere
+    COPY_BYTES = 64,  // the same for copying
 };
 
 struct quicklist *quicklist_new(int fill, unsigned compress)
 {
-    struct quicklist *ql = mi_zalloc(sizeof(*ql));
+    struct quicklist *ql = heap_hint(mi_zalloc(sizeof(*ql)));
     if (!ql)
         return NULL;
     ql->ring = &ql->one;
@@ -59,24 +61,49 @@ void quicklist_free(struct quicklist *ql)
     while (!quicklist_free_step(ql, &budget));
 }
 
+static bool copy_node(const struct quicklist *ql, struct quicklist *copy, uint32_t i, size_t *size)
+{
+    struct node n = *node_at(ql, i);
+    const uint8_t *from = node_bytes(ql, i);
+    *size = n.bytes;
+    if (n.flags & NODE_LZF)
+        *size = sizeof(struct lzf_box) + ((const struct lzf_box *)(const void *)from)->packed;
+    n.data = heap_hint(mi_malloc(*size ? *size : 1));
+    if (n.data) {
+        memcpy(n.data, from, *size);
+        if (ql_ring_insert(copy, i, &n))
+            return true;
+    }
+    mi_free(n.data);
+    return false;
+}
+
+bool quicklist_copy_step(const struct quicklist *ql, struct quicklist **copy, uint32_t *node,
+                         unsigned *budget)
+{
+    if (!*copy && !(*copy = quicklist_new(ql->fill, ql->compress)))
+        return true;
+    for (size_t size; *node < ql->len; ++*node) {
+        if (!*budget)
+            return false;
+        if (!copy_node(ql, *copy, *node, &size)) {
+            quicklist_free(*copy);
+            *copy = NULL;
+            return true;
+        }
+        size_t cost = 1 + size / COPY_BYTES;
+        *budget -= cost < *budget ? (unsigned)cost : *budget;
+    }
+    return true;
+}
+
 struct quicklist *quicklist_copy(const struct quicklist *ql)
 {
-    struct quicklist *copy = quicklist_new(ql->fill, ql->compress);
-    for (uint32_t i = 0; copy && i < ql->len; i++) {
-        struct node n = *node_at(ql, i);
-        const uint8_t *from = node_bytes(ql, i);
-        size_t size = n.bytes;
-        if (n.flags & NODE_LZF)
-            size = sizeof(struct lzf_box) + ((const struct lzf_box *)(const void *)from)->packed;
-        n.data = mi_malloc(size ? size : 1);
-        if (n.data)
-            memcpy(n.data, from, size);
-        if (!n.data || !ql_ring_insert(copy, i, &n)) {
-            mi_free(n.data);
-            quicklist_free(copy);
-            copy = NULL;
-        }
-    }
+    struct quicklist *copy = NULL;
+    uint32_t node = 0;
+    unsigned budget = UINT32_MAX;
+    while (!quicklist_copy_step(ql, &copy, &node, &budget))
+        budget = UINT32_MAX;
     return copy;
 }
 
@@ -100,7 +127,7 @@ static bool move_node(struct quicklist *ql, uint32_t i, size_t size, bool room_i
         if (!data)
             return false;
     } else {
-        data = mi_malloc(size);
+        data = heap_hint(mi_malloc(size));
         if (!data)
             return false;
         uint32_t front = room_in_front ? (uint32_t)(mi_usable_size(data) - n->bytes) : 0;
@@ -152,7 +179,7 @@ static bool push_plain(struct quicklist *ql, enum quicklist_end end, const void 
 {
     if (len > UINT32_MAX)
         return false;
-    struct node n = {mi_malloc(len ? len : 1), (uint32_t)len, 1, NODE_PLAIN};
+    struct node n = {heap_hint(mi_malloc(len ? len : 1)), (uint32_t)len, 1, NODE_PLAIN};
     if (n.data && len)
         memcpy(n.data, data, len);
     return push_node(ql, end, &n, 0);
@@ -180,7 +207,7 @@ static bool push_packed(struct quicklist *ql, enum quicklist_end end, const stru
                         size_t size)
 {
     size_t bytes = LP_EMPTY_BYTES + size;
-    struct node n = {mi_malloc(bytes), (uint32_t)bytes, 1, 0};
+    struct node n = {heap_hint(mi_malloc(bytes)), (uint32_t)bytes, 1, 0};
     uint32_t gap = 0;
     if (n.data) {
         if (end == QUICKLIST_HEAD)
@@ -320,6 +347,22 @@ bool quicklist_iter_next(struct quicklist_iter *it)
     ql_iter_leave(it);
     it->node += it->backward ? -1u : 1;
     return ql_iter_open(it, it->backward ? -1 : 0);
+}
+
+struct quicklist_place quicklist_iter_place(const struct quicklist_iter *it)
+{
+    return (struct quicklist_place){.node = it->node, .at = (uint32_t)(it->p - it->lp)};
+}
+
+bool quicklist_iter_resume(struct quicklist_iter *it, const struct quicklist *ql,
+                           struct quicklist_place place)
+{
+    *it = (struct quicklist_iter){.ql = (struct quicklist *)ql, .node = place.node};
+    if (place.node >= ql->len || !ql_iter_open(it, 0))
+        return false;
+    if (place.at)
+        it->p = it->lp + place.at;
+    return ql_iter_here(it);
 }
 
 void ql_iter_leave(struct quicklist_iter *it)

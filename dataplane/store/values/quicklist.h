@@ -27,6 +27,10 @@ struct quicklist *quicklist_new(int fill, unsigned compress); // empty; NULL: me
 size_t quicklist_memory(const struct quicklist *ql);          // all of it, the struct included
 uint64_t quicklist_count(const struct quicklist *ql);
 struct quicklist *quicklist_copy(const struct quicklist *ql);
+// The same in steps, from *copy NULL and *node 0 on: nodes of about `*budget` elements, or runs of
+// 64 bytes. True: it is over; *copy NULL: memory is short.
+bool quicklist_copy_step(const struct quicklist *ql, struct quicklist **copy, uint32_t *node,
+                         unsigned *budget);
 void quicklist_free(struct quicklist *ql);
 // Frees what about `*budget` elements take, the struct too when all are gone: true then.
 bool quicklist_free_step(struct quicklist *ql, unsigned *budget);
@@ -61,6 +65,17 @@ bool quicklist_iter_begin(struct quicklist_iter *it, const struct quicklist *ql,
                           bool backward);
 bool quicklist_iter_next(struct quicklist_iter *it); // false: no further one, or `failed`
 void quicklist_iter_end(struct quicklist_iter *it);
+// A place that holds no memory and need not be ended, for a walk that goes on later: an element of
+// a node. The list must not change meanwhile.
+struct quicklist_place {
+    uint32_t node;
+    uint32_t at; // of the element in the node's listpack; 0: the first one
+};
+struct quicklist_place quicklist_iter_place(const struct quicklist_iter *it); // where it stands
+// Stands there again, without a search; `index` is not known then. False: the place is behind the
+// last node, or `failed`.
+bool quicklist_iter_resume(struct quicklist_iter *it, const struct quicklist *ql,
+                           struct quicklist_place place);
 // Whether the element here equals the bytes. The probe is made once for many elements.
 struct quicklist_probe {
     const void *data;

@@ -1,6 +1,7 @@
 // Changes in the middle of a quicklist.
 #include <mimalloc.h>
 
+#include "dataplane/store/heap.h"
 #include "dataplane/store/values/quicklist_internal.h"
 
 // Makes the node of a place one that listpack functions may change.
@@ -37,7 +38,7 @@ static bool split(struct quicklist *ql, uint32_t i, const uint8_t *p)
     struct lp_item item;
     for (const uint8_t *q = p; *q != LP_END; count++)
         q = lp_step(q, &item);
-    struct node right = {mi_malloc(bytes), (uint32_t)bytes, count, 0};
+    struct node right = {heap_hint(mi_malloc(bytes)), (uint32_t)bytes, count, 0};
     if (!right.data)
         return false;
     memcpy(right.data + LP_EMPTY_BYTES - 1, p, tail);

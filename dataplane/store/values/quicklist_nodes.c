@@ -3,6 +3,7 @@
 #include <mimalloc.h>
 #include <string.h>
 
+#include "dataplane/store/heap.h"
 #include "dataplane/store/values/quicklist_internal.h"
 
 enum {
@@ -169,7 +170,7 @@ void ql_node_shrink(struct quicklist *ql, uint32_t i)
     size_t before = mi_usable_size(n->data);
     if (mi_good_size(n->bytes) >= before)
         return;
-    uint8_t *less = mi_malloc(n->bytes);
+    uint8_t *less = heap_hint(mi_malloc(n->bytes));
     if (!less)
         return;
     memcpy(less, n->data, n->bytes);
@@ -187,7 +188,8 @@ uint8_t *ql_node_open(const struct quicklist *ql, uint32_t i, uint8_t **scratch)
     if (!(n->flags & NODE_LZF))
         return node_bytes(ql, i);
     const struct lzf_box *box = (const void *)n->data;
-    uint8_t *to = mi_malloc(n->bytes);
+    uint8_t *to = heap_hint(mi_malloc(n->bytes));
+    // What is packed has a box. NOLINTNEXTLINE(clang-analyzer-core.NullDereference)
     if (to && lzf_decompress(box->bytes, box->packed, to, n->bytes) != n->bytes) {
         mi_free(to);
         to = NULL;

@@ -1,4 +1,5 @@
 #include "dataplane/store/values/stream.h"
+#include "dataplane/store/heap.h"
 
 #include <mimalloc.h>
 #include <string.h>
@@ -7,7 +8,10 @@
 #include "dataplane/store/values/listpack.h"
 #include "dataplane/store/values/stream_internal.h"
 
-enum { ID_BYTES = 16 };
+enum {
+    ID_BYTES = 16,
+    STREAM_COPY_BYTES = 64, // of a node, that cost as much to copy as an element elsewhere
+};
 
 bool stream_id_increment(struct stream_id *id)
 {
@@ -104,7 +108,7 @@ bool stream_node_add(struct stream_value *x, struct stream_id id, uint8_t *lp)
 {
     if (btree_find(&x->nodes, id.ms, &id.seq))
         return false;
-    struct stream_node *node = mi_malloc(sizeof(*node));
+    struct stream_node *node = heap_hint(mi_malloc(sizeof(*node)));
     if (!node)
         return false;
     *node = (struct stream_node){.seq = id.seq, .lp = lp};
@@ -193,7 +197,7 @@ bool stream_node_valid(const uint8_t *lp, uint64_t *live)
 
 struct stream_value *stream_new(void)
 {
-    struct stream_value *x = mi_zalloc(sizeof(*x));
+    struct stream_value *x = heap_hint(mi_zalloc(sizeof(*x)));
     if (!x)
         return NULL;
     btree_init(&x->nodes, stream_compare_seq);
@@ -230,35 +234,66 @@ uint64_t stream_count(const struct stream_value *x)
     return x->length + x->pending + x->consumers;
 }
 
-static bool copy_nodes(struct stream_value *to, const struct stream_value *from)
+static bool copy_node(struct stream_value *to, struct btree_at at, size_t *size)
 {
-    for (struct btree_at at = btree_first(&from->nodes); at.leaf; btree_next(&at)) {
-        const struct stream_node *node = btree_item(at);
-        uint8_t *lp = lp_copy(node->lp);
-        if (!lp)
+    const struct stream_node *node = btree_item(at);
+    uint8_t *lp = lp_copy(node->lp);
+    if (!lp)
+        return false;
+    *size = lp_bytes(lp);
+    if (stream_node_add(to, stream_node_id(at), lp))
+        return true;
+    lp_free(lp);
+    return false;
+}
+
+static bool copy_begin(const struct stream_value *x, struct stream_copying *c)
+{
+    c->copy = stream_new();
+    if (!c->copy)
+        return false;
+    c->copy->length = x->length;
+    c->copy->entries_added = x->entries_added;
+    c->copy->last = x->last;
+    c->copy->first = x->first;
+    c->copy->max_deleted = x->max_deleted;
+    c->node = btree_first(&x->nodes);
+    c->group = btree_first(&x->groups);
+    return true;
+}
+
+bool stream_copy_step(const struct stream_value *x, struct stream_copying *c, unsigned *budget)
+{
+    if (!c->copy && !copy_begin(x, c))
+        return true;
+    bool ok = true;
+    for (size_t size; ok && c->node.leaf; btree_next(&c->node)) {
+        if (!*budget)
             return false;
-        if (!stream_node_add(to, stream_node_id(at), lp)) {
-            lp_free(lp);
+        ok = copy_node(c->copy, c->node, &size);
+        size_t cost = ok ? 1 + size / STREAM_COPY_BYTES : 0;
+        *budget -= cost < *budget ? (unsigned)cost : *budget;
+    }
+    while (ok && c->group.leaf) {
+        if (!*budget)
             return false;
-        }
+        ok = stream_copy_group_step(c);
+        --*budget;
+    }
+    if (!ok) {
+        stream_free(c->copy);
+        c->copy = NULL;
     }
     return true;
 }
 
 struct stream_value *stream_copy(const struct stream_value *x)
 {
-    struct stream_value *copy = stream_new();
-    if (!copy)
-        return NULL;
-    copy->length = x->length;
-    copy->entries_added = x->entries_added;
-    copy->last = x->last;
-    copy->first = x->first;
-    copy->max_deleted = x->max_deleted;
-    if (copy_nodes(copy, x) && stream_copy_groups(copy, x))
-        return copy;
-    stream_free(copy);
-    return NULL;
+    struct stream_copying c = {0};
+    unsigned budget = UINT32_MAX;
+    while (!stream_copy_step(x, &c, &budget))
+        budget = UINT32_MAX;
+    return c.copy;
 }
 
 bool stream_free_step(struct stream_value *x, unsigned *budget)

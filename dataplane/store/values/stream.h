@@ -47,16 +47,18 @@ struct stream_nack {
 
 struct stream_consumer {
     struct btree pending; // of stream_nack
-    int64_t seen_ms;      // Unix time
+    struct stream_group *group;
+    int64_t seen_ms; // Unix time
     uint32_t name_len;
     uint8_t name[];
 };
 
 struct stream_group {
-    struct btree pending;   // of stream_nack, all of the group
-    struct btree consumers; // of stream_consumer
-    struct stream_id last;  // delivered last
-    int64_t entries_read;   // or STREAM_ENTRIES_READ_UNKNOWN
+    struct btree pending;    // of stream_nack, all of the group
+    struct btree consumers;  // of stream_consumer
+    struct stream_id last;   // delivered last
+    int64_t entries_read;    // or STREAM_ENTRIES_READ_UNKNOWN
+    uint64_t consumer_bytes; // of all consumers: structs and lists
     uint32_t name_len;
     uint8_t name[];
 };
@@ -92,6 +94,15 @@ struct stream_value *stream_new(void);               // NULL: memory is short
 size_t stream_memory(const struct stream_value *x);  // all of it, the struct included
 uint64_t stream_count(const struct stream_value *x); // entries, pending entries and consumers
 struct stream_value *stream_copy(const struct stream_value *x);
+// The same in steps, all zero at first: about `*budget` consumers, pending entries, or runs of 64
+// bytes of entries. True: it is over; copy NULL: memory is short.
+struct stream_copying {
+    struct stream_value *copy;
+    struct btree_at node, group, consumer, nack; // the next ones
+    struct stream_group *to_group;               // of the copy; NULL: to be made
+    struct stream_consumer *to_consumer;
+};
+bool stream_copy_step(const struct stream_value *x, struct stream_copying *c, unsigned *budget);
 // Frees what about `*budget` elements take, the struct too when all are gone: true then.
 bool stream_free_step(struct stream_value *x, unsigned *budget);
 void stream_free(struct stream_value *x);
@@ -168,6 +179,9 @@ struct stream_group *stream_group_find(const struct stream_value *x, const void 
 struct stream_group *stream_group_add(struct stream_value *x, const void *name, size_t len,
                                       struct stream_id last, int64_t entries_read);
 void stream_group_remove(struct stream_value *x, struct stream_group *g);
+// The same in constant time: what it takes becomes a stream of its own that has nothing else, to be
+// freed in steps. NULL: memory is short, nothing changed.
+struct stream_value *stream_group_detach(struct stream_value *x, struct stream_group *g);
 
 struct stream_consumer *stream_consumer_find(const struct stream_group *g, const void *name,
                                              size_t len);

@@ -80,6 +80,41 @@ static bool counted_free(struct stream_value *x, struct btree *t, unsigned *budg
     return done;
 }
 
+// Changes of a consumer's list, which its group counts, too.
+static bool list_insert(struct stream_value *x, struct stream_consumer *c, struct stream_nack *nack)
+{
+    size_t before = c->pending.bytes;
+    bool done = counted_insert(x, &c->pending, nack->ms, nack, nack);
+    c->group->consumer_bytes += c->pending.bytes - before;
+    return done;
+}
+
+static void list_remove(struct stream_value *x, struct stream_nack *nack)
+{
+    struct stream_consumer *c = nack->consumer;
+    size_t before = c->pending.bytes;
+    counted_remove(x, &c->pending, nack->ms, nack);
+    c->group->consumer_bytes -= before - c->pending.bytes;
+}
+
+// Takes the list of a consumer apart, then the consumer; true when it is gone.
+static bool consumer_free_step(struct stream_value *x, struct stream_consumer *c, unsigned *budget)
+{
+    struct stream_group *g = c->group;
+    size_t before = c->pending.bytes;
+    bool done = counted_free(x, &c->pending, budget, NULL);
+    g->consumer_bytes -= before - c->pending.bytes;
+    if (!done)
+        return false;
+    struct name probe = consumer_name(c);
+    counted_remove(x, &g->consumers, name_key(probe), &probe);
+    x->bytes -= mi_usable_size(c);
+    g->consumer_bytes -= mi_usable_size(c);
+    x->consumers--;
+    mi_free(c);
+    return true;
+}
+
 // --- groups and consumers ------------------------------------------------------------------------
 
 struct stream_group *stream_group_find(const struct stream_value *x, const void *name, size_t len)
@@ -119,14 +154,8 @@ static void nack_gone(void *stream, void *item)
 static bool group_free_step(struct stream_value *x, struct stream_group *g, unsigned *budget)
 {
     while (g->consumers.count) {
-        struct stream_consumer *c = btree_item(btree_first(&g->consumers));
-        if (!*budget || !counted_free(x, &c->pending, budget, NULL))
+        if (!*budget || !consumer_free_step(x, btree_item(btree_first(&g->consumers)), budget))
             return false;
-        struct name probe = consumer_name(c);
-        counted_remove(x, &g->consumers, name_key(probe), &probe);
-        x->bytes -= mi_usable_size(c);
-        x->consumers--;
-        mi_free(c);
         *budget -= *budget > 0;
     }
     if (!counted_free(x, &g->pending, budget, nack_gone))
@@ -143,6 +172,26 @@ void stream_group_remove(struct stream_value *x, struct stream_group *g)
     unsigned budget = UINT32_MAX;
     while (!group_free_step(x, g, &budget))
         budget = UINT32_MAX;
+}
+
+struct stream_value *stream_group_detach(struct stream_value *x, struct stream_group *g)
+{
+    struct stream_value *rest = stream_new();
+    struct name probe = group_name(g);
+    if (!rest || !btree_insert(&rest->groups, name_key(probe), &probe, g)) {
+        if (rest)
+            stream_free(rest);
+        return NULL;
+    }
+    btree_remove(&x->groups, name_key(probe), &probe);
+    rest->pending = g->pending.count;
+    rest->consumers = g->consumers.count;
+    rest->bytes = mi_usable_size(g) + g->pending.bytes + g->consumers.bytes + g->consumer_bytes +
+                  g->pending.count * mi_good_size(sizeof(struct stream_nack));
+    x->pending -= rest->pending;
+    x->consumers -= rest->consumers;
+    x->bytes -= rest->bytes;
+    return rest;
 }
 
 bool stream_free_groups(struct stream_value *x, unsigned *budget)
@@ -167,7 +216,7 @@ struct stream_consumer *stream_consumer_add(struct stream_value *x, struct strea
     struct stream_consumer *c = mi_malloc(sizeof(*c) + len);
     if (!c)
         return NULL;
-    *c = (struct stream_consumer){.seen_ms = seen_ms, .name_len = (uint32_t)len};
+    *c = (struct stream_consumer){.group = g, .seen_ms = seen_ms, .name_len = (uint32_t)len};
     memcpy(c->name, name, len);
     btree_init(&c->pending, stream_compare_seq);
     struct name probe = consumer_name(c);
@@ -176,6 +225,7 @@ struct stream_consumer *stream_consumer_add(struct stream_value *x, struct strea
         return NULL;
     }
     x->bytes += mi_usable_size(c);
+    g->consumer_bytes += mi_usable_size(c);
     x->consumers++;
     return c;
 }
@@ -189,13 +239,8 @@ void stream_consumer_remove(struct stream_value *x, struct stream_group *g,
         nack_gone(x, nack);
     }
     unsigned budget = UINT32_MAX;
-    while (!counted_free(x, &c->pending, &budget, NULL))
+    while (!consumer_free_step(x, c, &budget))
         budget = UINT32_MAX;
-    struct name probe = consumer_name(c);
-    counted_remove(x, &g->consumers, name_key(probe), &probe);
-    x->bytes -= mi_usable_size(c);
-    x->consumers--;
-    mi_free(c);
 }
 
 // --- pending entries -----------------------------------------------------------------------------
@@ -218,7 +263,7 @@ struct stream_nack *stream_nack_add(struct stream_value *x, struct stream_group 
         mi_free(nack);
         return NULL;
     }
-    if (!counted_insert(x, &c->pending, id.ms, nack, nack)) {
+    if (!list_insert(x, c, nack)) {
         counted_remove(x, &g->pending, id.ms, nack);
         mi_free(nack);
         return NULL;
@@ -232,9 +277,9 @@ bool stream_nack_give(struct stream_value *x, struct stream_nack *nack, struct s
 {
     if (nack->consumer == c)
         return true;
-    if (!counted_insert(x, &c->pending, nack->ms, nack, nack))
+    if (!list_insert(x, c, nack))
         return false;
-    counted_remove(x, &nack->consumer->pending, nack->ms, nack);
+    list_remove(x, nack);
     nack->consumer = c;
     return true;
 }
@@ -242,7 +287,7 @@ bool stream_nack_give(struct stream_value *x, struct stream_nack *nack, struct s
 void stream_nack_remove(struct stream_value *x, struct stream_group *g, struct stream_nack *nack)
 {
     counted_remove(x, &g->pending, nack->ms, nack);
-    counted_remove(x, &nack->consumer->pending, nack->ms, nack);
+    list_remove(x, nack);
     nack_gone(x, nack);
 }
 
@@ -291,34 +336,42 @@ bool stream_group_lag(const struct stream_value *x, const struct stream_group *g
 
 // --- copies --------------------------------------------------------------------------------------
 
-static bool copy_group(struct stream_value *to, struct stream_group *g,
-                       const struct stream_group *from)
+static bool copy_nack(struct stream_copying *c)
 {
-    for (struct btree_at at = btree_first(&from->consumers); at.leaf; btree_next(&at)) {
-        const struct stream_consumer *c = btree_item(at);
-        struct stream_consumer *copy = stream_consumer_add(to, g, c->name, c->name_len, c->seen_ms);
-        if (!copy)
-            return false;
-        for (struct btree_at in = btree_first(&c->pending); in.leaf; btree_next(&in)) {
-            const struct stream_nack *nack = btree_item(in);
-            struct stream_nack *added = stream_nack_add(
-                to, g, copy, (struct stream_id){nack->ms, nack->seq}, nack->delivered_ms);
-            if (!added)
-                return false;
-            added->deliveries = nack->deliveries;
-        }
-    }
+    const struct stream_nack *nack = btree_item(c->nack);
+    struct stream_nack *added =
+        stream_nack_add(c->copy, c->to_group, c->to_consumer,
+                        (struct stream_id){nack->ms, nack->seq}, nack->delivered_ms);
+    if (!added)
+        return false;
+    added->deliveries = nack->deliveries;
+    btree_next(&c->nack);
     return true;
 }
 
-bool stream_copy_groups(struct stream_value *to, const struct stream_value *from)
+bool stream_copy_group_step(struct stream_copying *c)
 {
-    for (struct btree_at at = btree_first(&from->groups); at.leaf; btree_next(&at)) {
-        const struct stream_group *g = btree_item(at);
-        struct stream_group *copy =
-            stream_group_add(to, g->name, g->name_len, g->last, g->entries_read);
-        if (!copy || !copy_group(to, copy, g))
-            return false;
+    if (!c->to_group) {
+        const struct stream_group *g = btree_item(c->group);
+        c->to_group = stream_group_add(c->copy, g->name, g->name_len, g->last, g->entries_read);
+        c->consumer = btree_first(&g->consumers);
+        return c->to_group;
+    }
+    if (!c->to_consumer && c->consumer.leaf) {
+        const struct stream_consumer *from = btree_item(c->consumer);
+        c->to_consumer =
+            stream_consumer_add(c->copy, c->to_group, from->name, from->name_len, from->seen_ms);
+        c->nack = btree_first(&from->pending);
+        return c->to_consumer;
+    }
+    if (c->to_consumer && c->nack.leaf)
+        return copy_nack(c);
+    if (c->to_consumer) {
+        c->to_consumer = NULL;
+        btree_next(&c->consumer);
+    } else {
+        c->to_group = NULL;
+        btree_next(&c->group);
     }
     return true;
 }

@@ -10,5 +10,6 @@ enum { STREAM_ENTRY_HEAD = 3 };
 // Trees by id: the probe begins with seq, as the items do.
 int stream_compare_seq(const void *probe, const void *item);
 int stream_compare_group(const void *probe, const void *item);
-bool stream_copy_groups(struct stream_value *to, const struct stream_value *from);
+// Copies the next group, consumer or pending entry. False: memory is short.
+bool stream_copy_group_step(struct stream_copying *c);
 bool stream_free_groups(struct stream_value *x, unsigned *budget);

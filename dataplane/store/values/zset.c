@@ -1,4 +1,5 @@
 #include "dataplane/store/values/zset.h"
+#include "dataplane/store/heap.h"
 
 #include <mimalloc.h>
 
@@ -19,7 +20,7 @@ static struct zset_name name_of(const struct entry *e)
 
 struct zset *zset_new(void)
 {
-    struct zset *z = mi_malloc(sizeof(*z));
+    struct zset *z = heap_hint(mi_malloc(sizeof(*z)));
     if (!z)
         return NULL;
     members_init(&z->members);
@@ -104,21 +105,36 @@ bool zset_put_in_order(struct zset *z)
     return true;
 }
 
-struct zset *zset_copy(struct store *s, const struct zset *z)
+bool zset_copy_step(struct store *s, const struct zset *z, struct zset **copy, struct btree_at *at,
+                    unsigned *budget)
 {
-    struct zset *copy = zset_new();
-    if (!copy)
-        return NULL;
+    if (!*copy) {
+        if (!(*copy = zset_new()))
+            return true;
+        *at = btree_first(&z->order);
+    }
     // In order, so that the leaves of the copy are full.
-    struct btree_at at = btree_first(&z->order);
-    for (bool there = at.leaf; there; there = btree_next(&at)) {
-        const struct entry *e = btree_item(at);
+    for (; at->leaf; btree_next(at), --*budget) {
+        if (!*budget)
+            return false;
+        const struct entry *e = btree_item(*at);
         struct zset_name name = name_of(e);
-        if (!zset_add(s, copy, name.ptr, name.len, zset_score(e))) {
-            zset_free(copy);
-            return NULL;
+        if (!zset_add(s, *copy, name.ptr, name.len, zset_score(e))) {
+            zset_free(*copy);
+            *copy = NULL;
+            return true;
         }
     }
+    return true;
+}
+
+struct zset *zset_copy(struct store *s, const struct zset *z)
+{
+    struct zset *copy = NULL;
+    struct btree_at at;
+    unsigned budget = UINT32_MAX;
+    while (!zset_copy_step(s, z, &copy, &at, &budget))
+        budget = UINT32_MAX;
     return copy;
 }
 

@@ -29,6 +29,10 @@ void zset_free(struct zset *z);
 size_t zset_memory(const struct zset *z); // all of it, the struct included
 uint64_t zset_count(const struct zset *z);
 struct zset *zset_copy(struct store *s, const struct zset *z);
+// The same in steps of `*budget` members, from *copy NULL on. True: it is over; *copy NULL: memory
+// is short.
+bool zset_copy_step(struct store *s, const struct zset *z, struct zset **copy, struct btree_at *at,
+                    unsigned *budget);
 // Frees what about `*budget` elements take, the struct too when all are gone: true then.
 bool zset_free_step(struct zset *z, unsigned *budget);
 

@@ -59,7 +59,7 @@ static void get_config(struct core *core, const char *pattern, size_t len, confi
 static uint64_t next_random(struct core *core)
 {
     core->random = core->random * 6364136223846793005u + 1442695040888963407u;
-    return core->random >> 33;
+    return core->random ^ core->random >> 33; // 64 bits, as the core's own gives
 }
 
 static void note_event(struct request *r, unsigned db, const struct key *key, unsigned class,

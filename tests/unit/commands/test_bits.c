@@ -1,47 +1,11 @@
 // Bitmaps, HyperLogLogs and places where a comparison with Redis cannot reach: effects, limits of
 // length, shared blocks, memory.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "dataplane/commands/command.h"
-#include "tests/unit/commands/script.h"
+#include "tests/unit/commands/scripted.h"
 
 #define NIL "$-1"
 #define BAD_OFFSET "-ERR bit offset is not an integer or out of range"
 #define CORRUPT "-INVALIDOBJ Corrupted HLL object detected"
 #define NO_HLL "-WRONGTYPE Key is not a valid HyperLogLog string value."
-
-static struct script *s;
-
-static int begin(void **state)
-{
-    (void)state;
-    s = script_open(1);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    script_run(s, "flushall");
-    script_maintain(s);
-    assert_int_equal(script_memory(s), 0);
-    script_close(s);
-    return 0;
-}
-
-static void expect_effects(const char *line, const char *reply, const char *effects)
-{
-    script_play(s, (const struct step[]){{line, reply}, {NULL, NULL}});
-    assert_string_equal(script_effects(s), effects);
-}
 
 static void test_effects(void **state)
 {

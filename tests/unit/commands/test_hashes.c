@@ -1,53 +1,12 @@
 // Hash commands where a comparison with Redis 7.0 cannot reach: the time of fields, effects, random
 // fields.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <mimalloc.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "dataplane/commands/command.h"
-#include "tests/unit/commands/script.h"
+#include "tests/unit/commands/scripted.h"
 
-#define WRONG_TYPE "-WRONGTYPE Operation against a key holding the wrong kind of value"
 #define NOT_INTEGER "-ERR value is not an integer or out of range"
 #define NO_FIELDS "-ERR Mandatory argument FIELDS is missing or not at the right position"
 #define NOT_MATCHING "-ERR The `numfields` parameter must match the number of arguments"
-
-static struct script *s;
-
-static int begin(void **state)
-{
-    (void)state;
-    s = script_open(1);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    script_run(s, "flushall");
-    script_maintain(s);
-    assert_int_equal(script_memory(s), 0);
-    script_close(s);
-    return 0;
-}
-
-static void expect(const char *line, const char *reply)
-{
-    script_play(s, (const struct step[]){{line, reply}, {NULL, NULL}});
-}
-
-static void expect_effects(const char *line, const char *reply, const char *effects)
-{
-    expect(line, reply);
-    assert_string_equal(script_effects(s), effects);
-}
 
 static void test_conditions(void **state)
 {
@@ -149,6 +108,7 @@ static void test_invisible(void **state)
             expect("hlen h", ":2");
         }
         script_play(s, (const struct step[]){
+                           {"hlen h", ":2"},
                            {"hget h a", "$-1"},
                            {"hmget h a b c", "*3 $-1 $-1 $1 3"},
                            {"hexists h a", ":0"},
@@ -206,6 +166,43 @@ static void test_active(void **state)
     script_maintain(s);
     assert_int_equal(script_keys(s), 0);
     assert_int_equal(script_memory(s), 0);
+}
+
+// HLEN is right to the millisecond, however many fields are over or were given other times.
+static void test_count(void **state)
+{
+    (void)state;
+    enum { FIELDS = 3000 };
+    char line[64];
+    for (unsigned many = 20; many <= FIELDS; many += FIELDS - 20) {
+        for (unsigned i = 0; i < many; i++) {
+            snprintf(line, sizeof(line), "hset h f%u v", i);
+            script_run(s, line);
+            snprintf(line, sizeof(line), "hpexpire h %u fields 1 f%u", i % 4 ? 503 : 700, i);
+            expect(line, "*1 :1");
+            if (i % 3 == 0) { // a stale element of the index, or a second one
+                snprintf(line, sizeof(line), "hpexpire h %u fields 1 f%u", i % 2 ? 900 : 501, i);
+                expect(line, "*1 :1");
+            }
+        }
+        unsigned at[] = {500, 501, 502, 503, 699, 700, 899, 900}, now = 0;
+        for (unsigned t = 0; t < sizeof(at) / sizeof(at[0]); t++) {
+            script_advance(s, at[t] - now);
+            now = at[t];
+            unsigned live = 0;
+            for (unsigned i = 0; i < many; i++) {
+                unsigned over = i % 4 ? 503 : 700;
+                if (i % 3 == 0)
+                    over = i % 2 ? 900 : 501;
+                live += over > now;
+            }
+            assert_int_equal(atoi(script_run(s, "hlen h") + 1), live);
+        }
+        script_maintain(s);
+        script_advance(s, 100);
+        script_maintain(s);
+        assert_int_equal(script_keys(s), 0);
+    }
 }
 
 // The last field of a hash that a command looks at.
@@ -436,7 +433,7 @@ static void model_check(unsigned k, unsigned f)
     snprintf(line, sizeof(line), "hscan %u 0 count 1000 novalues", k);
     len = snprintf(want, sizeof(want), "*2 $1 0 *%u", live);
     assert_int_equal(strncmp(script_run(s, line), want, (size_t)len), 0);
-    assert_true(run_number("hlen %u", k) >= live);
+    assert_int_equal(run_number("hlen %u", k), live);
     if (!there)
         return;
     snprintf(line, sizeof(line), "hget %u f%u", k, f);
@@ -553,6 +550,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_errors, begin, end),
         cmocka_unit_test_setup_teardown(test_invisible, begin, end),
         cmocka_unit_test_setup_teardown(test_active, begin, end),
+        cmocka_unit_test_setup_teardown(test_count, begin, end),
         cmocka_unit_test_setup_teardown(test_gone_when_looked_at, begin, end),
         cmocka_unit_test_setup_teardown(test_told, begin, end),
         cmocka_unit_test_setup_teardown(test_events, begin, end),

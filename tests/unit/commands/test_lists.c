@@ -1,43 +1,5 @@
 // List commands: what they tell of what they did, and what redis-server beside cannot show.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "dataplane/commands/command.h"
-#include "tests/unit/commands/script.h"
-
-static struct script *s;
-
-static int begin(void **state)
-{
-    (void)state;
-    s = script_open(2);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    script_close(s);
-    return 0;
-}
-
-static void expect(const char *line, const char *reply)
-{
-    assert_string_equal(script_run(s, line), reply);
-}
-
-static void expect_effects(const char *line, const char *reply, const char *effects)
-{
-    expect(line, reply);
-    assert_string_equal(script_effects(s), effects);
-}
+#include "tests/unit/commands/scripted.h"
 
 // What waits tells what it did; what pops from the first of many tells from which.
 static void test_effects(void **state)
@@ -113,5 +75,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_effects, begin, end),
         cmocka_unit_test_setup_teardown(test_moves, begin, end),
     };
+    script_cores = 2;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -147,13 +147,45 @@ static void test_replay(void **state)
     script_close(to);
 }
 
+// A big group is out of the stream at once; its pending entries are freed in steps and count until
+// then.
+static void test_destroy_in_steps(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 20000, TURN = 100 };
+    struct script *s = script_open(1);
+    char line[64];
+    for (unsigned i = 1; i <= ENTRIES; i++) {
+        sprintf(line, "xadd k 1-%u f v", i);
+        script_run(s, line);
+    }
+    script_run(s, "xgroup create k g 0");
+    uint64_t before = script_memory(s);
+    sprintf(line, "xreadgroup group g c count %u streams k >", ENTRIES);
+    script_run(s, line);
+    uint64_t big = script_memory(s);
+    assert_true(big > before + ENTRIES * 48ul);
+    script_play(s, (const struct step[]){
+                       {"xgroup destroy k g", ":1"},
+                       {"xinfo groups k", "*0"},
+                       {"xgroup create k g 0", "+OK"},
+                       {NULL},
+                   });
+    assert_true(script_memory(s) >= big);
+    unsigned turns = 1;
+    while (script_maintain_turn(s, TURN))
+        turns++;
+    assert_true(turns >= ENTRIES / TURN);
+    assert_int_equal(script_memory(s), before);
+    script_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clock_ids),
-        cmocka_unit_test(test_effects_of_entries),
-        cmocka_unit_test(test_effects_of_groups),
-        cmocka_unit_test(test_replay),
+        cmocka_unit_test(test_clock_ids),         cmocka_unit_test(test_effects_of_entries),
+        cmocka_unit_test(test_effects_of_groups), cmocka_unit_test(test_replay),
+        cmocka_unit_test(test_destroy_in_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,49 +1,6 @@
 // Sorted set commands where a comparison with Redis cannot reach: what their effects are, that
 // random members are members, that names meet in every form of a set, and that no memory stays.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "dataplane/commands/command.h"
-#include "tests/unit/commands/script.h"
-
-#define WRONG_TYPE "-WRONGTYPE Operation against a key holding the wrong kind of value"
-
-static struct script *s;
-
-static int begin(void **state)
-{
-    (void)state;
-    s = script_open(1);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    script_run(s, "flushall");
-    script_maintain(s);
-    assert_int_equal(script_memory(s), 0);
-    script_close(s);
-    return 0;
-}
-
-static void expect(const char *line, const char *reply)
-{
-    script_play(s, (const struct step[]){{line, reply}, {NULL, NULL}});
-}
-
-static void expect_effects(const char *line, const char *reply, const char *effects)
-{
-    expect(line, reply);
-    assert_string_equal(script_effects(s), effects);
-}
+#include "tests/unit/commands/scripted.h"
 
 static void test_effects(void **state)
 {

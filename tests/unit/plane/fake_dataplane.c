@@ -206,6 +206,8 @@ static void segment_fill(unsigned port)
     atomic_store(&segment->data_started_ms, (uint64_t)time(NULL) * 1000);
     atomic_store(&segment->maxmemory, 1u << 30);
     atomic_store(&segment->memory_resident, 123456789);
+    atomic_store(&segment->keys, 1001);
+    atomic_store(&segment->memory_used, 100001);
     strcpy(segment->transport, "dpdk");
     strcpy(segment->device, "net_fake0");
     segment->port = (uint16_t)port;

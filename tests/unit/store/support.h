@@ -157,8 +157,10 @@ static inline uint64_t table_check(const struct world *w, const struct hash_secr
         uint64_t node = bucket_node(bucket);
         if (node) {
             assert_true(node_count(node) >= 2 && node_count(node) <= node_room(node));
-            assert_int_equal(mi_usable_size(node_words(node)), node_room(node) * 8);
-            bytes += mi_usable_size(node_words(node));
+            size_t usable = mi_usable_size(node_words(node) - node_is_large(node));
+            assert_true(node_is_large(node) == (node_room(node) > NODE_WORDS_MAX));
+            assert_true(usable / 8 >= node_room(node) + node_is_large(node));
+            bytes += usable;
         }
         unsigned held = bucket_count(bucket);
         for (unsigned i = bucket_used(bucket); i < BUCKET_WORDS - !!node; i++)
@@ -204,6 +206,7 @@ static inline void world_check(const struct world *w)
 {
     const struct keyspace *ks = w->ks;
     uint64_t bytes = 0;
+    struct owned_figures owned_by[TEST_CORES_MAX] = {0};
     for (unsigned db = 0; db < ks->databases; db++) {
         uint64_t keys = 0, volatile_keys = 0;
         for (unsigned core = 0; core < w->cores; core++) {
@@ -216,7 +219,9 @@ static inline void world_check(const struct world *w)
                     uint32_t id = db * ks->per_core + i;
                     const struct slot *slot = slot_own(s, id);
                     assert_ptr_equal(slot, slot_of(ks, db, slot_number(s, id)));
-                    bytes += slot_check(w, slot);
+                    uint64_t in_slot = slot_check(w, slot);
+                    bytes += in_slot;
+                    owned_by[core].bytes += in_slot;
                     in_group += slot->keys;
                     volatile_keys += slot_volatile(slot);
                     bool queued = slot->ext && slot->ext->due_count;
@@ -231,10 +236,16 @@ static inline void world_check(const struct world *w)
                 owned += in_group;
             }
             assert_int_equal(owned, s->owned[db]);
+            owned_by[core].keys += owned;
             keys += owned;
         }
         assert_int_equal(keys, keyspace_keys(ks, db));
         assert_int_equal(volatile_keys, keyspace_volatile_keys(ks, db));
     }
     assert_int_equal(bytes, keyspace_memory(ks));
+    for (unsigned core = 0; core < w->cores; core++) {
+        struct owned_figures owned = store_owned_figures(w->stores[core]);
+        assert_int_equal(owned.keys, owned_by[core].keys);
+        assert_int_equal(owned.bytes, owned_by[core].bytes);
+    }
 }

@@ -225,18 +225,6 @@ static void look(struct thing t)
     check_at(btree_at_rank(&tree, rank), rank);
 }
 
-static void exchange(struct thing t)
-{
-    size_t at = place(&t, false);
-    if (at == model_n || order(&t, model[at]))
-        return;
-    struct thing *item = malloc(sizeof(*item));
-    *item = *model[at];
-    btree_replace(&tree, t.key, &t, item);
-    free(model[at]);
-    model[at] = item;
-}
-
 static size_t gone_next;
 
 static void gone(void *context, uint64_t key, void *item)
@@ -307,9 +295,7 @@ static void program(uint64_t seed, uint64_t span, bool keys_unique, unsigned sho
                 model_n &&what < 70 ? take(*model[below(model_n)]) : insert(draw());
             else if (what < 97)
                 look(draw());
-            else if (what < 98)
-                exchange(model_n ? *model[below(model_n)] : draw());
-            else if (!below(4))
+            else if (!below(6))
                 take_range();
             if (i % 64 == 0)
                 check_inside();
@@ -391,7 +377,6 @@ static void doubles(void **state)
                              5e-324,           1e-300, 1,  1e300,   __builtin_inf()};
     for (unsigned i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
         uint64_t key = btree_key_of_double(values[i]);
-        assert_true(btree_double_of_key(key) == values[i]);
         if (i)
             assert_true(btree_key_of_double(values[i - 1]) < key);
     }

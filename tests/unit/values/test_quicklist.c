@@ -82,6 +82,32 @@ static void check_nodes(const struct quicklist *ql)
     assert_int_equal(memory, quicklist_memory(ql));
 }
 
+// A walk that is left and resumed at places.
+static void check_places(const struct quicklist *ql, const struct words *m)
+{
+    if (!m->n)
+        return;
+    struct quicklist_iter it;
+    size_t i = below(m->n);
+    bool ok = quicklist_iter_begin(&it, ql, (int64_t)i, false);
+    while (ok) {
+        check_same(&it.item, &m->at[i]);
+        if (below(3) == 0) {
+            struct quicklist_place place = quicklist_iter_place(&it);
+            quicklist_iter_end(&it);
+            assert_true(done(quicklist_iter_resume(&it, ql, place)));
+            check_same(&it.item, &m->at[i]);
+        }
+        ok = quicklist_iter_next(&it);
+        i++;
+    }
+    assert_int_equal(i, m->n);
+    quicklist_iter_end(&it);
+    struct quicklist_place behind = {.node = quicklist_nodes(ql)};
+    assert_false(quicklist_iter_resume(&it, ql, behind) || it.failed);
+    quicklist_iter_end(&it);
+}
+
 static void check(const struct quicklist *ql, const struct words *m)
 {
     assert_int_equal(quicklist_count(ql), m->n);
@@ -100,6 +126,7 @@ static void check(const struct quicklist *ql, const struct words *m)
         assert_false(it.failed);
         assert_int_equal(seen, m->n);
     }
+    check_places(ql, m);
 }
 
 static void push(struct quicklist *ql, struct words *m, char *word)
@@ -191,7 +218,11 @@ static void append_node(struct quicklist *ql, struct words *m, char *word)
 
 static void copy(const struct quicklist *ql, const struct words *m)
 {
-    struct quicklist *other = quicklist_copy(ql);
+    struct quicklist *other = NULL;
+    uint32_t node = 0;
+    unsigned few = 0;
+    while (!quicklist_copy_step(ql, &other, &node, &few))
+        few = (unsigned)below(50);
     if (!done(other))
         return;
     unsigned often = short_of;

@@ -255,6 +255,25 @@ static const char *some_name(void)
     return names[below(NAMES)];
 }
 
+// What a detached group takes is what the stream no longer does, and goes piece by piece.
+static void detach(struct stream_value *x, struct stream_group *g)
+{
+    uint64_t pending = x->pending, consumers = x->consumers;
+    struct stream_value *rest = stream_group_detach(x, g);
+    assert_true(rest || fail_one_in);
+    if (!rest)
+        return;
+    assert_int_equal(x->pending + rest->pending, pending);
+    assert_int_equal(x->consumers + rest->consumers, consumers);
+    assert_int_equal(stream_memory(x), bytes_of(x));
+    assert_int_equal(stream_memory(rest), bytes_of(rest));
+    uint64_t left = stream_count(rest);
+    for (unsigned budget = 3; !stream_free_step(rest, &budget); budget = 3) {
+        assert_true(stream_count(rest) <= left);
+        left = stream_count(rest);
+    }
+}
+
 static void change_groups(struct stream_value *x)
 {
     const char *name = some_name(), *of = some_name();
@@ -270,8 +289,10 @@ static void change_groups(struct stream_value *x)
         assert_true(c || fail_one_in);
         return;
     }
-    if (!below(200))
+    if (!below(400))
         stream_group_remove(x, g);
+    else if (!below(400))
+        detach(x, g);
     else if (!below(60))
         stream_consumer_remove(x, g, c);
     else {
@@ -288,7 +309,11 @@ static void change_groups(struct stream_value *x)
 
 static void copy_and_free(const struct stream_value *x)
 {
-    struct stream_value *copy = stream_copy(x);
+    struct stream_copying c = {0};
+    unsigned few = 0;
+    while (!stream_copy_step(x, &c, &few))
+        few = (unsigned)below(50);
+    struct stream_value *copy = c.copy;
     assert_true(copy || fail_one_in);
     if (!copy)
         return;
