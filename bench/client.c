@@ -365,7 +365,8 @@ static void lose(struct client *c, struct connection *k)
         k->tries = 0;
     if (misplaced)
         client_connect(c, k);
-    else if (wanted && c->m && k != &c->asker && c->to_send > 0 && client_connect(c, k))
+    else if (wanted && c->m && k != &c->asker && (c->to_send > 0 || c->route) &&
+             client_connect(c, k))
         c->m->connects++;
 }
 

@@ -114,6 +114,13 @@ static void queue_clear(struct queue *q)
     *q = (struct queue){0};
 }
 
+static void forget_held(struct route *route)
+{
+    if (route->holds)
+        block_release(route->held.bytes);
+    route->holds = false;
+}
+
 // --- nodes and their connections -----------------------------------------------------------------
 
 struct connection *route_connection(const struct route *route, unsigned each, unsigned i)
@@ -265,6 +272,7 @@ void route_close(struct client *c)
         free(node->connections);
     }
     queue_clear(&route->later);
+    forget_held(route);
     free(route->reply);
     free(route);
     c->route = NULL;
@@ -277,26 +285,45 @@ static struct node *node_of(struct route *route, const struct routed *item)
     return &route->nodes[item->slot < SLOTS ? cluster_node(&route->map, item->slot) : route->next];
 }
 
-// A request whose key is not known before it is written: writes it aside, and looks.
-static unsigned write_aside(struct client *c, struct routed *item)
+// The bytes of a request; NULL when memory is short.
+static struct block *write_aside(struct client *c, struct request r)
 {
     struct outbuf aside;
+    uint64_t written = c->protocol.written;
+    outbuf_init(&aside);
+    protocol_write(&c->protocol, &aside.out, r);
+    c->protocol.written = written;
+    struct block *bytes = outbuf_block(&aside);
+    outbuf_clear(&aside);
+    if (!bytes)
+        fail(c, no_memory);
+    return bytes;
+}
+
+// The slot of the command that begins at *at, and moves on behind it. SLOTS: it has no key.
+static unsigned slot_of_bytes(const struct block *bytes, size_t *at)
+{
     struct resp_word words[ROUTE_WORDS_MAX];
     unsigned n;
     const char *error;
-    uint64_t written = c->protocol.written;
-    outbuf_init(&aside);
-    protocol_write(&c->protocol, &aside.out, item->request);
-    c->protocol.written = written;
-    item->bytes = outbuf_block(&aside);
-    outbuf_clear(&aside);
-    if (!item->bytes) {
-        fail(c, no_memory);
+    ssize_t used = resp_request((const char *)bytes->data + *at, bytes->len - *at, words,
+                                ROUTE_WORDS_MAX, &n, &error);
+    if (used <= 0) {
+        *at = bytes->len;
         return SLOTS;
     }
-    ssize_t used = resp_request((const char *)item->bytes->data, item->bytes->len, words,
-                                ROUTE_WORDS_MAX, &n, &error);
-    return used > 0 && n > 1 ? slot_of_key((const uint8_t *)words[1].ptr, words[1].len) : SLOTS;
+    *at += (size_t)used;
+    return n > 1 ? slot_of_key((const uint8_t *)words[1].ptr, words[1].len) : SLOTS;
+}
+
+// Where a request is to go. One whose key is not known before it is written is written aside.
+static unsigned slot_of(struct client *c, struct routed *item)
+{
+    size_t at = 0;
+    if (!c->route->opaque[item->request.command])
+        return protocol_slot(&c->protocol, item->request);
+    item->bytes = write_aside(c, item->request);
+    return item->bytes ? slot_of_bytes(item->bytes, &at) : SLOTS;
 }
 
 // Draws requests into the queues until one is full (or, in an open loop, none is due).
@@ -308,9 +335,7 @@ static void draw(struct client *c)
         struct routed *item = &route->held;
         if (!route->holds) {
             *item = (struct routed){.request = workload_next(&c->workload)};
-            item->slot = (uint16_t)(route->opaque[item->request.command]
-                                        ? write_aside(c, item)
-                                        : protocol_slot(&c->protocol, item->request));
+            item->slot = (uint16_t)slot_of(c, item);
             route->holds = true;
             if (item->slot == SLOTS)
                 route->next = (route->next + 1) % route->n;
@@ -451,17 +476,21 @@ void route_send(struct client *c)
 
 // --- receiving -----------------------------------------------------------------------------------
 
+static bool several(const struct client *c, struct request r)
+{
+    return r.op == COMMAND_ANY && c->protocol.commands[r.command].replies > 1;
+}
+
 static bool begins(const char *line, const char *with)
 {
     return strncmp(line, with, strlen(with)) == 0;
 }
 
 // Not served just now: true when it is tried again in a while.
-static bool tried_again(struct client *c, const char *line, struct routed *item)
+static bool try_later(struct client *c, const char *line, struct routed *item)
 {
     double limit = c->options->stall_s * ROUTE_RETRY_SHARE * clock_rate();
-    if ((!begins(line, "-TRYAGAIN ") && !begins(line, "-CLUSTERDOWN ")) ||
-        (double)(c->now - item->written) > limit)
+    if ((double)(c->now - item->written) > limit)
         return false;
     measurement_error(c->m, line);
     c->m->retried++;
@@ -480,11 +509,17 @@ static bool goes_on(struct client *c, struct connection *k, struct routed *item)
     unsigned node;
     enum cluster_redirect kind = cluster_redirect(&route->map, line, k->to, &node);
     if (kind == CLUSTER_NONE)
-        return tried_again(c, line, item);
+        return (begins(line, "-TRYAGAIN ") || begins(line, "-CLUSTERDOWN ")) &&
+               try_later(c, line, item);
+    // ASKING is for one command. A request of several waits until its slot has moved.
+    if (kind == CLUSTER_ASK && several(c, item->request))
+        return try_later(c, line, item);
     if (item->redirects == ROUTE_REDIRECTS_MAX)
         return false;
     item->redirects++;
     item->way = kind == CLUSTER_ASK ? WAY_ASK : WAY_PLAIN;
+    if (kind == CLUSTER_MOVED) // the key may be another word than we thought
+        item->slot = (uint16_t)strtoul(line + sizeof("-MOVED ") - 1, NULL, 10);
     c->m->moved += kind == CLUSTER_MOVED;
     c->m->asked += kind == CLUSTER_ASK;
     if (!add_nodes(c) || !queue_put_first(&route->nodes[node].queue, item))
@@ -561,6 +596,32 @@ void route_receive(struct client *c, struct connection *k)
 
 // --- a job ---------------------------------------------------------------------------------------
 
+// Commands that are sent together must go to the same node. Looks at one of them, and leaves no
+// trace.
+static bool stays_together(struct client *c, struct request r, const char *name)
+{
+    struct template *t = &c->protocol.commands[r.command], before = *t;
+    struct block *bytes = several(c, r) ? write_aside(c, r) : NULL;
+    unsigned first = SLOTS;
+    bool together = true;
+    for (size_t at = 0; bytes && at < bytes->len;) {
+        unsigned slot = slot_of_bytes(bytes, &at);
+        together = together && (first == SLOTS || slot == SLOTS || slot == first);
+        first = first == SLOTS ? slot : first;
+    }
+    block_release(bytes);
+    *t = before;
+    if (!together) {
+        char text[MEASUREMENT_TEXT_MAX];
+        snprintf(text, sizeof(text),
+                 "--cluster: the commands of %.100s are sent together, but their keys are in "
+                 "different slots; give the keys a common {{hash tag}}",
+                 name);
+        fail(c, text);
+    }
+    return !c->error[0];
+}
+
 bool route_prepare(struct client *c, const struct preset *test, struct measurement *m)
 {
     struct route *route = c->route;
@@ -570,21 +631,26 @@ bool route_prepare(struct client *c, const struct preset *test, struct measureme
         route->nodes[i].blocked_until = 0;
     }
     queue_clear(&route->later);
-    route->holds = false;
+    forget_held(route);
     route->pool_max = c->open_loop ? c->pipeline : 1;
     // Each request under way may have an ASKING before it.
     route->ring = 2;
     while (route->ring < 2 * (size_t)c->pipeline)
         route->ring *= 2;
     uint64_t batches = (uint64_t)c->n_connections * c->pipeline * ROUTE_QUEUE_BATCHES;
-    route->queue_max = batches < ROUTE_QUEUE_MIN ? ROUTE_QUEUE_MIN : (uint32_t)batches;
+    route->queue_max = batches < ROUTE_QUEUE_MIN   ? ROUTE_QUEUE_MIN
+                       : batches > ROUTE_QUEUE_MAX ? ROUTE_QUEUE_MAX
+                                                   : (uint32_t)batches;
     for (unsigned i = 0; i < route->n; i++)
         if (!make_rings(c, &route->nodes[i], m))
             return false;
     for (unsigned i = 0; i < test->n; i++) {
         const struct request any = {.op = COMMAND_ANY, .command = i};
-        route->opaque[i] =
-            test->commands[i].kind == COMMAND_ANY && protocol_slot(&c->protocol, any) == SLOTS;
+        if (test->commands[i].kind != COMMAND_ANY)
+            continue;
+        route->opaque[i] = protocol_slot(&c->protocol, any) == SLOTS;
+        if (!stays_together(c, any, test->name))
+            return false;
     }
     return true;
 }

@@ -10,13 +10,14 @@
 
 #include "bench/client_inner.h"
 
-#define ROUTE_REDIRECTS_MAX 16    // of one request; then its error counts
-#define ROUTE_RETRY_PAUSE_MS 10   // after TRYAGAIN and CLUSTERDOWN
-#define ROUTE_RETRY_SHARE 0.5     // of --stall: how long a request is tried again
-#define ROUTE_QUEUE_BATCHES 4     // a node's queue holds this many times what its connections take
-#define ROUTE_QUEUE_MIN 1024      // but not fewer requests than this
-#define ROUTE_MAP_MAX (16u << 20) // bytes of the reply of CLUSTER SLOTS
-#define ROUTE_WORDS_MAX 1024      // of a request whose key is looked for in its bytes
+#define ROUTE_REDIRECTS_MAX 16     // of one request; then its error counts
+#define ROUTE_RETRY_PAUSE_MS 10    // after TRYAGAIN and CLUSTERDOWN
+#define ROUTE_RETRY_SHARE 0.5      // of --stall: how long a request is tried again
+#define ROUTE_QUEUE_BATCHES 4      // a node's queue holds this many times what its connections take
+#define ROUTE_QUEUE_MIN 1024       // but not fewer requests than this
+#define ROUTE_QUEUE_MAX (1u << 20) // nor more
+#define ROUTE_MAP_MAX (16u << 20)  // bytes of the reply of CLUSTER SLOTS
+#define ROUTE_WORDS_MAX 1024       // of a request whose key is looked for in its bytes
 
 // Asks the server of the options for the slots and makes room for each node's connections. False:
 // the reason is in c->error.

@@ -283,7 +283,7 @@ def test_slots_migrate_under_load(real):
             migrate(real, slot, by_slot[slot], 1, under_load)
         assert under_load(), "the load ended before slots had moved"
         pollux.run("redis-cli", "--cluster", "reshard", f"127.0.0.1:{real.nodes[0].port}", "--cluster-from", real.ids[2],
-                   "--cluster-to", real.ids[0], "--cluster-slots", "200", "--cluster-yes")
+                   "--cluster-to", real.ids[0], "--cluster-slots", "100", "--cluster-yes")
         assert under_load(), "the load ended before redis-cli did"
         load.send_signal(signal.SIGINT)
     except BaseException:
@@ -298,8 +298,30 @@ def test_slots_migrate_under_load(real):
     assert all(told.values())
 
 
-def test_keys_of_several_stay_together(real):
-    """Presets whose commands take several keys are answered by a cluster: hash tags keep them in one slot."""
-    report = finish(start(real, "--test", "mset", "--requests", "2000", "--keys", "1000", "--connections", "2"))
-    assert report.code == 0, report.stderr
-    assert report.counts() == clean(2000)
+@pytest.mark.parametrize("words", [
+    ("--test", "mset"),  # ten keys with a common hash tag
+    ("--test", "ycsb-f", "--fill"),  # two commands of one key, sent together
+    ("--test", "ping"),  # no key
+    ("--test", "mixed", "-3", "--fill"),
+    ("--command", "INCR c:{sequence}"),  # keys that are not known before they are written
+    ("--command", "EVAL \"return redis.call('SET', KEYS[1], 1)\" 1 k:{key}"),  # not the first word
+    ("--test", "mixed", "--fill", "--rate", "2000"),
+])
+def test_all_kinds_of_commands(real, words):
+    report = finish(start(real, "--keys", "300", "--requests", "1000", "--connections", "2", "--pipeline", "3", *words))
+    assert (report.code, report.stderr) == (0, "")
+    assert report.counts() == clean(1000)
+    assert len(nodes(report)) == 3 and min(nodes(report).values()) > 100
+
+
+def test_what_cannot_stay_together_is_refused(real):
+    report = finish(start(real, "--command", "SET a{key} 1 ; SET b{key} 2", "--requests", "10"))
+    assert report.code == 1
+    one_line(report, "different slots")
+
+
+def test_churn(real):
+    report = finish(start(real, "--test", "churn", "--requests", "200", "--keys", "100", "--connections", "2", "--fill"))
+    assert (report.code, report.stderr) == (0, "")
+    assert report.test["requests"] == 200
+    assert 190 <= report.test["connects"] <= 200

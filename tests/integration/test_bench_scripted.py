@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 
 import pytest
@@ -180,6 +181,7 @@ def test_swapped_replies():
         assert report.code == 1
         assert swapped > 10
         assert report.counts() == clean(1000, wrong=2 * swapped)
+        assert "key:" in report.test["evidence"][0]
 
 
 def test_lost_reply():
@@ -193,7 +195,8 @@ def test_lost_reply():
                        "--pipeline", "10", "--verify", "--stall", "0.5")
         assert report.code == 1
         assert report.counts() == clean(49, wrong=9)
-        one_line(report, "--stall")
+        assert not report.test["finished"] and "--stall" in report.test["error"]
+        one_line(report, "1 replies are missing")
 
 
 def test_extra_reply():
@@ -302,6 +305,17 @@ def test_memcache():
         assert (report.code, report.stderr) == (0, "")
         assert [test["requests"] for test in report.tests][1:] == [1000] * 3
         assert report.counts() == clean(1000, misses=100)
+
+
+@pytest.mark.skipif(not shutil.which("memcached"), reason="memcached is not installed")
+def test_real_memcached():
+    with pollux.Memcached() as server:
+        for size in ("0", "64", "100-3000"):
+            report = memcache(server, "--fill", "--keys", "300", "--test", "get,mixed,get", "--requests", "3000",
+                              "--data-size", size, "--connections", "4", "--pipeline", "7", "--threads", "2", "--verify")
+            assert (report.code, report.stderr) == (0, "")
+            assert [test["requests"] for test in report.tests[-3:]] == [3000] * 3
+            assert report.counts() == clean(3000)
 
 
 def test_memcache_replies_cut_anywhere():

@@ -230,6 +230,30 @@ class Redis(Server):
         return words
 
 
+class Memcached(Server):
+    """Debian's memcached. For what speaks its text protocol, as `scripted.Scripted` is used."""
+
+    def command(self):
+        return ["memcached", "-l", self.host, "-p", str(self.port), "-U", "0", "-m", "64"] + (
+            ["-u", "nobody"] if os.geteuid() == 0 else [])
+
+    @property
+    def where(self):
+        return "-h", self.host, "-p", str(self.port)
+
+    def __enter__(self):
+        def answers():
+            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), timeout=1) as s:
+                s.sendall(b"version\r\n")
+                return s.recv(64).startswith(b"VERSION")
+
+        wait_for(answers, f"memcached on {self.host}:{self.port}")
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
 class RedisCluster:
     """Nodes of Debian's redis-server that are one cluster, without replicas."""
 
@@ -241,7 +265,7 @@ class RedisCluster:
         try:
             for _ in range(n):
                 self.nodes.append(Redis({"cluster-enabled": "yes", "cluster-port": free_port(),
-                                         "cluster-node-timeout": 5000}))
+                                         "cluster-node-timeout": 30000}))
             for node in self.nodes:
                 node.wait_ready()
             run("redis-cli", "--cluster", "create", *(f"127.0.0.1:{node.port}" for node in self.nodes), "--cluster-yes")
