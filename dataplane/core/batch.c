@@ -10,10 +10,8 @@
 // Commands with more arguments than this get an array of their own.
 #define ARGS_SHARED_MAX 64
 
-// How many commands later a command's bucket and entry are fetched.
-#define BUCKET_BEHIND 6
-#define ENTRY_BEHIND 16
-#define OVERFLOW_BEHIND 24
+// Commands whose lines are asked for together, a power of two.
+#define PREFETCH_GROUP 32
 
 // Of commands on values that the entry only points to.
 #define OBJECT_CATEGORIES (CAT_SET | CAT_SORTEDSET | CAT_LIST | CAT_HASH | CAT_STREAM | CAT_GEO)
@@ -38,9 +36,26 @@ static inline void prefetch_overflow(struct core *c, unsigned i)
         store_prefetch_overflow(c->store, w->client->db, &w->key);
 }
 
-// The command of `w`, whose arguments are there, comes into the batch. While it is parsed, what the
-// commands before it need is on its way, each step in its time: slot, bucket, entry. Memory gives
-// so many lines at once and no more, so they are asked for while there is something else to do.
+// Stage by stage and group by group: the buckets of the last group of commands, the entries of the one
+// before, what overflowed of the one before that. So each line has the time in which a group is parsed
+// to arrive; and within a group the loops are tight, so that many misses, of addresses too, are under
+// way at once.
+static void prefetch_groups(struct core *c, unsigned end)
+{
+    unsigned first = end > PREFETCH_GROUP ? (end - 1) / PREFETCH_GROUP * PREFETCH_GROUP : 0;
+    for (unsigned i = first; i < end; i++)
+        prefetch_bucket(c, i);
+    if (first < PREFETCH_GROUP)
+        return;
+    for (unsigned i = first - PREFETCH_GROUP; i < first; i++)
+        prefetch_entry(c, i);
+    if (first < 2 * PREFETCH_GROUP)
+        return;
+    for (unsigned i = first - 2 * PREFETCH_GROUP; i < first - PREFETCH_GROUP; i++)
+        prefetch_overflow(c, i);
+}
+
+// The command of `w`, whose arguments are there, comes into the batch.
 static inline void add_work(struct core *c, struct work *w)
 {
     w->chain = false;
@@ -52,24 +67,23 @@ static inline void add_work(struct core *c, struct work *w)
         if (w->ours)
             store_prefetch_slot(c->store, w->client->db, &w->key);
     }
-    unsigned n = c->n_work++;
-    if (n >= BUCKET_BEHIND)
-        prefetch_bucket(c, n - BUCKET_BEHIND);
-    if (n >= ENTRY_BEHIND)
-        prefetch_entry(c, n - ENTRY_BEHIND);
-    if (n >= OVERFLOW_BEHIND)
-        prefetch_overflow(c, n - OVERFLOW_BEHIND);
+    c->n_work++;
+    if (c->n_work % PREFETCH_GROUP == 0)
+        prefetch_groups(c, c->n_work);
 }
 
 // Of the last commands of a batch.
 static void prefetch_rest(struct core *c)
 {
-    unsigned n = c->n_work;
-    for (unsigned i = n > BUCKET_BEHIND ? n - BUCKET_BEHIND : 0; i < n; i++)
-        prefetch_bucket(c, i);
-    for (unsigned i = n > ENTRY_BEHIND ? n - ENTRY_BEHIND : 0; i < n; i++)
+    unsigned n = c->n_work, rest = n % PREFETCH_GROUP, whole = n - rest;
+    if (rest)
+        prefetch_groups(c, n);
+    // What prefetch_groups has not come to.
+    unsigned group = rest ? whole : n >= PREFETCH_GROUP ? n - PREFETCH_GROUP : 0;
+    unsigned before = group >= PREFETCH_GROUP ? group - PREFETCH_GROUP : 0;
+    for (unsigned i = group; i < n; i++)
         prefetch_entry(c, i);
-    for (unsigned i = n > OVERFLOW_BEHIND ? n - OVERFLOW_BEHIND : 0; i < n; i++)
+    for (unsigned i = before; i < n; i++)
         prefetch_overflow(c, i);
 }
 
