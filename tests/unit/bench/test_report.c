@@ -14,12 +14,14 @@
 
 static void assert_has(const char *text, const char *part)
 {
+    assert_non_null(text);
     if (!strstr(text, part))
         fail_msg("no \"%s\" in:\n%s", part, text);
 }
 
 static void assert_lacks(const char *text, const char *part)
 {
+    assert_non_null(text);
     if (strstr(text, part))
         fail_msg("\"%s\" in:\n%s", part, text);
 }
