@@ -258,7 +258,6 @@ void client_reopen(struct client *c, struct connection *k)
 {
     k->state = CONNECTION_CLOSING;
     c->connected--;
-    c->m->disconnects++;
     // A reset: an orderly end would leave each port of ours in TIME_WAIT for a minute.
     k->stream->ops->abort(k->stream);
 }

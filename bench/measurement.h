@@ -56,7 +56,7 @@ struct measurement {
     char evidence[MEASUREMENT_EVIDENCE_MAX][MEASUREMENT_TEXT_MAX]; // of REPLY_WRONG, one line each
     unsigned n_evidence;
 
-    uint64_t connects, disconnects; // during the test
+    uint64_t connects, disconnects; // during the test: opened again (--churn), lost
     uint64_t moved, asked;          // redirections followed
     uint64_t
         retried; // TRYAGAIN and CLUSTERDOWN: `errors` has their texts, `kinds` what came in the end
