@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -174,4 +175,5 @@ def jitter(runs):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who interrupts the run needs no traceback of this
     print(json.dumps(spin(int(sys.argv[1]), float(sys.argv[2]))))

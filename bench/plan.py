@@ -6,11 +6,9 @@ Nothing here runs or asks anything: numbers in, lists out.
 import dataclasses
 import itertools
 
-OPERATIONS = {
-    "set": ("SET", ["--test", "set"]),
-    "get": ("GET", ["--test", "get"]),
-    "mix": ("1:10 mix", ["--test", "mixed", "--ratio", "1:10"]),
-}
+# As tables have them, and as pollux-bench calls them.
+OPERATIONS = {"set": ("SET", "set"), "get": ("GET", "get"), "mix": ("1:10 mix", "mixed")}
+MIX = "1:10"
 DISTRIBUTIONS = ("uniform", "zipfian")
 PARTS = ("throughput", "memory", "latency", "idle")
 
@@ -21,7 +19,7 @@ FILL_PIPELINE = 64
 
 # For estimates alone: how fast a slow server is filled, and what a measurement takes besides its seconds.
 FILL_KEYS_PER_SECOND, FILL_BYTES_PER_SECOND = 400e3, 400e6
-SECONDS_BESIDES, SECONDS_BESIDES_BYPASS, SECONDS_TO_START = 0.15, 0.9, 0.7
+SECONDS_BESIDES, SECONDS_BESIDES_MEMIF, SECONDS_TO_START = 0.1, 1.3, 0.6
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -49,11 +47,12 @@ class Cell:
     operation: str
     pipeline: int
 
-    def words(self):
-        """For pollux-bench."""
-        distribution = [] if self.distribution == "uniform" else ["--key-distribution", self.distribution]
-        return [*OPERATIONS[self.operation][1], *self.data.words(), *distribution, "--connections", str(self.connections),
-                "--pipeline", str(self.pipeline)]
+    def test(self):
+        return OPERATIONS[self.operation][1]
+
+    def batch(self):
+        """What cells have in common that one call of pollux-bench can measure."""
+        return (self.data, self.distribution, self.connections, self.pipeline)
 
     def redis_benchmark_can(self):
         return self.operation != "mix" and self.distribution == "uniform"
@@ -61,6 +60,15 @@ class Cell:
     def group(self):
         """What cells of one table have in common."""
         return (self.data, self.distribution, self.connections)
+
+
+def words(batch):
+    """For pollux-bench: cells of one batch."""
+    one = batch[0]
+    distribution = [] if one.distribution == "uniform" else ["--key-distribution", one.distribution]
+    ratio = ["--ratio", MIX] if any(cell.operation == "mix" for cell in batch) else []
+    return ["--test", ",".join(cell.test() for cell in batch), *ratio, *one.data.words(), *distribution,
+            "--connections", str(one.connections), "--pipeline", str(one.pipeline)]
 
 
 # --- options ---------------------------------------------------------------------------------------
@@ -173,6 +181,13 @@ def by_group(cells):
     return list(found.items())
 
 
+def by_batch(cells):
+    found = {}
+    for cell in cells:
+        found.setdefault(cell.batch(), []).append(cell)
+    return list(found.values())
+
+
 def keys_pair(cells):
     """The cells of the fewest and of the most keys that differ in nothing else: [(few, many)]."""
     found = {}
@@ -188,13 +203,13 @@ def start_seconds(data, systems):
     return len(systems) * (fill + SECONDS_TO_START)
 
 
-def cell_seconds(cell, systems, seconds, warmup):
-    """Of one round of a cell over all `systems`."""
+def batch_seconds(batch, systems, seconds, warmup):
+    """Of one round of a batch over all `systems`."""
     total = 0
     for system in systems:
-        total += seconds + warmup + (SECONDS_BESIDES_BYPASS if system.wire == "memif" else SECONDS_BESIDES)
-        if system.redis_benchmark and cell.redis_benchmark_can():
-            total += seconds + SECONDS_BESIDES
+        total += len(batch) * (seconds + warmup) + (SECONDS_BESIDES_MEMIF if system.wire == "memif" else SECONDS_BESIDES)
+        if system.redis_benchmark:
+            total += sum(seconds + SECONDS_BESIDES for cell in batch if cell.redis_benchmark_can())
     return total
 
 

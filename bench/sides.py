@@ -226,7 +226,8 @@ class Side:
                 tests, code, errors = self.wire.bench("--cpu", str(self.settings.generator_cpu), *protocol, *words,
                                                       timeout=timeout)
         except (AssertionError, subprocess.TimeoutExpired) as error:
-            raise Failed(f"{self.system.name}: {' '.join(str(error).split())[:200]}") from None
+            # Its own line stands first; the last words of the server, which follow, are no help here.
+            raise Failed(f"{self.system.name}: {str(error).removeprefix('pollux-bench: ').splitlines()[0]}") from None
         if code != 0:
             raise Failed(f"{self.system.name}: {errors.strip() or f'pollux-bench ended with {code}'}")
         return tests

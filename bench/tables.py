@@ -5,7 +5,8 @@ import statistics
 
 import plan
 
-BETTER_CLIENT, GENERATOR_LIMIT = "*", "†"
+BETTER_CLIENT, GENERATOR_LIMIT, BEHIND = "*", "†", "‡"
+KEEPS_UP = 0.95  # of the requests that were meant to be sent
 PROBE_TITLE = "the machine alone (jitter probe)"
 
 
@@ -49,10 +50,10 @@ def time_us_text(us):
 
 
 class Results:
-    """Everything that was measured. `systems`: those of the run, in the order of the tables."""
+    """Everything that was measured. `systems`, and `planned` cells: those of the run, in the order of the tables."""
 
-    def __init__(self, systems):
-        self.systems = list(systems)
+    def __init__(self, systems, planned=()):
+        self.systems, self.planned = list(systems), list(planned)
         self.rounds = {}  # (system's name, client, cell): [figures of each round]
         self.memory = {}  # (system's name, data): bytes per key
         self.latency = {}  # (system's name, operation, load): [figures of each round], load is "own" or "same"
@@ -91,7 +92,13 @@ class Results:
         return sum(bool(figures.get("bottleneck")) for figures in rounds) * 2 > len(rounds)
 
     def cells(self):
-        return list(dict.fromkeys(cell for _, _, cell in self.rounds))
+        """Those of which there is a figure, in the order of the plan."""
+        place = {cell: i for i, cell in enumerate(self.planned)}
+        return sorted(dict.fromkeys(cell for _, _, cell in self.rounds), key=lambda cell: place.get(cell, len(place)))
+
+    def measured(self, cells):
+        found = set(self.cells())
+        return [cell for cell in cells if cell in found]
 
     # --- tables
 
@@ -146,20 +153,25 @@ class Results:
         return Table("Resident bytes per key of 16 bytes, value included", [""] + [s.title for s in systems], rows)
 
     def latency_tables(self):
-        tables = []
+        found = []
         for operation, load in dict.fromkeys((operation, load) for _, operation, load in self.latency):
             what = "each at half of its own maximum" if load == "own" else "all at half of the maximum of the slowest"
-            rows = []
+            rows, notes = [], []
             for system in self.systems:
                 rounds = self.latency.get((system.name, operation, load))
-                if rounds:
-                    rows.append([system.title, rate_text(median([r["requests_per_second"] for r in rounds]))]
-                                + [time_us_text(median([r["latency_us"][p] for r in rounds])) for p in PERCENTILES])
+                if not rounds:
+                    continue
+                rate = median([r["requests_per_second"] for r in rounds])
+                behind = rate < KEEPS_UP * (median([r.get("rate_wanted") or 0 for r in rounds]))
+                if behind and not notes:
+                    notes.append(f"{BEHIND} did not keep up with the rate, which was higher: times in a growing queue.")
+                rows.append([system.title, rate_text(rate) + BEHIND * behind]
+                            + [time_us_text(median([r["latency_us"][p] for r in rounds])) for p in PERCENTILES])
             if self.probe:
                 rows.append([PROBE_TITLE, ""] + [time_us_text(self.probe["latency_us"][p]) for p in PERCENTILES])
-            tables.append(Table(f"Latency of {plan.OPERATIONS[operation][0]} in microseconds, open loop, {what}",
-                                ["", "thousand requests/s"] + list(PERCENTILES), rows))
-        return tables
+            found.append(Table(f"Latency of {plan.OPERATIONS[operation][0]} in microseconds, open loop, {what}",
+                               ["", "thousand requests/s"] + list(PERCENTILES), rows, notes))
+        return found
 
     def idle_table(self):
         if not self.idle:
@@ -178,9 +190,10 @@ class Results:
         lost = " and ".join(f"{lost:.2f} %" for lost in self.probe["lost_percent"])
         longest = " and ".join(f"{time_us_text(us)} us" for us in self.probe["longest_us"])
         waits = self.probe["latency_us"]
-        return (f"Jitter probe: in {self.probe['seconds']:.1f} s the server's and the generator's CPU were taken away for {lost} "
-                f"of the time, at most {longest} at once; by that alone a request waits {time_us_text(waits['p99'])} us at p99 "
-                f"and {time_us_text(waits['p99.9'])} us at p99.9. No latency below these says anything about a server.")
+        return (f"Jitter probe: in {self.probe['seconds']:.1f} s the server's and the generator's CPU were taken away for "
+                f"{lost} of the time, at most {longest} at once; by that alone a request waits "
+                f"{time_us_text(waits['p99'])} us at p99 and {time_us_text(waits['p99.9'])} us at p99.9. No latency below "
+                "these says anything about a server.")
 
     def ratio_lines(self):
         """`ratio SET P=1 memif: 14.2`, of the first group that was measured."""
