@@ -252,12 +252,14 @@ class Results:
 PERCENTILES = ("p50", "p99", "p99.9", "max")
 
 HOW = """\
+- Servers are started as Debian ships them, without persistence: `redis-server --save "" --appendonly no`,
+  `memcached -t 1` with memory enough to evict nothing.
 - The server has one CPU, the generator another. All servers are filled with the same keys and stay up; those that are
   not measured are stopped (SIGSTOP).
-- Rounds alternate between the systems, in turned order every second round, because absolute figures drift. The median
+- Rounds alternate between the systems, in reverse order every second round, because absolute figures drift. The median
   of the rounds counts; ± is half of the distance between the best and the worst round.
 - `redis-server` gets the better of `redis-benchmark` and `pollux-bench` where both can do the work; all others are
-  measured with `pollux-bench`.
+  measured with `pollux-bench`. A ratio is one of medians.
 - Systems *on veth* serve the same wire: one end of a veth pair, Redis on the kernel's stack and Pollux on its own over
   AF_XDP; the generator uses kernel sockets at the other end.
 - memif is shared memory between two processes and stands for an ideal NIC; the generator brings a stack of its own.
