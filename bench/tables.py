@@ -272,8 +272,9 @@ def bullets(pairs):
     return "\n".join(f"| {name} | {text} |" for name, text in pairs)
 
 
-def results_page(results, machine, versions, date, command, settings):
-    """RESULTS.md. `machine`, `versions` and `settings` are {what: text}; `command` repeats the run."""
+def results_page(results, machine, versions, date, command, settings, pictures=()):
+    """RESULTS.md. `machine`, `versions` and `settings` are {what: text}; `command` repeats the run; `pictures` are
+    paths from where the page lies."""
     parts = ["# Pollux beside other servers", "",
              f"Measured on {date} by one run of `{command}`. Figures of another machine will differ; ratios differ less.", ""]
     summary = results.ratio_table()
@@ -287,6 +288,7 @@ def results_page(results, machine, versions, date, command, settings):
               "`bench/side-by-side --help` tells what else can be asked; `--quick` takes a minute.", "",
               "## How it was measured", "", HOW, "## All figures", ""]
     parts += [table.markdown() for table in results.tables()]
+    parts += [f"![{picture.rsplit('/', 1)[-1].removesuffix('.svg')}]({picture})\n" for picture in pictures]
     parts += ["## What could not be measured here", ""]
     missing = [f"- {name}: {reason}" for name, reason in results.left_out.items()] + [f"- {line}" for line in results.lines]
     parts += missing or ["Nothing was left out."]

@@ -295,10 +295,10 @@ def test_the_page_says_all_there_is_to_say():
     r.left_out, r.lines = {"xdp": "it needs root"}, ["values of 16 KiB with fewer keys"]
     r.probe = machine.jitter([[{"ns": 10 ** 9, "gaps": [10 ** 6]}, {"ns": 10 ** 9, "gaps": []}]])
     page = tables.results_page(r, {"CPU": "A CPU", "kernel": "6.1"}, {"memcached": "1.6"}, "2026-01-02",
-                               "bench/side-by-side --results x.md", {"rounds": "3"})
+                               "bench/side-by-side --results x.md", {"rounds": "3"}, ["plots/memory.svg"])
     for text in ("2026-01-02", "sudo bench/side-by-side --results x.md", "| CPU | A CPU |", "| kernel | 6.1 |",
                  "| memcached | 1.6 |", "| SET P=1 | 14.2 |", "Jitter probe: in 1.0 s", "0.10 % and 0.00 %", "| 168 |",
-                 "- xdp: it needs root", "- values of 16 KiB with fewer keys", "1,420 14.2x"):
+                 "![memory](plots/memory.svg)", "- xdp: it needs root", "- values of 16 KiB with fewer keys", "1,420 14.2x"):
         assert text in page, text
     assert page.index("14.2") < page.index("## Machine and versions") < page.index("## What could not be measured here")
 
