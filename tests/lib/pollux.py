@@ -120,6 +120,8 @@ def program(name):
 class Server:
     """One server process group. `options` are directives; a list gives a directive with several words."""
 
+    greeting, ready_replies = b"PING\r\n", (b"+PONG", b"-NOAUTH")
+
     def __init__(self, options=None, prefix=(), host="127.0.0.1", port=None, start=True):
         self.host = host
         self.port = port or free_port()
@@ -151,15 +153,15 @@ class Server:
             )
 
     def wait_ready(self):
-        """Ready means: answers PING to a client that stands where the caller stands."""
+        """Ready means: answers its greeting to a client that stands where the caller stands."""
 
         def answers():
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.tail()}")
             with contextlib.suppress(OSError):
                 with socket.create_connection((self.host, self.port), timeout=1) as s:
-                    s.sendall(b"PING\r\n")
-                    return s.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+                    s.sendall(self.greeting)
+                    return s.recv(64).startswith(self.ready_replies)
 
         try:
             wait_for(answers, f"a server on {self.host}:{self.port}")
@@ -184,6 +186,12 @@ class Server:
                         found.append(int(entry))
         return found
 
+    def signal(self, number):
+        """Sends a signal to all of its processes."""
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                os.kill(pid, number)
+
     def resident(self):
         """Bytes of memory that its processes take."""
         total = 0
@@ -200,12 +208,11 @@ class Server:
             return code
         if self.process.poll() is None:
             self.process.terminate()
+            self.signal(signal.SIGCONT)  # one that is stopped would not see that it shall end
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = self.process.wait(timeout=15)
         # Whatever is left of its session by now will not go on its own.
-        for pid in self.pids():
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+        self.signal(signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=5)
         self.process = None
@@ -223,8 +230,8 @@ class Redis(Server):
     def command(self):
         if not shutil.which("redis-server"):
             raise Skip("redis-server is not installed")
-        words = ["redis-server", "--port", str(self.port), "--dir", self.folder, "--save", "",
-                 "--appendonly", "no", "--bind", "127.0.0.1", "--enable-debug-command", "yes"]
+        words = self.prefix + ["redis-server", "--port", str(self.port), "--dir", self.folder, "--save", "",
+                               "--appendonly", "no", "--bind", self.host, "--enable-debug-command", "yes"]
         for name, value in self.options.items():
             words += ["--" + name] + ([str(v) for v in value] if isinstance(value, list) else [str(value)])
         return words
@@ -461,7 +468,8 @@ class XdpWire(Wire):
     name = "xdp"
     queues = 1
 
-    def open(self):
+    def connect_namespaces(self):
+        """Makes the veth pair; returns the namespace of the server's end, `plxs`, which has no address yet."""
         if not shutil.which("ethtool"):
             raise Skip("ethtool is not installed")
         here, self.namespace = Namespace("xdp"), Namespace("client")
@@ -479,6 +487,10 @@ class XdpWire(Wire):
         self.namespace.ip("link", "set", "plxc", "up")
         # Kernel senders leave checksums half done on veth, and a port cannot see that they are.
         run(*self.namespace.prefix(), "ethtool", "-K", "plxc", "tx", "off")
+        return here
+
+    def open(self):
+        here = self.connect_namespaces()
         # One port with several queues is refused on veth; several ports with one queue each are not.
         devices = [f"net_af_xdp{i},iface=plxs,start_queue={i}" for i in range(self.queues)]
         self.options.update({
