@@ -161,6 +161,9 @@ struct command {
     int (*find_keys)(const struct arg *argv, int argc, int *positions, int max);
     const struct command_doc *doc;
     const char *const *tips; // ends with NULL
+    // Filled in by commands_init: where the only key is whatever the number of arguments; 0: it
+    // depends.
+    uint16_t sole_key;
     uint16_t id; // dense, 0 … commands_count()-1, subcommands included: index of statistics
     const struct command *parent; // of a subcommand
 };
@@ -268,6 +271,15 @@ const struct command *commands_by_id(unsigned id);
 const struct command *const *commands_all(unsigned *n); // top level, in order of name
 // The command or subcommand that the arguments name (any letter case); NULL: unknown.
 const struct command *commands_find(const struct arg *argv, int argc);
+// The same, with what was found last: most commands are named like the one before, letter case
+// included. `memo` begins as zeros.
+struct command_memo {
+    uint64_t head, tail;
+    size_t len;
+    const struct command *command;
+};
+const struct command *commands_find_again(struct command_memo *memo, const struct arg *argv,
+                                          int argc);
 // Same by text: "config|get", "get".
 const struct command *commands_find_name(const char *name, size_t len);
 // The error text for arguments that commands_find does not know, as Redis words it.
@@ -280,7 +292,13 @@ int commands_keys(const struct command *c, const struct arg *argv, int argc, int
                   int max);
 // Fast form for the common case: the command has one key specification that is a range; the
 // position of its only key, 0 when it has none, -1 when it may have several.
-int commands_single_key(const struct command *c, int argc);
+int commands_single_key_long(const struct command *c, int argc);
+static inline int commands_single_key(const struct command *c, int argc)
+{
+    if (__builtin_expect(c->sole_key && c->sole_key < argc, 1))
+        return c->sole_key;
+    return commands_single_key_long(c, argc);
+}
 
 // --- helpers for handlers (helpers.c) ----------------------------------------------------------
 

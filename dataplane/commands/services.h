@@ -110,8 +110,8 @@ struct services {
                        void (*each)(void *context, const char *prefix, uint64_t count),
                        void *context);
     void (*server_figures)(struct core *core, struct server_figures *figures);
-    // The highest `used_memory` so far, `used` included. Cores look ten times a second, and count keys
-    // alone then; whoever adds up the buffers of connections too hands over the sum.
+    // The highest `used_memory` so far, `used` included. Cores look ten times a second, and count
+    // keys alone then; whoever adds up the buffers of connections too hands over the sum.
     uint64_t (*memory_peak)(struct core *core, uint64_t used);
     void (*core_rates)(struct core *core, double *ops, double *in_kbps, double *out_kbps);
 

@@ -136,6 +136,10 @@ static struct command *append(const struct command *c, const struct command *par
     assert(c->handler || c->subcommands);
     assert(c->route != ROUTE_GATHER || c->part);
     assert(c->route != ROUTE_CURSOR || c->core_of);
+    const struct keyspec *k = to->keys;
+    if (to->n_keys == 1 && k->begin == BEGIN_INDEX && k->find == FIND_RANGE && !k->last_key &&
+        !(k->flags & (KS_NOT_KEY | KS_INCOMPLETE)))
+        to->sole_key = (uint16_t)k->begin_index;
     to->id = (uint16_t)n_by_id;
     by_id[n_by_id++] = to;
     return to;
@@ -206,6 +210,23 @@ const struct command *commands_find(const struct arg *argv, int argc)
     if (__builtin_expect(!c || !c->subcommands || argc == 1, 1))
         return c;
     return find_sub(c, argv[1].ptr, argv[1].len);
+}
+
+const struct command *commands_find_again(struct command_memo *memo, const struct arg *argv,
+                                          int argc)
+{
+    const uint8_t *name = argv[0].ptr;
+    size_t len = argv[0].len;
+    if (len > 16)
+        return commands_find(argv, argc);
+    uint64_t head = len < 8 ? load_short(name, len) : load64(name);
+    uint64_t tail = len < 8 ? 0 : load64(name + len - 8);
+    if (__builtin_expect(head == memo->head && tail == memo->tail && len == memo->len, 1))
+        return memo->command;
+    const struct command *c = commands_find(argv, argc);
+    if (c && !c->parent && !c->subcommands)
+        *memo = (struct command_memo){head, tail, len, c};
+    return c;
 }
 
 const struct command *commands_find_name(const char *name, size_t len)
@@ -340,7 +361,7 @@ int commands_keys(const struct command *c, const struct arg *argv, int argc, int
     return n;
 }
 
-int commands_single_key(const struct command *c, int argc)
+int commands_single_key_long(const struct command *c, int argc)
 {
     if (c->n_keys == 0)
         return 0;

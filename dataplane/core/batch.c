@@ -12,6 +12,7 @@
 
 // Commands whose lines are asked for together, a power of two.
 #define PREFETCH_GROUP 32
+#define CHAIN_GROUP 32
 
 // Of commands on values that the entry only points to.
 #define OBJECT_CATEGORIES (CAT_SET | CAT_SORTEDSET | CAT_LIST | CAT_HASH | CAT_STREAM | CAT_GEO)
@@ -36,10 +37,10 @@ static inline void prefetch_overflow(struct core *c, unsigned i)
         store_prefetch_overflow(c->store, w->client->db, &w->key);
 }
 
-// Stage by stage and group by group: the buckets of the last group of commands, the entries of the one
-// before, what overflowed of the one before that. So each line has the time in which a group is parsed
-// to arrive; and within a group the loops are tight, so that many misses, of addresses too, are under
-// way at once.
+// Stage by stage and group by group: the buckets of the last group of commands, the entries of the
+// one before, what overflowed of the one before that. So each line has the time in which a group is
+// parsed to arrive; and within a group the loops are tight, so that many misses, of addresses too,
+// are under way at once.
 static void prefetch_groups(struct core *c, unsigned end)
 {
     unsigned first = end > PREFETCH_GROUP ? (end - 1) / PREFETCH_GROUP * PREFETCH_GROUP : 0;
@@ -62,10 +63,14 @@ static inline void add_work(struct core *c, struct work *w)
     work_find(c, w);
     if (w->has_key) {
         // Only the owner may look at a slot, hints included.
-        w->ours = keyspace_core(c->server->keyspace, w->key.slot) == c->index &&
-                  !loan_holds(c, w->key.slot);
-        if (w->ours)
+        w->ours =
+            route_all_here(c) || (keyspace_core(c->server->keyspace, w->key.slot) == c->index &&
+                                  !loan_holds(c, w->key.slot));
+        if (w->ours) {
             store_prefetch_slot(c->store, w->client->db, &w->key);
+            w->chain = w->command->categories & OBJECT_CATEGORIES;
+            c->chains |= w->chain;
+        }
     }
     c->n_work++;
     if (c->n_work % PREFETCH_GROUP == 0)
@@ -216,22 +221,22 @@ static inline void drop_args(struct work *w)
         mi_free(w->argv);
 }
 
-// The next link of the chain behind the entry of each of some commands behind number i.
-static void prefetch_objects(struct core *c, unsigned i)
+// The chains behind the entries of the commands [first, end): one link of all after the other.
+static void prefetch_chains(struct core *c, unsigned first, unsigned end)
 {
-    static const uint8_t ahead[PREFETCH_DEPTHS] = {8, 6, 4, 3, 2};
-    for (unsigned depth = 0; depth < PREFETCH_DEPTHS; depth++) {
-        if (i + ahead[depth] >= c->n_work)
-            continue;
-        struct work *w = &c->work[i + ahead[depth]];
-        if (!depth)
-            w->chain = w->ours && w->command->categories & OBJECT_CATEGORIES;
-        if (w->chain) {
+    bool more = true;
+    for (unsigned depth = 0; more && depth < PREFETCH_DEPTHS; depth++) {
+        more = false;
+        for (unsigned i = first; i < end; i++) {
+            struct work *w = &c->work[i];
+            if (!w->chain)
+                continue;
             // ZADD names its member behind the score; a reader of a whole value names none, and
             // loses nothing.
             int name = w->command->categories & CAT_SORTEDSET && w->argc > 3 ? 3 : 2;
             w->chain =
                 store_prefetch_object(c->store, w->client->db, &w->key, &w->argv[name], depth);
+            more |= w->chain;
         }
     }
 }
@@ -246,6 +251,7 @@ bool batch_run(struct core *c)
     struct client *again_first = NULL, *again_last = NULL;
 
     c->n_work = c->n_args = 0;
+    c->chains = false;
     while (c->queue_first && c->n_work < BATCH_COMMANDS &&
            c->n_args + ARGS_SHARED_MAX <= BATCH_ARGS && n_over < 32) {
         struct client *client = c->queue_first;
@@ -278,7 +284,8 @@ bool batch_run(struct core *c)
     // For commands on other types than strings, one link of the chain behind the entry after the
     // other is on its way while the commands before it execute.
     for (unsigned i = 0; i < c->n_work; i++) {
-        prefetch_objects(c, i);
+        if (c->chains && i % CHAIN_GROUP == 0)
+            prefetch_chains(c, i, i + CHAIN_GROUP < c->n_work ? i + CHAIN_GROUP : c->n_work);
         route_work(c, &c->work[i]);
         drop_args(&c->work[i]);
     }

@@ -165,6 +165,8 @@ struct core {
 
     // --- the batch
     unsigned n_work, n_args;
+    struct command_memo memo;
+    bool chains; // of some command in it
     struct work work[BATCH_COMMANDS];
     struct arg args[BATCH_ARGS];
 
@@ -318,6 +320,12 @@ void protocol_error(struct core *c, struct client *client);
 bool batch_run(struct core *c); // parses and executes one batch; true when there was one
 
 // --- route.c
+// There is one core, and no slot of it is lent or waited for. While what waited runs, slots that
+// came back are held until it is known who is next.
+static inline bool route_all_here(const struct core *c)
+{
+    return c->server->n_cores == 1 && !c->loans && !c->waiting_runs;
+}
 // Looks up the command that the arguments of `w` name, and its key where it has just one.
 void work_find(struct core *c, struct work *w);
 void route_work(struct core *c, struct work *w);

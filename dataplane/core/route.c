@@ -29,7 +29,7 @@ struct routing {
 
 void work_find(struct core *c, struct work *w)
 {
-    w->command = commands_find(w->argv, w->argc);
+    w->command = commands_find_again(&c->memo, w->argv, w->argc);
     w->has_key = w->ours = false;
     int at = w->command && w->command->n_keys ? commands_single_key(w->command, w->argc) : 0;
     if (at > 0 && at < w->argc) {
@@ -49,13 +49,6 @@ void session_of(const struct client *client, struct session *s)
         .internal = client->flags & CLIENT_INTERNAL,
         .authenticated = client->authenticated,
     };
-}
-
-// There is one core, and no slot of it is lent or waited for. While what waited runs, slots that
-// came back are held until it is known who is next.
-static inline bool all_here(const struct core *c)
-{
-    return c->server->n_cores == 1 && !c->loans && !c->waiting_runs;
 }
 
 // Commands over several keys: all on one core, or not.
@@ -110,7 +103,7 @@ static struct routing route_of(struct core *c, const struct work *w, struct clie
             r.place = PLACE_BORROW;
         return r;
     }
-    if (all_here(c))
+    if (route_all_here(c))
         return r;
     switch (w->command->route) {
     case ROUTE_SERVICE:
@@ -457,7 +450,7 @@ static bool route_one(struct core *c, struct client *client, const struct work *
     if (refused(c, client, w))
         return true;
     client->last_command = w->command;
-    if (all_here(c) && w->command->route < ROUTE_SERVICE) {
+    if (route_all_here(c) && w->command->route < ROUTE_SERVICE) {
         if (__builtin_expect(client->replies_waiting, 0))
             return false;
         run_here(c, client, w);

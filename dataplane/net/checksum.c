@@ -6,15 +6,17 @@ uint64_t net_sum(const uint8_t *p, size_t len, uint64_t sum)
 {
     // Carries gather in the upper half, so that no addition waits for the one before.
     unsigned __int128 total = sum;
-    while (len >= 32) {
-        uint64_t w[4];
-        memcpy(w, p, sizeof(w));
-        total += w[0];
-        total += w[1];
-        total += w[2];
-        total += w[3];
-        p += 32;
-        len -= 32;
+    if (len >= 64) {
+        // 32-bit words in 64-bit lanes: four billion of them fit before a lane overflows.
+        uint64_t lanes[8] = {0};
+        for (; len >= 64; len -= 64, p += 64) {
+            uint32_t w[16];
+            memcpy(w, p, sizeof(w));
+            for (unsigned i = 0; i < 8; i++)
+                lanes[i] += (uint64_t)w[i] + w[i + 8];
+        }
+        for (unsigned i = 0; i < 8; i++)
+            total += lanes[i];
     }
     while (len >= 8) {
         uint64_t w;

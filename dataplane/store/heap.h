@@ -1,5 +1,5 @@
-// Transparent hugepages where the allocator puts what the store holds, and no page faults on polling
-// cores (heap.c).
+// Transparent hugepages where the allocator puts what the store holds, and no page faults on
+// polling cores (heap.c).
 #pragma once
 
 #include <stddef.h>
@@ -7,8 +7,8 @@
 
 enum { HEAP_REGION_SHIFT = 21, HEAP_REGIONS_KNOWN = 1 << 16 }; // 2 MiB, 128 GiB
 
-// Before the cores start. `populate`, if not NULL, is called where memory is about to be used for the
-// first time, on the thread that will use it: it has another thread make the kernel give it.
+// Before the cores start. `populate`, if not NULL, is called where memory is about to be used for
+// the first time, on the thread that will use it: it has another thread make the kernel give it.
 void heap_start(void (*populate)(void *start, size_t bytes));
 
 extern _Thread_local uint32_t heap_known[HEAP_REGIONS_KNOWN];

@@ -212,8 +212,8 @@ typedef void store_each_fn(void *context, struct entry *entry);
 uint64_t store_scan(struct store *s, unsigned db, uint64_t cursor, unsigned long count,
                     store_each_fn *each, void *context);
 unsigned store_cursor_core(const struct keyspace *ks, uint64_t cursor);
-// All live keys of the slots this core owns (KEYS), lent or not: nobody may be changing them. `each`
-// must not change the store.
+// All live keys of the slots this core owns (KEYS), lent or not: nobody may be changing them.
+// `each` must not change the store.
 void store_each(struct store *s, unsigned db, store_each_fn *each, void *context);
 
 // Needs every slot of every core (borrowed). Constant time per slot in use: tables are detached and
