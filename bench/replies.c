@@ -31,7 +31,7 @@ static void name_request(const struct protocol *p, struct request r, char *text,
         snprintf(text, size, p->memcache ? "version" : "PING");
         break;
     case COMMAND_ANY:
-        snprintf(text, size, "command %u, key %012llu", r.command + 1, key);
+        snprintf(text, size, "command %u, key %012llu", (unsigned)r.command + 1, key);
         break;
     default:
         snprintf(text, size, "request");

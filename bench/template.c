@@ -132,8 +132,8 @@ static bool place_draw(struct parser *p, struct text *word, const char *name, co
 static bool place_number(struct parser *p, struct text *word, const char *argument, size_t len)
 {
     uint64_t low, high;
-    const char *end = argument + len, *next;
-    if (!argument || !number(argument, end, &low, &next) || next == end || *next != '-' ||
+    const char *end = argument ? argument + len : NULL, *next;
+    if (!end || !number(argument, end, &low, &next) || next == end || *next != '-' ||
         !number(next + 1, end, &high, &next) || next != end || high < low)
         return fail(p, "{number:A-B}: give two numbers, as in {number:1-100}");
     bool even = digits_of(low) == digits_of(high);
