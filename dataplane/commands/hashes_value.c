@@ -183,20 +183,15 @@ static bool set_in_listpack(struct hash *h, const struct arg *name, const void *
             h->object = lp;
         return lp;
     }
-    lp = lp_append(h->object, name->ptr, name->len);
-    if (!lp)
+    if (name->len > LP_BYTES_MAX || len > LP_BYTES_MAX)
         return false;
-    h->object = lp;
-    lp = lp_append(h->object, value, len);
-    if (lp) {
-        h->object = lp;
-        return true;
-    }
-    lp = lp_delete(h->object, lp_last(h->object), NULL); // no name without a value
-    assert(lp);
+    struct lp_encoded pair[2];
+    lp_encode(&pair[0], name->ptr, name->len);
+    lp_encode(&pair[1], value, len);
+    lp = lp_insert_many(h->object, NULL, pair, 2);
     if (lp)
         h->object = lp;
-    return false;
+    return lp;
 }
 
 static bool set_in_table(struct hash *h, const struct arg *name, const void *value, size_t len,

@@ -98,10 +98,17 @@ static bool read_number(const uint8_t *text, size_t len, double *value, size_t *
 
 static bool parse_number(const struct arg *a, double *value)
 {
-    int64_t whole;
-    if (a->len <= PLAIN_DIGITS_MAX && parse_int64(a->ptr, a->len, &whole)) {
-        *value = (double)whole;
-        return true;
+    // Digits alone, leading zeros too, after a sign or none.
+    if (a->len && a->len <= PLAIN_DIGITS_MAX) {
+        bool minus = a->ptr[0] == '-';
+        int64_t whole = 0;
+        size_t i = minus;
+        for (; i < a->len && (uint8_t)(a->ptr[i] - '0') <= 9; i++)
+            whole = whole * 10 + (a->ptr[i] - '0');
+        if (i == a->len && (whole || !minus)) { // "-0" is another number than 0, "-" is none
+            *value = (double)(minus ? -whole : whole);
+            return true;
+        }
     }
     size_t end;
     errno = 0;

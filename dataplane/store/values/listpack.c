@@ -231,6 +231,12 @@ size_t lp_element_bytes(const void *data, size_t len)
     return e.body + back_bytes(e.body);
 }
 
+size_t lp_encode_integer(struct lp_encoded *e, int64_t value)
+{
+    encode_integer(e, value);
+    return e->body + back_bytes(e->body);
+}
+
 size_t lp_encode(struct lp_encoded *e, const void *data, size_t len)
 {
     encode(e, data, len);
@@ -248,6 +254,20 @@ void lp_write(uint8_t *to, const struct lp_encoded *e)
 // Up to so many bytes a listpack lies in the size class of its length, so that what it takes is
 // known without a look at the allocator's own lines.
 #define CLASSED_MAX 8192
+#define CLASS_STEP 8
+
+static uint16_t class_bytes[CLASSED_MAX / CLASS_STEP + 1];
+
+__attribute__((constructor)) static void fill_classes(void)
+{
+    for (size_t i = 0; i <= CLASSED_MAX / CLASS_STEP; i++)
+        class_bytes[i] = (uint16_t)mi_good_size(i ? i * CLASS_STEP : 1);
+}
+
+static inline size_t class_of(size_t bytes)
+{
+    return class_bytes[(bytes + CLASS_STEP - 1) / CLASS_STEP];
+}
 
 // --- the whole -----------------------------------------------------------------------------------
 
@@ -296,7 +316,7 @@ size_t lp_bytes(const uint8_t *lp)
 size_t lp_memory(const uint8_t *lp)
 {
     size_t bytes = lp_bytes(lp);
-    return bytes <= CLASSED_MAX ? mi_good_size(bytes) : mi_usable_size(lp);
+    return bytes <= CLASSED_MAX ? class_of(bytes) : mi_usable_size(lp);
 }
 
 uint32_t lp_count(const uint8_t *lp)
@@ -401,7 +421,7 @@ uint8_t *lp_find(const uint8_t *lp, uint8_t *p, const void *data, size_t len, un
 static uint8_t *resize(uint8_t *lp, size_t present, size_t bytes)
 {
     if (bytes <= CLASSED_MAX) {
-        if (present <= CLASSED_MAX && mi_good_size(present) == mi_good_size(bytes))
+        if (present <= CLASSED_MAX && class_of(present) == class_of(bytes))
             return lp;
     } else if (present > CLASSED_MAX && bytes <= mi_usable_size(lp) &&
                bytes >= mi_usable_size(lp) / 2) { // half may lie idle, no more
@@ -415,12 +435,14 @@ static uint8_t *resize(uint8_t *lp, size_t present, size_t bytes)
     return moved;
 }
 
-// Replaces `old` bytes at offset `at` by an element; `added` more elements then.
-static uint8_t *splice(uint8_t *lp, size_t at, size_t old, const struct lp_encoded *e, int added,
-                       uint8_t **where)
+// Replaces `old` bytes at offset `at` by n elements; `added` more elements then.
+static inline uint8_t *splice_many(uint8_t *lp, size_t at, size_t old, const struct lp_encoded *e,
+                                   unsigned n, int added, uint8_t **where)
 {
     size_t bytes = lp_bytes(lp);
-    size_t size = e->body + back_bytes(e->body);
+    size_t size = 0;
+    for (unsigned i = 0; i < n; i++)
+        size += e[i].body + back_bytes(e[i].body);
     size_t total = bytes - old + size;
     if (total > LP_BYTES_MAX)
         return NULL;
@@ -433,7 +455,11 @@ static uint8_t *splice(uint8_t *lp, size_t at, size_t old, const struct lp_encod
         lp = resized;
     if (total > bytes)
         memmove(lp + at + size, lp + at + old, bytes - at - old);
-    lp_write(lp + at, e);
+    uint8_t *to = lp + at;
+    for (unsigned i = 0; i < n; i++) {
+        lp_write(to, &e[i]);
+        to += e[i].body + back_bytes(e[i].body);
+    }
     set_bytes(lp, total);
     uint32_t count = count_of(lp);
     if (count != COUNT_UNKNOWN)
@@ -441,6 +467,18 @@ static uint8_t *splice(uint8_t *lp, size_t at, size_t old, const struct lp_encod
     if (where)
         *where = lp + at;
     return lp;
+}
+
+static uint8_t *splice(uint8_t *lp, size_t at, size_t old, const struct lp_encoded *e, int added,
+                       uint8_t **where)
+{
+    return splice_many(lp, at, old, e, 1, added, where);
+}
+
+uint8_t *lp_insert_many(uint8_t *lp, uint8_t *p, const struct lp_encoded *e, unsigned n)
+{
+    size_t at = p ? (size_t)(p - lp) : lp_bytes(lp) - 1;
+    return splice_many(lp, at, 0, e, n, (int)n, NULL);
 }
 
 static uint8_t *insert(uint8_t *lp, uint8_t *p, enum lp_where where, const struct lp_encoded *e,
@@ -452,6 +490,11 @@ static uint8_t *insert(uint8_t *lp, uint8_t *p, enum lp_where where, const struc
     else if (where == LP_REPLACE)
         old = (size_t)(skip(p) - p);
     return splice(lp, (size_t)(p - lp), old, e, where != LP_REPLACE, at);
+}
+
+uint8_t *lp_replace(uint8_t *lp, uint8_t *p, const struct lp_encoded *e)
+{
+    return insert(lp, p, LP_REPLACE, e, NULL);
 }
 
 uint8_t *lp_insert(uint8_t *lp, uint8_t *p, enum lp_where where, const void *data, size_t len,

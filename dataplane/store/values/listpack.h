@@ -96,6 +96,10 @@ struct lp_encoded {
 };
 // `len` is at most LP_BYTES_MAX. Returns the bytes that lp_write writes.
 size_t lp_encode(struct lp_encoded *e, const void *data, size_t len);
+size_t lp_encode_integer(struct lp_encoded *e, int64_t value);
+uint8_t *lp_replace(uint8_t *lp, uint8_t *p, const struct lp_encoded *e);
+// All `n` of them before `p`, or at the end where that is NULL: all or none.
+uint8_t *lp_insert_many(uint8_t *lp, uint8_t *p, const struct lp_encoded *e, unsigned n);
 void lp_write(uint8_t *to, const struct lp_encoded *e);
 
 // True when `len` bytes from outside are a listpack of well-formed elements; `*count` becomes their

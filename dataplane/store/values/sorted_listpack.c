@@ -27,34 +27,44 @@ uint8_t *zlp_find(const uint8_t *lp, const void *name, size_t len)
     return lp_find(lp, lp_first(lp), name, len, 1);
 }
 
-// The score behind `p`, or at the end when that is NULL.
-static uint8_t *put_score(uint8_t *lp, uint8_t *p, enum lp_where where, double score)
+// `text` holds what the element refers to.
+static void encode_score(struct lp_encoded *e, char text[SCORE_TEXT_MAX], double score)
 {
     if (fabs(score) <= WHOLE_MAX && score == trunc(score)) {
-        int64_t whole = (int64_t)score;
-        return p ? lp_insert_integer(lp, p, where, whole, NULL) : lp_append_integer(lp, whole);
+        lp_encode_integer(e, (int64_t)score);
+        return;
     }
+    int n = isinf(score) ? snprintf(text, SCORE_TEXT_MAX, "%s", score > 0 ? "inf" : "-inf")
+                         : snprintf(text, SCORE_TEXT_MAX, "%.17g", score);
+    lp_encode(e, text, (size_t)n);
+}
+
+static uint8_t *replace_score(uint8_t *lp, uint8_t *p, double score)
+{
     char text[SCORE_TEXT_MAX];
-    int n = isinf(score) ? snprintf(text, sizeof(text), "%s", score > 0 ? "inf" : "-inf")
-                         : snprintf(text, sizeof(text), "%.17g", score);
-    return p ? lp_insert(lp, p, where, text, (size_t)n, NULL) : lp_append(lp, text, (size_t)n);
+    struct lp_encoded e;
+    encode_score(&e, text, score);
+    return lp_replace(lp, p, &e);
+}
+
+// Member and score before `p`, or at the end when that is NULL.
+static bool put_pair(uint8_t **lp, uint8_t *p, const void *name, size_t len, double score)
+{
+    char text[SCORE_TEXT_MAX];
+    struct lp_encoded pair[2];
+    if (len > LP_BYTES_MAX)
+        return false;
+    lp_encode(&pair[0], name, len);
+    encode_score(&pair[1], text, score);
+    uint8_t *with = lp_insert_many(*lp, p, pair, 2);
+    if (with)
+        *lp = with;
+    return with;
 }
 
 bool zlp_append(uint8_t **lp, const void *name, size_t len, double score)
 {
-    uint8_t *with = lp_append(*lp, name, len);
-    if (!with)
-        return false;
-    *lp = with;
-    with = put_score(with, NULL, LP_AFTER, score);
-    if (with) {
-        *lp = with;
-        return true;
-    }
-    with = lp_delete(*lp, lp_last(*lp), NULL);
-    if (with)
-        *lp = with;
-    return false;
+    return put_pair(lp, NULL, name, len, score);
 }
 
 bool zlp_add(uint8_t **lp, const void *name, size_t len, double score)
@@ -72,22 +82,7 @@ bool zlp_add(uint8_t **lp, const void *name, size_t len, double score)
         if (zset_compare_names(other_name, other_len, name, len) > 0)
             break;
     }
-    if (!p)
-        return zlp_append(lp, name, len, score);
-    uint8_t *at, *with = lp_insert(*lp, p, LP_BEFORE, name, len, &at);
-    if (!with)
-        return false;
-    *lp = with;
-    size_t offset = (size_t)(at - with);
-    with = put_score(with, at, LP_AFTER, score);
-    if (with) {
-        *lp = with;
-        return true;
-    }
-    with = lp_delete(*lp, *lp + offset, NULL);
-    if (with)
-        *lp = with;
-    return false;
+    return put_pair(lp, p, name, len, score);
 }
 
 bool zlp_remove(uint8_t **lp, uint8_t *member, uint32_t n)
@@ -115,7 +110,7 @@ bool zlp_set_score(uint8_t **lp, uint8_t *member, double score)
     uint8_t *prev = zlp_prev(*lp, member), *next = zlp_next(*lp, member);
     if ((!prev || comes_before(prev, member, score)) &&
         (!next || !comes_before(next, member, score))) {
-        uint8_t *with = put_score(*lp, lp_next(*lp, member), LP_REPLACE, score);
+        uint8_t *with = replace_score(*lp, lp_next(*lp, member), score);
         if (with)
             *lp = with;
         return with;

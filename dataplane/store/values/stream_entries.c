@@ -8,6 +8,7 @@
 enum {
     ELEMENT_HEAD_MAX = 11, // bytes that an element may take beside its own
     NODE_BYTES_MAX = 1 << 30,
+    WORDS_AT_ONCE = 16, // of an entry that is encoded on the stack
 };
 
 static int64_t integer_at(const uint8_t *p)
@@ -113,21 +114,50 @@ static bool add_to_new(struct stream_value *x, struct stream_id id, const struct
     return false;
 }
 
-// The entry is made apart and appended in one piece, so that a node never holds a part of it.
+// The elements of an entry, to be appended in one piece: at most n + 5.
+static unsigned encode_entry(struct lp_encoded *e, struct stream_id beyond, const struct arg *words,
+                             unsigned n, bool same)
+{
+    unsigned at = 0;
+    lp_encode_integer(&e[at++], same ? STREAM_SAME_FIELDS : 0);
+    lp_encode_integer(&e[at++], (int64_t)beyond.ms);
+    lp_encode_integer(&e[at++], (int64_t)beyond.seq);
+    if (!same)
+        lp_encode_integer(&e[at++], n / 2);
+    for (unsigned i = same; i < n; i += same ? 2 : 1)
+        lp_encode(&e[at++], words[i].ptr, words[i].len);
+    lp_encode_integer(&e[at++], STREAM_ENTRY_HEAD + (same ? n / 2 : n + 1));
+    return at;
+}
+
+// The entry is appended in one piece, so that a node never holds a part of it. One of many words is
+// made apart.
+static uint8_t *append_entry(uint8_t *to, struct stream_id beyond, const struct arg *words,
+                             unsigned n, size_t bytes)
+{
+    bool same = has_fields(to, words, n);
+    if (n <= WORDS_AT_ONCE) {
+        struct lp_encoded elements[WORDS_AT_ONCE + 5];
+        return lp_insert_many(to, NULL, elements, encode_entry(elements, beyond, words, n, same));
+    }
+    uint8_t *entry = lp_new(bytes + (size_t)(n + 5) * ELEMENT_HEAD_MAX);
+    push_entry(&entry, beyond, words, n, same);
+    if (!entry)
+        return NULL;
+    uint8_t *lp = lp_append_all(to, entry);
+    lp_free(entry);
+    return lp;
+}
+
 static bool add_to_node(struct stream_value *x, struct btree_at at, struct stream_id id,
                         const struct arg *words, unsigned n, size_t bytes)
 {
     struct stream_node *node = btree_item(at);
     struct stream_id begin = stream_node_id(at);
     struct stream_id beyond = {id.ms - begin.ms, id.seq - begin.seq};
-    uint8_t *entry = lp_new(bytes + (size_t)(n + 5) * ELEMENT_HEAD_MAX);
-    push_entry(&entry, beyond, words, n, has_fields(node->lp, words, n));
-    if (!entry)
-        return false;
     size_t before = lp_memory(node->lp);
     uint64_t live = node_live(node->lp);
-    uint8_t *lp = lp_append_all(node->lp, entry);
-    lp_free(entry);
+    uint8_t *lp = append_entry(node->lp, beyond, words, n, bytes);
     if (!lp)
         return false;
     uint8_t *counted = set_live(lp, live + 1);
