@@ -4,53 +4,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <time.h>
 
+#include "bench/client_inner.h"
 #include "bench/clock.h"
+#include "bench/route.h"
 
 #define READY_MAX 256
-#define FILL_PIPELINE 64    // filling is not measured: deep enough to be quick
 #define CONNECT_AT_ONCE 64  // below every listener's backlog
 #define TURNS_PER_LOOK 1024 // how often limits that need no precision are looked at
-
-struct connection {
-    struct stream *stream;
-    uint32_t waiting; // replies that are missing from the present batch
-    uint32_t next;    // request in `batch` that the next reply answers
-    bool connected;
-    uint64_t sent; // when the batch was written, ticks
-    struct request *batch;
-    struct scanner scanner;
-};
-
-struct client {
-    struct transport *transport;
-    const struct options *options;
-    struct protocol protocol;
-    struct workload workload;
-    struct template template; // of a --command
-    struct connection *connections;
-    const bool volatile *stop;
-    struct measurement *m; // of the running test
-    struct stream *ready[READY_MAX];
-    unsigned connected, open, pipeline;
-    uint64_t to_send; // requests that may still be sent
-    uint64_t waiting; // replies missing on all connections
-    uint64_t now;     // of the turn, ticks
-    char *error;      // first reason to stop, one line
-    size_t error_size;
-};
-
-static void fail(struct client *c, const char *text)
-{
-    if (!c->error[0])
-        snprintf(c->error, c->error_size, "%s", text);
-}
+#define REST_US 1000        // the longest sleep
+// Open loop: the kernel may wake us this much late, so the last bit of a pause is spent spinning.
+#define WAKE_EARLY_US 150
+// Open loop: how long after the end requests whose time had come may still be sent.
+#define GRACE_S 1.0
+// Ports tried for a connection, times threads: e^-8 of the connections are left with a stray one.
+#define PORT_TRIES 8u
 
 static const char *reason(const struct stream *s)
 {
     static const char *const names[] = {
-        [STREAM_OK] = "closed",
+        [STREAM_OK] = "closed by the server",
         [STREAM_RESET] = "reset by the server",
         [STREAM_TIMED_OUT] = "timed out",
         [STREAM_REFUSED] = "refused: does a server listen there?",
@@ -61,86 +35,365 @@ static const char *reason(const struct stream *s)
     return s->error <= STREAM_ABORTED ? names[s->error] : "lost";
 }
 
-// Writes the next batch of a connection that waits for nothing.
+// Connection number `i` of c->n_all.
+static struct connection *connection_at(const struct client *c, unsigned i)
+{
+    return c->route ? route_connection(c->route, c->n_connections, i) : &c->connections[i];
+}
+
+// "connection 3", in a cluster "connection 3 to 127.0.0.1:7002".
+static const char *name_of(const struct client *c, const struct connection *k, char *text)
+{
+    char address[ENDPOINT_TEXT_MAX];
+    if (k == &c->asker)
+        return "the first connection";
+    if (c->route)
+        snprintf(text, NAME_MAX_SIZE, "connection %u to %s", k->number,
+                 endpoint_format(k->to, address));
+    else
+        snprintf(text, NAME_MAX_SIZE, "connection %u", k->number);
+    return text;
+}
+
+// --- sending -------------------------------------------------------------------------------------
+
+// Open loop: one that has all it may have is in no list.
+static void list(struct client *c, struct connection *k)
+{
+    if (k->waiting < c->pipeline && k->state == CONNECTION_READY && (!c->churn || k->left))
+        pool_add(&c->pool, k);
+}
+
+static void unlist(struct client *c, struct connection *k)
+{
+    if (k->listed)
+        pool_remove(&c->pool, k);
+}
+
+static void write_request(struct client *c, struct connection *k, struct request r)
+{
+    uint64_t before = c->protocol.written;
+    protocol_write(&c->protocol, &k->stream->out, r);
+    if (c->by_command)
+        c->m->commands[r.command].bytes_out += c->protocol.written - before;
+}
+
+// Closed loop: writes the next batch of a connection that waits for nothing.
 static void send_batch(struct client *c, struct connection *k)
 {
     uint32_t n = c->to_send < c->pipeline ? (uint32_t)c->to_send : c->pipeline;
     if (n == 0)
         return;
-    for (uint32_t i = 0; i < n; i++) {
-        k->batch[i] = workload_next(&c->workload);
-        protocol_write(&c->protocol, &k->stream->out, k->batch[i]);
-    }
+    struct request *batch = k->batch;
+    struct out *out = &k->stream->out;
+    if (c->by_command)
+        for (uint32_t i = 0; i < n; i++) {
+            batch[i] = workload_next(&c->workload);
+            write_request(c, k, batch[i]);
+        }
+    else
+        for (uint32_t i = 0; i < n; i++) {
+            batch[i] = workload_next(&c->workload);
+            protocol_write(&c->protocol, out, batch[i]);
+        }
     c->to_send -= n;
     c->waiting += n;
     k->waiting = n;
     k->next = 0;
-    k->sent = c->now;
+    if (!c->churn)
+        k->sent = c->now;
     k->stream->ops->push(k->stream);
 }
 
-static void lose(struct client *c, struct connection *k)
+// Open loop: sends what is due, as far as connections are free.
+static void send_due(struct client *c)
 {
-    char text[128];
-    snprintf(text, sizeof(text), "connection %s", reason(k->stream));
-    fail(c, text);
-    if (c->m)
-        c->m->disconnects++;
-    c->waiting -= k->waiting;
-    k->waiting = 0;
-    c->open--;
-    k->stream->ops->release(k->stream);
-    k->stream = NULL;
+    uint64_t now = c->now;
+    while (c->due <= now && c->due < c->due_end && c->to_send > 0) {
+        struct connection *k = pool_least(&c->pool);
+        if (!k) {
+            c->blocked_until = now;
+            break;
+        }
+        unlist(c, k);
+        uint32_t at = k->write++ & c->mask;
+        k->batch[at] = workload_next(&c->workload);
+        write_request(c, k, k->batch[at]);
+        now = clock_ticks();
+        k->times[at] = (struct timing){.meant = c->due, .written = now};
+        if (c->due > c->blocked_until)
+            histogram_record(&c->m->lag, clock_ns(now - c->due), 1);
+        k->waiting++;
+        c->waiting++;
+        c->to_send--;
+        if (c->churn)
+            k->left--;
+        list(c, k);
+        touch(c, k);
+        draw_arrival(c);
+    }
+    push_touched(c);
 }
 
-static void count_odd(struct client *c, struct connection *k, enum reply_kind kind)
+// A connection may carry load from now on.
+static void make_ready(struct client *c, struct connection *k)
 {
-    if (kind == REPLY_ERROR && !c->m->first_error[0])
-        memcpy(c->m->first_error, k->scanner.line, sizeof(c->m->first_error));
+    if (k == &c->asker) {
+        route_ask(c);
+        return;
+    }
+    k->state = CONNECTION_READY;
+    k->waiting = k->next = k->write = 0;
+    k->left = c->pipeline;
+    c->connected++;
+    if (!c->m)
+        return;
+    if (c->route)
+        route_ready(c, k);
+    else if (c->open_loop)
+        list(c, k);
+    else
+        send_batch(c, k);
+}
+
+bool client_connect(struct client *c, struct connection *k)
+{
+    int code = 0;
+    k->stream = c->transport->ops->connect(c->transport, k->to, &code);
+    if (!k->stream) {
+        fail(c, code == -EMFILE ? "too many open files: raise `ulimit -n`"
+                                : strerror(code < 0 ? -code : code));
+        return false;
+    }
+    k->stream->owner = k;
+    k->state = CONNECTION_OPENING;
+    k->sent = clock_ticks();
+    k->scanner = (struct scanner){0};
+    return true;
+}
+
+// --- receiving
+// --------------------------------------------------------------------------------------
+
+void client_count_odd(struct client *c, struct connection *k, struct request r,
+                      enum reply_kind kind)
+{
+    char text[MEASUREMENT_TEXT_MAX];
+    if (kind == REPLY_ERROR)
+        measurement_error(c->m, k->scanner.line);
+    if (kind == REPLY_WRONG && c->m->n_evidence < MEASUREMENT_EVIDENCE_MAX) {
+        protocol_explain(&c->protocol, &k->scanner, r, text, sizeof(text));
+        measurement_evidence(c->m, text);
+    }
     if (kind == REPLY_BROKEN) {
-        fail(c, "the server does not speak RESP");
+        fail(c, c->options->protocol == BENCH_MEMCACHE
+                    ? "the server does not speak memcached's text protocol"
+                    : "the server does not speak RESP");
         k->stream->ops->abort(k->stream);
     }
 }
 
-// Takes all replies that have come. Returns false when the connection is of no more use.
-static bool receive(struct client *c, struct connection *k)
+void client_unasked(struct client *c, struct connection *k)
+{
+    char text[MEASUREMENT_TEXT_MAX], name[NAME_MAX_SIZE];
+    snprintf(text, sizeof(text), "%s: the server sent a reply that nobody asked for",
+             name_of(c, k, name));
+    fail(c, text);
+    k->stream->ops->abort(k->stream);
+}
+
+// Takes all replies that have come. Returns how many. `open`, `by_command`: as the client's, known
+// to the compiler.
+static inline __attribute__((always_inline)) uint32_t
+take_replies(struct client *c, struct connection *k, bool open, bool by_command)
 {
     struct stream *s = k->stream;
-    uint32_t done = 0;
+    struct measurement *m = c->m;
+    uint32_t done = 0, odd = 0, waiting = k->waiting, next = k->next;
+    uint32_t mask = open ? c->mask : UINT32_MAX;
     while (s->in_len > 0) {
-        if (done == k->waiting) {
-            fail(c, "the server sent a reply that nobody asked for");
-            s->ops->abort(s);
-            return false;
+        if (__builtin_expect(done == waiting, 0)) {
+            client_unasked(c, k);
+            break;
         }
         const uint8_t *data = s->in;
         size_t len = s->in_len, at = 0;
-        while (at < len && done < k->waiting) {
+        while (at < len && done < waiting) {
             size_t used;
-            enum reply_kind kind = protocol_scan(&c->protocol, &k->scanner, k->batch[k->next],
-                                                 data + at, len - at, &used);
+            struct request r = k->batch[next & mask];
+            enum reply_kind kind =
+                protocol_scan(&c->protocol, &k->scanner, r, data + at, len - at, &used);
             at += used;
-            if (kind == REPLY_MORE)
-                break;
-            if (__builtin_expect(kind >= REPLY_ERROR, 0)) {
-                count_odd(c, k, kind);
+            if (__builtin_expect(kind != REPLY_OK, 0)) {
+                if (kind == REPLY_MORE)
+                    break;
+                if (kind != REPLY_MISS)
+                    client_count_odd(c, k, r, kind);
                 if (kind == REPLY_BROKEN)
-                    return false;
+                    goto out;
+                m->kinds[kind]++;
+                odd++;
             }
-            c->m->kinds[kind]++;
-            k->next++;
+            if (open) {
+                const struct timing *t = &k->times[next & mask];
+                histogram_record(c->latency, clock_ns(c->now - t->meant), 1);
+                histogram_record(&m->service, clock_ns(c->now - t->written), 1);
+            }
+            if (by_command)
+                count_part(&m->commands[r.command], kind, used,
+                           clock_ns(c->now - (open ? k->times[next & mask].meant : k->sent)));
+            next++;
             done++;
         }
+        m->bytes_in += at;
         stream_consume(s, (uint32_t)at);
     }
-    if (done > 0) {
-        histogram_record(&c->m->latency, c->now - k->sent, done);
-        k->waiting -= done;
-        c->waiting -= done;
-        c->m->requests += done;
+out:
+    k->next = next;
+    m->kinds[REPLY_OK] += done - odd;
+    return done;
+}
+
+void client_reopen(struct client *c, struct connection *k)
+{
+    k->state = CONNECTION_CLOSING;
+    c->connected--;
+    // A reset: an orderly end would leave each port of ours in TIME_WAIT for a minute.
+    k->stream->ops->abort(k->stream);
+}
+
+static void receive_closed(struct client *c, struct connection *k)
+{
+    uint32_t done =
+        c->by_command ? take_replies(c, k, false, true) : take_replies(c, k, false, false);
+    if (done == 0)
+        return;
+    histogram_record(c->latency, clock_ns(c->now - k->sent), done);
+    k->waiting -= done;
+    c->waiting -= done;
+    c->m->requests += done;
+    if (k->waiting > 0)
+        return;
+    if (c->churn)
+        client_reopen(c, k);
+    else
+        send_batch(c, k);
+}
+
+static void receive_open(struct client *c, struct connection *k)
+{
+    uint32_t done =
+        c->by_command ? take_replies(c, k, true, true) : take_replies(c, k, true, false);
+    if (done == 0)
+        return;
+    unlist(c, k);
+    k->waiting -= done;
+    c->waiting -= done;
+    c->m->requests += done;
+    if (c->churn && !k->left && !k->waiting)
+        client_reopen(c, k);
+    else
+        list(c, k);
+}
+
+static void receive_setup(struct client *c, struct connection *k)
+{
+    struct stream *s = k->stream;
+    const struct request any = {.op = COMMAND_OTHER};
+    while (s->in_len > 0 && k->left > 0) {
+        size_t used;
+        enum reply_kind kind =
+            protocol_scan(&c->protocol, &k->scanner, any, s->in, s->in_len, &used);
+        if (kind == REPLY_ERROR) {
+            char text[MEASUREMENT_TEXT_MAX];
+            snprintf(text, sizeof(text), "the server refuses the connection's set-up: %.180s",
+                     k->scanner.line);
+            fail(c, text);
+        } else if (kind == REPLY_BROKEN) {
+            fail(c, "the server does not speak RESP");
+        }
+        if (kind == REPLY_ERROR || kind == REPLY_BROKEN) {
+            s->ops->abort(s);
+            return;
+        }
+        stream_consume(s, (uint32_t)used);
+        if (kind != REPLY_MORE)
+            k->left--;
     }
+    if (k->left == 0)
+        make_ready(c, k);
+}
+
+// --- the life of a connection
+// -----------------------------------------------------------------------
+
+static void lose(struct client *c, struct connection *k)
+{
+    bool wanted = k->state == CONNECTION_CLOSING, misplaced = k->state == CONNECTION_MISPLACED;
+    // One that goes between two tests is opened again for the next.
+    if (!wanted && !misplaced && !c->resting) {
+        char text[MEASUREMENT_TEXT_MAX], name[NAME_MAX_SIZE], address[ENDPOINT_TEXT_MAX];
+        if (k->state == CONNECTION_READY && k->waiting)
+            snprintf(text, sizeof(text), "%s %s with %u replies missing", name_of(c, k, name),
+                     reason(k->stream), k->waiting);
+        else if (c->route)
+            snprintf(text, sizeof(text), "connection to %s %s", endpoint_format(k->to, address),
+                     reason(k->stream));
+        else
+            snprintf(text, sizeof(text), "connection %s", reason(k->stream));
+        fail(c, text);
+        if (c->m) {
+            c->m->disconnects++;
+            c->m->missing += k->waiting;
+            c->m->stuck += k->waiting > 0;
+        }
+    }
+    if (k->state == CONNECTION_READY) {
+        c->connected--;
+        if (c->route)
+            route_lost(c, k);
+        else
+            unlist(c, k);
+    }
+    c->waiting -= k->waiting;
+    k->waiting = 0;
+    k->state = CONNECTION_NONE;
+    k->stream->ops->release(k->stream);
+    k->stream = NULL;
+    if (wanted)
+        k->tries = 0;
+    if (misplaced)
+        client_connect(c, k);
+    else if (wanted && c->m && k != &c->asker && (c->to_send > 0 || c->route) &&
+             client_connect(c, k))
+        c->m->connects++;
+}
+
+// Looks for a local port whose frames come to our own queue: with as many queues as threads, one in
+// so many does.
+static bool try_another_port(struct client *c, struct connection *k)
+{
+    if (!c->transport->ops->strays(c->transport, k->stream) ||
+        k->tries >= PORT_TRIES * c->options->threads)
+        return false;
+    k->tries++;
+    k->state = CONNECTION_MISPLACED;
+    k->stream->ops->abort(k->stream);
     return true;
+}
+
+static void connected(struct client *c, struct connection *k)
+{
+    if (try_another_port(c, k))
+        return;
+    if (!c->setup_replies) {
+        make_ready(c, k);
+        return;
+    }
+    k->state = CONNECTION_SETUP;
+    k->left = c->setup_replies;
+    out_write(&k->stream->out, c->setup, c->setup_size);
+    k->stream->ops->push(k->stream);
 }
 
 static void serve(struct client *c, struct stream *s)
@@ -150,168 +403,562 @@ static void serve(struct client *c, struct stream *s)
     s->events = 0;
     if (!k)
         return;
-    if (events & STREAM_CONNECTED) {
-        k->connected = true;
-        c->connected++;
+    if (events & STREAM_CONNECTED)
+        connected(c, k);
+    // What came before the end counts.
+    if (s->in_len > 0 && k->state == CONNECTION_SETUP)
+        receive_setup(c, k);
+    else if (s->in_len > 0 && k->state == CONNECTION_MAP)
+        route_read_map(c);
+    else if (s->in_len > 0 && k->state == CONNECTION_READY && c->m) {
+        if (c->route)
+            route_receive(c, k);
+        else if (c->open_loop)
+            receive_open(c, k);
+        else
+            receive_closed(c, k);
     }
     if (events & STREAM_CLOSED) {
         lose(c, k);
         return;
     }
-    if (events & STREAM_EOF) {
-        fail(c, "the server closed a connection");
+    if (events & STREAM_EOF && c->resting) {
         s->ops->abort(s);
-        return;
+    } else if (events & STREAM_EOF && k->state < CONNECTION_CLOSING) {
+        char text[MEASUREMENT_TEXT_MAX], name[NAME_MAX_SIZE];
+        snprintf(text, sizeof(text), "the server closed %s with %u replies missing",
+                 name_of(c, k, name), k->state == CONNECTION_READY ? k->waiting : k->left);
+        fail(c, text);
+        s->ops->abort(s);
     }
-    if (c->m && s->in_len > 0 && receive(c, k) && k->waiting == 0)
-        send_batch(c, k);
+}
+
+// Begins to open those that have not been opened yet.
+static void connect_more(struct client *c)
+{
+    while (c->begun < c->n_all && c->begun < c->connected + CONNECT_AT_ONCE &&
+           client_connect(c, connection_at(c, c->begun)))
+        c->begun++;
 }
 
 // One turn. Returns the number of streams that had events.
-static unsigned turn(struct client *c, bool idle)
+static unsigned turn(struct client *c, unsigned wait_us)
 {
-    unsigned n = c->transport->ops->begin(c->transport, idle, c->ready, READY_MAX);
+    unsigned n = c->transport->ops->begin(c->transport, wait_us, c->ready, READY_MAX);
     c->now = clock_ticks();
     for (unsigned i = 0; i < n; i++)
         serve(c, c->ready[i]);
+    if (__builtin_expect(c->begun < c->n_all, 0) && !c->error[0])
+        connect_more(c);
+    if (c->m && !c->error[0]) {
+        if (c->route)
+            route_send(c);
+        else if (c->open_loop)
+            send_due(c);
+    }
     c->transport->ops->end(c->transport);
     return n;
 }
 
-static bool connect_all(struct client *c)
+static bool stopped(struct client *c)
 {
-    uint64_t limit = clock_ticks() + (uint64_t)(c->options->stall_s * clock_rate());
-    unsigned begun = 0;
-    unsigned n = 1;
-    while (c->connected < c->options->connections && !c->error[0] && !*c->stop) {
-        while (begun < c->options->connections && begun < c->connected + CONNECT_AT_ONCE) {
-            struct connection *k = &c->connections[begun];
-            int code = 0;
-            k->stream = c->transport->ops->connect(c->transport, &c->options->server, &code);
-            if (!k->stream) {
-                fail(c, code == -EMFILE ? "too many open files: raise `ulimit -n`"
-                                        : strerror(code < 0 ? -code : code));
-                return false;
-            }
-            k->stream->owner = k;
-            c->open++;
-            begun++;
-        }
-        n = turn(c, n == 0);
-        if (clock_ticks() > limit)
-            fail(c, "no answer to a connection attempt; is the server there?");
-    }
-    return !c->error[0] && !*c->stop;
+    if (*c->stop)
+        fail(c, "interrupted");
+    else if (atomic_load_explicit(c->halt, memory_order_relaxed))
+        fail(c, "another thread failed");
+    return c->error[0];
 }
 
-struct client *client_open(struct transport *t, const struct options *o, const bool volatile *stop,
-                           char *error, size_t error_size)
+static uint64_t patience(const struct client *c)
+{
+    return clock_ticks() + (uint64_t)(c->options->stall_s * clock_rate());
+}
+
+bool client_wait(struct client *c, const bool *done)
+{
+    uint64_t limit = patience(c);
+    while (!*done && !stopped(c)) {
+        turn(c, REST_US);
+        if (clock_ticks() > limit)
+            fail(c, "no answer to CLUSTER SLOTS; is the server there?");
+    }
+    return !c->error[0];
+}
+
+static bool connect_all(struct client *c)
+{
+    uint64_t limit = patience(c);
+    unsigned n = 1;
+    while (c->connected < c->n_all && !stopped(c)) {
+        unsigned before = c->connected;
+        n = turn(c, n ? 0 : REST_US);
+        if (c->connected > before)
+            limit = patience(c);
+        else if (clock_ticks() > limit)
+            fail(c, "no answer to a connection attempt; is the server there?");
+    }
+    return !c->error[0];
+}
+
+// --- opening and closing
+// ----------------------------------------------------------------------------
+
+static void setup_command(struct client *c, const char *const *words, unsigned n)
+{
+    size_t at = c->setup_size;
+    char *to = (char *)c->setup;
+    at += (size_t)snprintf(to + at, SETUP_MAX - at, "*%u\r\n", n);
+    for (unsigned i = 0; i < n && at < SETUP_MAX; i++)
+        at +=
+            (size_t)snprintf(to + at, SETUP_MAX - at, "$%zu\r\n%s\r\n", strlen(words[i]), words[i]);
+    if (at >= SETUP_MAX) {
+        fail(c, "--user and -a are too long");
+        return;
+    }
+    c->setup_size = at;
+    c->setup_replies++;
+}
+
+static void make_setup(struct client *c)
+{
+    const struct options *o = c->options;
+    char number[16];
+    if (o->password && o->user)
+        setup_command(c, (const char *[]){"AUTH", o->user, o->password}, 3);
+    else if (o->password)
+        setup_command(c, (const char *[]){"AUTH", o->password}, 2);
+    if (o->resp3)
+        setup_command(c, (const char *[]){"HELLO", "3"}, 2);
+    snprintf(number, sizeof(number), "%u", o->database);
+    if (o->database)
+        setup_command(c, (const char *[]){"SELECT", number}, 2);
+}
+
+struct connection *connections_new(const struct client *c, const struct endpoint *to)
+{
+    const struct options *o = c->options;
+    unsigned rest = o->connections % o->threads;
+    unsigned first =
+        o->connections / o->threads * c->thread + (c->thread < rest ? c->thread : rest);
+    struct connection *all = calloc(c->n_connections, sizeof(*all));
+    for (unsigned i = 0; all && i < c->n_connections; i++) {
+        all[i].number = first + i;
+        all[i].to = to;
+    }
+    return all;
+}
+
+struct client *client_open(struct transport *t, const struct options *o, unsigned thread,
+                           const volatile bool *stop, const _Atomic bool *halt, char *error,
+                           size_t error_size)
 {
     struct client *c = calloc(1, sizeof(*c));
-    unsigned deepest = o->pipeline > FILL_PIPELINE ? o->pipeline : FILL_PIPELINE;
     error[0] = 0;
-    if (c)
-        *c = (struct client){
-            .transport = t, .options = o, .stop = stop, .error = error, .error_size = error_size};
-    if (!c || !(c->connections = calloc(o->connections, sizeof(*c->connections))) ||
-        !protocol_init(&c->protocol, o->data_size, o->verify)) {
+    if (c) {
+        c->transport = t;
+        c->options = o;
+        c->thread = thread;
+        c->stop = stop;
+        c->halt = halt;
+        c->n_connections =
+            o->connections / o->threads + (thread < o->connections % o->threads ? 1 : 0);
+        c->asker.to = &o->server;
+        if (!o->cluster)
+            c->connections = connections_new(c, &o->server);
+    }
+    if (!c || (!o->cluster && !c->connections)) {
         snprintf(error, error_size, "out of memory");
-        client_close(c);
+        free(c);
         return NULL;
     }
-    for (unsigned i = 0; i < o->connections; i++)
-        if (!(c->connections[i].batch = calloc(deepest, sizeof(struct request))))
-            fail(c, "out of memory");
-    if (error[0] || !connect_all(c)) {
-        fail(c, "interrupted");
+    make_setup(c);
+    if (!o->cluster)
+        c->n_all = c->n_connections;
+    if (c->error[0] || (o->cluster && !route_open(c)) || !connect_all(c)) {
+        stopped(c);
+        snprintf(error, error_size, "%s", c->error);
         client_close(c);
         return NULL;
     }
     return c;
 }
 
+static void free_rings(struct client *c)
+{
+    free(c->rings);
+    free(c->times);
+    pool_free(&c->pool);
+    c->rings = NULL;
+    c->times = NULL;
+    c->ring = 0;
+}
+
 void client_close(struct client *c)
 {
     if (!c)
         return;
-    if (c->connections) {
-        for (unsigned i = 0; i < c->options->connections; i++) {
-            if (c->connections[i].stream)
-                c->connections[i].stream->ops->abort(c->connections[i].stream);
-            free(c->connections[i].batch);
-        }
-        // The resets leave with this turn.
-        c->m = NULL;
-        turn(c, false);
+    for (unsigned i = 0; i <= c->n_all; i++) {
+        struct connection *k = i < c->n_all ? connection_at(c, i) : &c->asker;
+        if (k->stream)
+            k->stream->ops->abort(k->stream);
     }
-    protocol_free(&c->protocol);
-    template_free(&c->template);
+    // The resets leave with this turn.
+    c->m = NULL;
+    fail(c, "closed"); // nothing is to be opened any more
+    turn(c, 0);
+    free_rings(c);
+    route_close(c);
     free(c->connections);
     free(c);
 }
 
-static void show_progress(const struct client *c, uint64_t total)
+unsigned client_connections(const struct client *c)
 {
-    if (!c->options->quiet && isatty(STDERR_FILENO))
-        fprintf(stderr, "\rfilling: %5.1f %%", 100.0 * (double)c->m->requests / (double)total);
+    return c->connected;
 }
 
-bool client_run(struct client *c, enum bench_test test, struct measurement *m, char *error,
-                size_t error_size)
+void client_rest(struct client *c)
 {
-    const struct options *o = c->options;
-    bool fill = test == BENCH_FILL;
-    uint64_t total = fill ? o->keys : o->requests;
-    double rate = clock_rate();
-    *m = (struct measurement){.test = test};
-    histogram_reset(&m->latency);
-    error[0] = 0;
-    c->error = error;
-    c->error_size = error_size;
-    template_free(&c->template);
-    c->protocol.command = &c->template;
-    if (test >= BENCH_COMMAND && !template_parse(&c->template, o->commands[test - BENCH_COMMAND],
-                                                 o->data_size, o->keys, o->seed, error, error_size))
-        return false;
-    c->m = m;
-    c->pipeline = fill ? FILL_PIPELINE : o->pipeline;
-    c->to_send = total ? total : UINT64_MAX;
-    workload_init(&c->workload, test, o);
+    const struct timespec pause = {.tv_nsec = REST_US / 10 * 1000};
+    c->resting = true;
+    if (turn(c, REST_US) == 0 && c->options->transport == BENCH_DPDK)
+        nanosleep(&pause, NULL);
+    c->resting = false;
+}
 
-    uint64_t begin = clock_ticks(), last_reply = begin;
-    uint64_t end = total ? UINT64_MAX : begin + (uint64_t)(o->duration_s * rate);
-    uint64_t stall = (uint64_t)(o->stall_s * rate), seen = 0;
-    c->now = begin;
-    for (unsigned i = 0; i < o->connections; i++)
-        if (c->connections[i].stream)
-            send_batch(c, &c->connections[i]);
-    c->transport->ops->end(c->transport);
+// --- a job
+// ------------------------------------------------------------------------------------------
 
-    bool idle = false;
-    for (uint64_t turns = 1; c->waiting > 0 && !c->error[0]; turns++) {
-        uint64_t from = clock_ticks();
-        if (from >= end)
-            c->to_send = 0; // the clock has run out: what is under way is still awaited
-        idle = turn(c, idle) == 0;
-        if (!idle) {
-            m->busy_ticks += clock_ticks() - from;
-            m->turns++;
-        }
-        if (turns % TURNS_PER_LOOK == 0 || idle) {
-            if (m->requests != seen)
-                last_reply = from;
-            else if (from - last_reply > stall)
-                fail(c, "no reply for too long (--stall)");
-            seen = m->requests;
-            if (*c->stop)
-                fail(c, "interrupted");
-            if (fill && turns % TURNS_PER_LOOK == 0)
-                show_progress(c, total);
-        }
+// The phases of a job; each ends at a time, some earlier.
+enum phase {
+    PHASE_WARM,    // requests are sent and not counted
+    PHASE_COUNTED, // the measured time
+    PHASE_GRACE,   // open loop: what was meant to be sent before the end
+    PHASE_DRAIN,   // nothing more is sent; replies are awaited
+};
+
+struct run {
+    const struct job *job;
+    struct client_view *view;
+    enum phase phase;
+    uint64_t phase_end; // ticks
+    uint64_t begin;     // of the measured time, ticks
+    uint64_t end;       // of the measured time; UINT64_MAX: by requests
+    uint64_t progress;  // when the last reply was seen, ticks
+    uint64_t seen;      // requests answered then
+    uint64_t written;   // bytes of requests before the measured time
+    uint64_t counted;   // requests answered before the last interval was given
+};
+
+static bool make_rings(struct client *c)
+{
+    size_t ring = 1;
+    while (ring < c->pipeline)
+        ring *= 2;
+    free_rings(c);
+    c->rings = calloc(ring * c->n_connections, sizeof(*c->rings));
+    if (c->open_loop) {
+        c->times = calloc(ring * c->n_connections, sizeof(*c->times));
     }
-    m->seconds = (double)(clock_ticks() - begin) / rate;
-    if (fill && !o->quiet && isatty(STDERR_FILENO))
-        fprintf(stderr, "\r                \r");
+    if (!c->rings || (c->open_loop && (!c->times || !pool_init(&c->pool, c->pipeline))))
+        return false;
+    c->ring = ring;
+    c->mask = (uint32_t)ring - 1;
+    for (unsigned i = 0; i < c->n_connections; i++) {
+        c->connections[i].batch = c->rings + i * ring;
+        c->connections[i].times = c->open_loop ? c->times + i * ring : NULL;
+        c->connections[i].listed = false;
+    }
+    return true;
+}
+
+static void reset_parts(struct measurement_part *parts, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct measurement_part *p = &parts[i];
+        p->requests = p->bytes_in = p->bytes_out = 0;
+        memset(p->kinds, 0, sizeof(p->kinds));
+        histogram_reset(&p->latency);
+    }
+}
+
+// Everything counted until now was warm-up.
+static void start_counting(struct client *c, struct run *r)
+{
+    struct measurement *m = c->m;
+    r->begin = r->progress = c->now;
+    r->seen = 0;
+    r->written = c->protocol.written;
+    m->requests = m->bytes_in = m->connects = m->disconnects = 0;
+    m->busy_ns = m->turns = m->other_errors = 0;
+    m->moved = m->asked = m->retried = 0;
+    m->n_errors = m->n_evidence = 0;
+    memset(m->kinds, 0, sizeof(m->kinds));
+    histogram_reset(c->latency);
+    histogram_reset(&m->service);
+    histogram_reset(&m->lag);
+    histogram_reset(&m->jitter);
+    reset_parts(m->commands, m->n_commands);
+    reset_parts(m->nodes, m->n_nodes);
+    if (r->job->requests)
+        c->to_send = r->job->requests > c->waiting ? r->job->requests - c->waiting : 0;
+}
+
+// Requests whose time came before the end and that never left: their waiting counts as far as it
+// went.
+static void count_unsent(struct client *c, const struct run *r)
+{
+    while (c->due < r->end && c->to_send > 0) {
+        histogram_record(c->latency, clock_ns(c->now - c->due), 1);
+        c->m->unsent++;
+        c->to_send--;
+        draw_arrival(c);
+    }
+}
+
+// Open loop: some request that was meant to be sent in the measured time has not been.
+static bool behind(const struct client *c, const struct run *r)
+{
+    return c->due < r->end || (c->route && route_queued(c));
+}
+
+static void next_phase(struct client *c, struct run *r)
+{
+    double rate = clock_rate();
+    r->phase_end = UINT64_MAX;
+    switch (r->phase) {
+    case PHASE_WARM:
+        r->phase = PHASE_COUNTED;
+        start_counting(c, r);
+        if (!r->job->requests)
+            r->phase_end = r->end = r->begin + (uint64_t)(r->job->duration_s * rate);
+        c->due_end = r->end;
+        break;
+    case PHASE_COUNTED:
+        if (c->open_loop && behind(c, r)) {
+            r->phase = PHASE_GRACE;
+            r->phase_end = r->end + (uint64_t)(GRACE_S * rate);
+            break;
+        }
+        // fall through
+    case PHASE_GRACE:
+        if (c->open_loop)
+            count_unsent(c, r);
+        if (c->route)
+            route_drop(c);
+        r->phase = PHASE_DRAIN;
+        c->to_send = 0;
+        break;
+    case PHASE_DRAIN:
+        break;
+    }
+}
+
+static void describe_stall(struct client *c)
+{
+    char text[MEASUREMENT_TEXT_MAX], name[NAME_MAX_SIZE], address[ENDPOINT_TEXT_MAX] = "";
+    unsigned stuck = 0;
+    const struct connection *first = NULL;
+    for (unsigned i = 0; i < c->n_all; i++) {
+        const struct connection *k = connection_at(c, i);
+        if (k->waiting == 0)
+            continue;
+        if (!first)
+            first = k;
+        stuck++;
+    }
+    if (!first) {
+        fail(c, "no connection could be opened again for too long (--stall)");
+        return;
+    }
+    struct stream_info info;
+    first->stream->ops->info(first->stream, &info);
+    endpoint_format(&info.local, address);
+    snprintf(text, sizeof(text),
+             "no reply for %g s (--stall): %llu replies are missing on %u of %u connections, %u of "
+             "them on %s (from %s)",
+             c->options->stall_s, (unsigned long long)c->waiting, stuck, c->n_all, first->waiting,
+             name_of(c, first, name), address);
+    fail(c, text);
+}
+
+static void count_missing(struct client *c)
+{
+    for (unsigned i = 0; i < c->n_all; i++) {
+        uint32_t waiting = connection_at(c, i)->waiting;
+        c->m->missing += waiting;
+        c->m->stuck += waiting > 0;
+    }
+}
+
+// Limits that need no precision.
+static void look(struct client *c, struct run *r, uint64_t now)
+{
+    if (c->m->requests != r->seen || (!c->waiting && c->open_loop)) {
+        r->progress = now;
+        r->seen = c->m->requests;
+    } else if (now - r->progress > (uint64_t)(c->options->stall_s * clock_rate())) {
+        describe_stall(c);
+    }
+    stopped(c);
+}
+
+// Gives the histogram to the watcher, who has asked for it, and goes on in the other.
+static void give(struct client *c, struct run *r, unsigned given)
+{
+    const struct measurement *m = c->m;
+    r->view->counts = (struct client_counts){.requests = m->requests,
+                                             .errors = m->kinds[REPLY_ERROR],
+                                             .wrong = m->kinds[REPLY_WRONG],
+                                             .connections = c->connected,
+                                             .measuring = r->phase != PHASE_WARM};
+    c->latency = &r->view->latency[(given + 1) % 2];
+    atomic_store_explicit(&r->view->given, given + 1, memory_order_release);
+}
+
+static bool prepare(struct client *c, const struct job *job, struct measurement *m)
+{
+    c->pipeline = job->pipeline;
+    c->open_loop = job->rate > 0;
+    c->churn = job->test->churn || c->options->churn;
+    c->by_command = m->commands != NULL;
+    c->error[0] = 0;
+    if (!protocol_init(&c->protocol, job->test, c->options, c->thread, c->error, sizeof(c->error)))
+        return false;
+    if (!workload_init(&c->workload, job->test, c->options, c->thread) ||
+        (c->route ? !route_prepare(c, job->test, m) : !make_rings(c))) {
+        fail(c, "out of memory");
+        return false;
+    }
+    c->waiting = 0;
+    c->blocked_until = 0;
+    c->first_touched = NULL;
+    c->due_end = UINT64_MAX;
+    c->to_send = UINT64_MAX;
+    return true;
+}
+
+static void start_load(struct client *c, const struct job *job)
+{
+    do
+        turn(c, 0);
+    while (clock_ticks() < job->begin);
+    c->begin = c->now = clock_ticks();
+    if (c->open_loop) {
+        arrivals_init(&c->arrivals, c->options->arrivals, job->rate, job->seed + c->thread);
+        arrivals_shift(&c->arrivals, (double)c->thread / c->options->threads);
+        c->ticks_per_ns = clock_rate() / 1e9;
+        draw_arrival(c);
+    }
+}
+
+// Puts all connections to work.
+static void start_connections(struct client *c)
+{
+    for (unsigned i = 0; i < c->n_all; i++) {
+        struct connection *k = connection_at(c, i);
+        if (k->state == CONNECTION_NONE && i < c->begun)
+            client_connect(c, k);
+        if (k->state != CONNECTION_READY)
+            continue;
+        k->waiting = k->next = k->write = 0;
+        k->left = c->pipeline;
+        k->sent = c->now;
+        if (c->route)
+            route_ready(c, k);
+        else if (c->open_loop)
+            list(c, k);
+        else
+            send_batch(c, k);
+    }
+    if (c->route)
+        route_send(c);
+    c->transport->ops->end(c->transport);
+}
+
+static unsigned pause_us(const struct client *c, bool idle)
+{
+    if (!idle)
+        return 0;
+    if (!c->open_loop || !c->to_send)
+        return REST_US;
+    uint64_t now = clock_ticks();
+    uint64_t us = c->due > now ? clock_ns(c->due - now) / 1000 : 0;
+    if (us <= WAKE_EARLY_US)
+        return 0;
+    us -= WAKE_EARLY_US;
+    return us < REST_US ? (unsigned)us : REST_US;
+}
+
+static bool over(const struct client *c, const struct run *r)
+{
+    if (c->waiting > 0 || r->phase < PHASE_COUNTED)
+        return false;
+    return c->to_send == 0;
+}
+
+static void loop(struct client *c, struct run *r)
+{
+    struct measurement *m = c->m;
+    bool idle = false;
+    for (uint64_t turns = 1; !c->error[0] && !over(c, r); turns++) {
+        uint64_t from = clock_ticks();
+        if (__builtin_expect(from >= r->phase_end, 0)) {
+            c->now = from;
+            next_phase(c, r);
+        } else if (r->phase == PHASE_GRACE && !behind(c, r)) {
+            next_phase(c, r);
+        }
+        unsigned given = atomic_load_explicit(&r->view->given, memory_order_relaxed);
+        if (__builtin_expect(atomic_load_explicit(&r->view->wanted, memory_order_acquire) != given,
+                             0))
+            give(c, r, given);
+        unsigned wait_us = pause_us(c, idle);
+        idle = turn(c, wait_us) == 0;
+        uint64_t now = clock_ticks();
+        if (!idle) {
+            m->busy_ns += clock_ns(now - (wait_us ? c->now : from));
+            m->turns++;
+        } else if (!wait_us) {
+            histogram_record(&m->jitter, clock_ns(now - from), 1);
+        }
+        if (idle || turns % TURNS_PER_LOOK == 0)
+            look(c, r, now);
+    }
+    if (m->requests != r->seen)
+        r->progress = clock_ticks();
+}
+
+bool client_run(struct client *c, const struct job *job, struct measurement *m,
+                struct client_view *view)
+{
+    struct run r = {.job = job, .view = view, .end = UINT64_MAX, .phase_end = UINT64_MAX};
+    c->latency = &view->latency[atomic_load(&view->given) % 2];
+    if (prepare(c, job, m)) {
+        uint64_t retransmitted = c->transport->ops->retransmitted(c->transport);
+        start_load(c, job);
+        c->m = m;
+        r.progress = c->now;
+        r.begin = c->now;
+        r.phase_end = c->now + (uint64_t)(job->warmup_s * clock_rate());
+        if (job->warmup_s == 0)
+            next_phase(c, &r);
+        start_connections(c);
+        loop(c, &r);
+        if (c->error[0])
+            count_missing(c);
+        m->bytes_out = c->protocol.written - r.written;
+        m->retransmitted = c->transport->ops->retransmitted(c->transport) - retransmitted;
+        m->seconds = (double)(r.progress - r.begin) / clock_rate();
+        if (r.phase == PHASE_WARM)
+            start_counting(c, &r); // it ended before anything was to be counted
+    }
+    m->threads = 1;
+    m->finished = !c->error[0];
+    memcpy(m->error, c->error, sizeof(m->error));
     c->m = NULL;
-    return !error[0];
+    c->open_loop = false;
+    workload_free(&c->workload);
+    protocol_free(&c->protocol);
+    return m->finished;
 }

@@ -2,6 +2,8 @@
 
 #define CALIBRATION_NS 20000000u
 
+uint64_t clock_ns_scale;
+
 double clock_rate(void)
 {
     static double rate;
@@ -12,5 +14,6 @@ double clock_rate(void)
         now_ns = clock_ns_of_system();
     while (now_ns - begin_ns < CALIBRATION_NS);
     rate = (double)(clock_ticks() - begin) * 1e9 / (double)(now_ns - begin_ns);
+    clock_ns_scale = (uint64_t)(1e9 / rate * 4294967296.0);
     return rate;
 }

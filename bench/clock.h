@@ -25,5 +25,13 @@ static inline uint64_t clock_ticks(void)
 #endif
 }
 
-// Ticks per second, measured against the system's clock over 20 ms at the first call.
+// Ticks per second, measured against the system's clock over 20 ms at the first call, which is made
+// before any other thread starts.
 double clock_rate(void);
+// Nanoseconds of a tick, times 2^32; of use after the first clock_rate().
+extern uint64_t clock_ns_scale;
+
+static inline uint64_t clock_ns(uint64_t ticks)
+{
+    return (uint64_t)((unsigned __int128)ticks * clock_ns_scale >> 32);
+}

@@ -1,11 +1,12 @@
-// pollux-bench: one load generator for both transports. See options.c for what it can be told.
-#include <sched.h>
+// pollux-bench: one load generator for all transports. See options.c for what it can be told.
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "bench/client.h"
+#include "bench/live.h"
 #include "bench/report.h"
+#include "bench/workers.h"
 
 #define ERROR_SIZE 512
 
@@ -23,76 +24,151 @@ static int complain(const char *error)
     return 1;
 }
 
-static bool pin(int cpu)
+// All that was measured, in order.
+struct results {
+    struct measurement **all;
+    unsigned n, room;
+};
+
+struct session {
+    const struct options *options;
+    struct workers *workers;
+    struct results results;
+    char error[ERROR_SIZE];
+};
+
+static bool room_for(struct results *r, unsigned more)
 {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    return sched_setaffinity(0, sizeof(set), &set) == 0;
+    if (r->n + more <= r->room)
+        return true;
+    unsigned room = 2 * (r->n + more);
+    struct measurement **all = realloc(r->all, room * sizeof(struct measurement *));
+    if (!all)
+        return false;
+    r->all = all;
+    r->room = room;
+    return true;
 }
 
-static void report(const struct options *o, const struct measurement *m)
+// Takes over `n` results that stand behind the present ones; false when the run is over.
+static bool keep(struct session *s, unsigned n)
 {
-    if (o->json)
-        report_json_test(o, m);
-    else if (m->test != BENCH_FILL || !o->quiet)
-        report_text(o, m);
+    struct measurement *last = n ? s->results.all[s->results.n + n - 1] : NULL;
+    s->results.n += n;
+    if (last && last->finished)
+        return true;
+    snprintf(s->error, sizeof(s->error), "%.200s: %s", last ? last->name : "the test",
+             last ? last->error : "out of memory");
+    return false;
+}
+
+static bool out_of_memory(struct session *s)
+{
+    snprintf(s->error, sizeof(s->error), "out of memory");
+    return false;
+}
+
+static bool run_one(struct session *s, const struct preset *test, double rate)
+{
+    if (!room_for(&s->results, 1))
+        return out_of_memory(s);
+    struct live *live = live_open(s->options);
+    struct measurement *m = workers_run(s->workers, test, rate, live ? live_show : NULL, live);
+    live_close(live);
+    s->results.all[s->results.n] = m;
+    if (m && !s->options->json && !(test->fill && s->options->quiet))
+        report_text(stdout, s->options, m);
     fflush(stdout);
+    return keep(s, m ? 1 : 0);
 }
 
-// Runs the fill, if asked for, and all tests. Returns the exit code.
-static int run(struct client *c, const struct options *o, struct measurement *m, char *error)
+static bool run_sweep(struct session *s, const struct preset *test)
 {
-    bool good = true;
-    uint64_t odd = 0;
-    if (o->json)
-        report_json_begin(o);
-    for (unsigned i = o->fill ? 0 : 1; good && i <= o->n_tests; i++) {
-        good = client_run(c, i == 0 ? BENCH_FILL : o->tests[i - 1], m, error, ERROR_SIZE);
-        report(o, m);
-        odd += m->kinds[REPLY_ERROR] + m->kinds[REPLY_WRONG];
+    if (!room_for(&s->results, OPTIONS_STEPS_MAX))
+        return out_of_memory(s);
+    struct measurement **steps = s->results.all + s->results.n;
+    struct live *live = live_open(s->options);
+    unsigned knee, n = workers_sweep(s->workers, test, steps, &knee, live ? live_show : NULL, live);
+    live_close(live);
+    if (!s->options->json)
+        report_sweep(stdout, s->options, steps, n, knee);
+    fflush(stdout);
+    return keep(s, n);
+}
+
+static bool run_all(struct session *s, const struct preset *tests, unsigned n)
+{
+    const struct options *o = s->options;
+    for (unsigned i = 0; i < n; i++) {
+        struct preset fill;
+        if (o->fill && presets_fill(o, tests, i, &fill) && !run_one(s, &fill, 0))
+            return false;
+        if (o->rate_to > o->rate_from ? !run_sweep(s, &tests[i])
+                                      : !run_one(s, &tests[i], o->rate_from))
+            return false;
     }
+    return true;
+}
+
+static int run(struct session *s, const struct preset *tests, unsigned n)
+{
+    const struct options *o = s->options;
+    bool good = run_all(s, tests, n);
+    int code = good ? 0 : complain(s->error);
     if (o->json)
-        report_json_end();
-    if (!good)
-        return complain(error);
-    return odd ? 1 : 0;
+        report_json(stdout, o, s->results.all, s->results.n);
+    if (!report_files(o, s->results.all, s->results.n, s->error, sizeof(s->error)))
+        code = complain(s->error);
+    for (unsigned i = 0; i < s->results.n; i++) {
+        const struct measurement *m = s->results.all[i];
+        if (m->kinds[REPLY_ERROR] + m->kinds[REPLY_WRONG] > 0)
+            code = 1;
+        measurement_free(s->results.all[i]);
+    }
+    free(s->results.all);
+    return code;
+}
+
+static void list_presets(void)
+{
+    const char *line;
+    for (unsigned i = 0; presets_describe(i, &line); i++)
+        printf("%-12s %s\n", presets_describe(i, &line), line);
 }
 
 int main(int argc, char **argv)
 {
-    struct options o;
-    char error[ERROR_SIZE] = "";
-    switch (options_parse(&o, argc, argv, error, sizeof(error))) {
+    static struct options o;
+    static struct preset tests[OPTIONS_TESTS_MAX];
+    struct session s = {.options = &o};
+    switch (options_parse(&o, argc, argv, s.error, sizeof(s.error))) {
     case OPTIONS_HELP:
         fputs(options_help, stdout);
         return 0;
+    case OPTIONS_LIST:
+        list_presets();
+        return 0;
+    case OPTIONS_VERSION:
+        puts("pollux-bench " POLLUX_VERSION);
+        return 0;
     case OPTIONS_BAD:
-        complain(error);
+        complain(s.error);
         return 2;
     case OPTIONS_RUN:
         break;
     }
+    unsigned n = presets_of(&o, tests, s.error, sizeof(s.error));
+    if (n == 0) {
+        complain(s.error);
+        return 2;
+    }
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    if (o.cpu >= 0 && !pin(o.cpu))
-        return complain("--cpu: this CPU does not exist or may not be used");
-
-    struct transport *t = o.transport == BENCH_DPDK
-                              ? transport_nic_open(&o, error, sizeof(error))
-                              : transport_socket_open(&o, error, sizeof(error));
-    if (!t)
-        return complain(error);
-    int code = 1;
-    struct measurement *m = malloc(sizeof(*m));
-    struct client *c = m ? client_open(t, &o, &stop, error, sizeof(error)) : NULL;
-    if (c)
-        code = run(c, &o, m, error);
-    else
-        complain(error);
-    client_close(c);
-    free(m);
-    t->ops->close(t);
+    s.workers = workers_open(&o, &stop, s.error, sizeof(s.error));
+    if (!s.workers)
+        return complain(s.error);
+    int code = run(&s, tests, n);
+    workers_close(s.workers);
     return code;
 }

@@ -1,168 +1,158 @@
+// The command line: names as redis-benchmark's and memtier_benchmark's users know them.
 #include "bench/options.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
-#include <netdb.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#include "bench/template.h"
+#include "bench/options_internal.h"
+#include "bench/values.h"
 
 const char options_help[] =
-    "usage: pollux-bench [OPTION]...\n"
-    "Loads a Redis or Pollux server and reports throughput and latency.\n"
+    "pollux-bench --fill -P 16                               SET and GET on this machine's port "
+    "6379\n"
+    "pollux-bench -t mixed --ratio 1:10 -d 100-2000 --key-distribution zipfian --threads 4 --cpu "
+    "2-5\n"
+    "pollux-bench -t get --rate 200k --warmup 2              open loop: latency at 200000 "
+    "requests/s\n"
+    "pollux-bench -t get --rate 100k..2m/100k --plot a.svg   latency over throughput, up to the "
+    "knee\n"
+    "pollux-bench --keys 1000 --command 'LPUSH l:{key} {data}' --command 'RPOP l:{key}'\n"
+    "pollux-bench -t ycsb-a,ycsb-c --fill --json FILE        --list shows all tests\n"
+    "pollux-bench --transport dpdk --nic-device net_af_xdp0,iface=eth1 --nic-address 10.0.0.2/24 "
+    "\\\n"
+    "    -h 10.0.0.1 --cpu 2 --fill                          our own TCP/IP, past the kernel\n"
     "\n"
-    "  -h, --host ADDRESS     server (127.0.0.1)        -p, --port N       (6379)\n"
-    "      --connections N    at once (50)                  --pipeline N   requests per batch (1)\n"
-    "      --test LIST        of set,get,mixed,ping (set,get)\n"
-    "      --command LINE     any command: {key} {random} {sequence} {data} stand for what "
-    "changes;\n"
-    "                         may be given several times, replaces --test\n"
-    "      --duration S       seconds per test (5)          --requests N   instead of a duration\n"
-    "      --data-size BYTES  of a value (64)               --keys N       16 bytes each "
-    "(1000000)\n"
-    "      --set-percent N    of `mixed` (50)               --seed N       of the random keys (1)\n"
-    "      --fill             first SET every key once\n"
-    "      --verify           compare the values that GET returns (they must come from here)\n"
-    "      --stall S          give up after so long without a reply (10)\n"
-    "      --json             report as JSON                --quiet        no progress\n"
-    "\n"
-    "      --transport T      socket: kernel TCP (default); dpdk: own TCP/IP on a DPDK device\n"
-    "      --nic-device D     a PCI address or virtual device, as for pollux-server\n"
-    "      --nic-address A/P  our address on it             --nic-gateway A\n"
-    "      --no-huge          do not use hugepages          --cpu N        pin the thread\n"
-    "\n"
-    "Examples:\n"
-    "  pollux-bench --fill --pipeline 16\n"
-    "  pollux-bench --keys 1000 --command 'LPUSH list:{key} {data}' --command 'RPOP list:{key}'\n"
-    "  pollux-bench --test get --requests 10000000 --cpu 1 --json\n"
-    "  pollux-bench --transport dpdk --nic-address 10.9.0.2/24 -h 10.9.0.1 --cpu 1 --fill \\\n"
-    "      --nic-device net_memif0,role=client,id=0,socket=/run/plx.sock,socket-abstract=no\n";
-
-static const char *const test_names[] = {"set", "get", "mixed", "ping", "fill"};
-
-const char *options_test_name(const struct options *o, enum bench_test test)
-{
-    return test >= BENCH_COMMAND ? o->commands[test - BENCH_COMMAND] : test_names[test];
-}
-
-bool options_parse_address(const char *text, uint8_t addr[4], uint8_t *prefix)
-{
-    char copy[32];
-    const char *slash = strchr(text, '/');
-    if (!slash || (size_t)(slash - text) >= sizeof(copy))
-        return false;
-    memcpy(copy, text, (size_t)(slash - text));
-    copy[slash - text] = 0;
-    char *end;
-    long bits = strtol(slash + 1, &end, 10);
-    if (*end || end == slash + 1 || bits < 1 || bits > 32)
-        return false;
-    *prefix = (uint8_t)bits;
-    return inet_pton(AF_INET, copy, addr) == 1;
-}
-
-static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *value)
-{
-    char *end;
-    errno = 0;
-    *value = strtoull(text, &end, 10);
-    return !errno && end != text && !*end && *text != '-' && *value >= min && *value <= max;
-}
-
-static bool parse_seconds(const char *text, double *value)
-{
-    char *end;
-    *value = strtod(text, &end);
-    return end != text && !*end && *value > 0 && *value <= 1e6;
-}
-
-static bool parse_tests(struct options *o, const char *list)
-{
-    o->n_tests = 0;
-    while (*list) {
-        size_t len = strcspn(list, ",");
-        unsigned test = 0;
-        while (test < BENCH_FILL &&
-               (strlen(test_names[test]) != len || strncasecmp(test_names[test], list, len) != 0))
-            test++;
-        if (test == BENCH_FILL || o->n_tests == OPTIONS_TESTS_MAX)
-            return false;
-        o->tests[o->n_tests++] = (enum bench_test)test;
-        list += len + (list[len] == ',');
-    }
-    return o->n_tests > 0;
-}
-
-static bool resolve(struct options *o)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
-    if (o->transport == BENCH_DPDK) {
-        hints.ai_flags = AI_NUMERICHOST;
-        hints.ai_family = AF_INET;
-    }
-    if (getaddrinfo(o->host, NULL, &hints, &found) != 0)
-        return false;
-    o->server = (struct endpoint){.port = o->port};
-    if (found->ai_family == AF_INET) {
-        o->server.family = 4;
-        memcpy(o->server.addr, &((struct sockaddr_in *)found->ai_addr)->sin_addr, 4);
-    } else {
-        o->server.family = 6;
-        memcpy(o->server.addr, &((struct sockaddr_in6 *)found->ai_addr)->sin6_addr, 16);
-    }
-    freeaddrinfo(found);
-    return true;
-}
+    "Where   -h, --host ADDRESS (127.0.0.1)   -p, --port N (6379)   -s, --socket PATH\n"
+    "        -a, --password WORD   --user NAME   --db N   -3, --resp3   --protocol resp|memcache\n"
+    "        --cluster               the server is one node: load all of them, follow MOVED and "
+    "ASK\n"
+    "Who     -c, --connections N     of all threads together (50); in a cluster to each node\n"
+    "        --threads N (1)         each with connections of its own\n"
+    "        --cpu LIST              where they run, as in 2,4-7; without --threads one for each\n"
+    "How     -P, --pipeline N        requests at once on a connection (1)\n"
+    "        --rate R|FROM..TO/STEP  open loop: requests a second, whatever the server does\n"
+    "        --arrivals poisson|even   --churn (a new connection for each pipeline)\n"
+    "        --duration S (5)   or   -n, --requests N   --warmup S (0)   --stall S (10)\n"
+    "What    -t, --test LIST         (set,get)      --ratio SET:GET   of `mixed` and `large` "
+    "(1:10)\n"
+    "        --command LINE          {key} {random} {sequence} {data} change from request to "
+    "request\n"
+    "        --command-ratio N       behind it: commands that have one make a mix together\n"
+    "        -r, --keys N            16 bytes each (1000000)\n"
+    "        --key-distribution uniform|sequential|zipfian[:THETA]|latest|hot:KEYS%:REQUESTS%\n"
+    "        -d, --data-size N|A-B|SIZE:WEIGHT,…   bytes of values (64)   --expire S   of "
+    "`sessions`\n"
+    "        --fill                  first write every key once     --seed N (1)\n"
+    "        --verify                values can be recognised, and every reply is checked\n"
+    "Report  --json [FILE]   --csv FILE   --hdr FILE   --plot FILE.svg|png   -q, --quiet\n"
+    "        --live line|screen|off  while it runs (a line, if this is a terminal)\n"
+    "dpdk    --nic-device DEVICE     as for pollux-server; several are allowed, each thread has a "
+    "queue\n"
+    "        --nic-address A/PREFIX   --nic-gateway A   --no-huge\n"
+    "Else    --list   --version   --help\n";
 
 enum {
     OPT_HELP = 256,
+    OPT_LIST,
+    OPT_VERSION,
     OPT_TRANSPORT,
-    OPT_CONNECTIONS,
-    OPT_PIPELINE,
-    OPT_REQUESTS,
+    OPT_PROTOCOL,
+    OPT_USER,
+    OPT_DB,
+    OPT_CLUSTER,
+    OPT_THREADS,
+    OPT_CPU,
+    OPT_RATE,
+    OPT_ARRIVALS,
+    OPT_WARMUP,
     OPT_DURATION,
     OPT_STALL,
-    OPT_TEST,
+    OPT_CHURN,
     OPT_COMMAND,
+    OPT_COMMAND_RATIO,
+    OPT_RATIO,
     OPT_SET_PERCENT,
-    OPT_DATA_SIZE,
-    OPT_KEYS,
+    OPT_DISTRIBUTION,
+    OPT_THETA,
+    OPT_EXPIRE,
     OPT_FILL,
     OPT_VERIFY,
-    OPT_JSON,
-    OPT_QUIET,
     OPT_SEED,
-    OPT_CPU,
+    OPT_JSON,
+    OPT_CSV,
+    OPT_HDR,
+    OPT_PLOT,
+    OPT_LIVE,
     OPT_NIC_DEVICE,
     OPT_NIC_ADDRESS,
     OPT_NIC_GATEWAY,
     OPT_NO_HUGE,
 };
 
+static const char short_options[] = ":h:p:s:a:c:n:d:P:t:r:k:q3e";
+
 static const struct option long_options[] = {
     {"help", no_argument, NULL, OPT_HELP},
+    {"list", no_argument, NULL, OPT_LIST},
+    {"version", no_argument, NULL, OPT_VERSION},
     {"host", required_argument, NULL, 'h'},
+    {"server", required_argument, NULL, 'h'},
     {"port", required_argument, NULL, 'p'},
+    {"socket", required_argument, NULL, 's'},
+    {"unix-socket", required_argument, NULL, 's'},
     {"transport", required_argument, NULL, OPT_TRANSPORT},
-    {"connections", required_argument, NULL, OPT_CONNECTIONS},
-    {"pipeline", required_argument, NULL, OPT_PIPELINE},
-    {"requests", required_argument, NULL, OPT_REQUESTS},
+    {"protocol", required_argument, NULL, OPT_PROTOCOL},
+    {"user", required_argument, NULL, OPT_USER},
+    {"password", required_argument, NULL, 'a'},
+    {"db", required_argument, NULL, OPT_DB},
+    {"dbnum", required_argument, NULL, OPT_DB},
+    {"select-db", required_argument, NULL, OPT_DB},
+    {"resp3", no_argument, NULL, '3'},
+    {"cluster", no_argument, NULL, OPT_CLUSTER},
+    {"cluster-mode", no_argument, NULL, OPT_CLUSTER},
+    {"threads", required_argument, NULL, OPT_THREADS},
+    {"cpu", required_argument, NULL, OPT_CPU},
+    {"connections", required_argument, NULL, 'c'},
+    {"clients", required_argument, NULL, 'c'},
+    {"pipeline", required_argument, NULL, 'P'},
+    {"rate", required_argument, NULL, OPT_RATE},
+    {"arrivals", required_argument, NULL, OPT_ARRIVALS},
+    {"warmup", required_argument, NULL, OPT_WARMUP},
+    {"requests", required_argument, NULL, 'n'},
     {"duration", required_argument, NULL, OPT_DURATION},
+    {"test-time", required_argument, NULL, OPT_DURATION},
     {"stall", required_argument, NULL, OPT_STALL},
-    {"test", required_argument, NULL, OPT_TEST},
+    {"churn", no_argument, NULL, OPT_CHURN},
+    {"keepalive", required_argument, NULL, 'k'},
+    {"test", required_argument, NULL, 't'},
+    {"tests", required_argument, NULL, 't'},
     {"command", required_argument, NULL, OPT_COMMAND},
+    {"command-ratio", required_argument, NULL, OPT_COMMAND_RATIO},
+    {"ratio", required_argument, NULL, OPT_RATIO},
     {"set-percent", required_argument, NULL, OPT_SET_PERCENT},
-    {"data-size", required_argument, NULL, OPT_DATA_SIZE},
-    {"keys", required_argument, NULL, OPT_KEYS},
+    {"data-size", required_argument, NULL, 'd'},
+    {"data-size-range", required_argument, NULL, 'd'},
+    {"data-size-list", required_argument, NULL, 'd'},
+    {"keys", required_argument, NULL, 'r'},
+    {"key-maximum", required_argument, NULL, 'r'},
+    {"key-distribution", required_argument, NULL, OPT_DISTRIBUTION},
+    {"theta", required_argument, NULL, OPT_THETA},
+    {"expire", required_argument, NULL, OPT_EXPIRE},
     {"fill", no_argument, NULL, OPT_FILL},
     {"verify", no_argument, NULL, OPT_VERIFY},
-    {"json", no_argument, NULL, OPT_JSON},
-    {"quiet", no_argument, NULL, OPT_QUIET},
+    {"data-verify", no_argument, NULL, OPT_VERIFY},
     {"seed", required_argument, NULL, OPT_SEED},
-    {"cpu", required_argument, NULL, OPT_CPU},
+    {"json", optional_argument, NULL, OPT_JSON},
+    {"csv", required_argument, NULL, OPT_CSV},
+    {"hdr", required_argument, NULL, OPT_HDR},
+    {"plot", required_argument, NULL, OPT_PLOT},
+    {"live", required_argument, NULL, OPT_LIVE},
+    {"quiet", no_argument, NULL, 'q'},
     {"nic-device", required_argument, NULL, OPT_NIC_DEVICE},
     {"nic-address", required_argument, NULL, OPT_NIC_ADDRESS},
     {"nic-gateway", required_argument, NULL, OPT_NIC_GATEWAY},
@@ -170,168 +160,559 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-// Takes one option's argument. False when it is out of range or not of its kind.
-static bool take(struct options *o, int option, const char *value)
+// What to give an option whose value was refused.
+static const struct {
+    int option;
+    const char *give;
+} hints[] = {
+    {'p', "a port from 1 to 65535"},
+    {'s', "the path of a UNIX socket, as in --socket /run/redis.sock"},
+    {'c', "a number of connections from 1 to 100000"},
+    {'P', "a number of requests from 1 to 10000"},
+    {'n', "a number of requests, as in --requests 10m"},
+    {'t', "names with commas between them, as in --test set,get; see --list"},
+    {'d', "bytes (64), a range (10-200) or sizes with weights (64:9,1024:1), each up to 512 MiB"},
+    {'r', "a number of keys from 1 to 1000000000000"},
+    {'k', "0 (a new connection for each batch, as --churn) or 1"},
+    {OPT_TRANSPORT, "socket or dpdk"},
+    {OPT_PROTOCOL, "resp, resp3 or memcache"},
+    {OPT_DB, "the number of a database"},
+    {OPT_THREADS, "a number of threads from 1 to 64"},
+    {OPT_CPU, "CPUs, as in --cpu 2 or --cpu 2,4-7"},
+    {OPT_RATE,
+     "requests a second, as in --rate 200k, or steps, as in --rate 100k..2m/100k (at most "
+     "1000)"},
+    {OPT_ARRIVALS, "poisson or even"},
+    {OPT_WARMUP, "seconds, as in --warmup 2"},
+    {OPT_DURATION, "seconds above 0, as in --duration 10"},
+    {OPT_STALL, "seconds above 0, as in --stall 10"},
+    {OPT_COMMAND, "the words of a command; there may be 32 of them"},
+    {OPT_COMMAND_RATIO, "a weight from 1 to 1000000, behind the --command that it belongs to"},
+    {OPT_RATIO, "weights of SET and GET, as in --ratio 1:10"},
+    {OPT_SET_PERCENT, "a number from 0 to 100"},
+    {OPT_DISTRIBUTION, "uniform, sequential, zipfian, zipfian:0.99, latest, or hot:1%:90%"},
+    {OPT_THETA, "a number between 0 and 2, as in --theta 0.99"},
+    {OPT_EXPIRE, "seconds from 1 on"},
+    {OPT_SEED, "a number"},
+    {OPT_PLOT, "a file that ends in .svg or .png"},
+    {OPT_LIVE, "line, screen or off"},
+    {OPT_NIC_DEVICE, "a PCI address or a virtual device; there may be 16 of them"},
+};
+
+static const char *hint_of(int option)
 {
-    uint64_t n = 0;
-    bool good = true;
+    for (unsigned i = 0; i < sizeof(hints) / sizeof(*hints); i++)
+        if (hints[i].option == option)
+            return hints[i].give;
+    return "another value";
+}
+
+static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *value)
+{
+    char *end;
+    errno = 0;
+    *value = strtoull(text, &end, 10);
+    return !errno && end != text && !*end && *text >= '0' && *text <= '9' && *value >= min &&
+           *value <= max;
+}
+
+// "250000", "250k", "1.5m": how many; `end` is set behind it.
+static bool parse_amount(const char *text, char **end, double *value)
+{
+    *value = strtod(text, end);
+    if (*end == text || !isfinite(*value) || *text < '0' || *text > '9')
+        return false;
+    if (**end == 'k' || **end == 'K')
+        *value *= 1e3;
+    else if (**end == 'm' || **end == 'M')
+        *value *= 1e6;
+    else if (**end == 'g' || **end == 'G')
+        *value *= 1e9;
+    else
+        return true;
+    ++*end;
+    return true;
+}
+
+static bool parse_count(const char *text, uint64_t min, uint64_t max, uint64_t *value)
+{
+    char *end;
+    double amount;
+    if (parse_number(text, min, max, value))
+        return true;
+    if (!parse_amount(text, &end, &amount) || *end || amount < (double)min || amount > (double)max)
+        return false;
+    *value = (uint64_t)amount;
+    return (double)*value == amount;
+}
+
+static bool parse_seconds(const char *text, double min, double *value)
+{
+    char *end;
+    *value = strtod(text, &end);
+    return end != text && !*end && *value >= min && *value <= 1e6;
+}
+
+// "200k" or "100k..2m/100k".
+static bool parse_rate(struct options *o, const char *text)
+{
+    char *end;
+    if (!parse_amount(text, &end, &o->rate_from) || o->rate_from < 1 || o->rate_from > 1e9)
+        return false;
+    o->rate_to = o->rate_from;
+    o->rate_step = 0;
+    if (!*end)
+        return true;
+    if (strncmp(end, "..", 2) != 0 || !parse_amount(end + 2, &end, &o->rate_to) || *end != '/' ||
+        !parse_amount(end + 1, &end, &o->rate_step) || *end)
+        return false;
+    return o->rate_to > o->rate_from && o->rate_to <= 1e9 && o->rate_step >= 1 &&
+           (o->rate_to - o->rate_from) / o->rate_step < OPTIONS_STEPS_MAX - 1;
+}
+
+// Names with commas between them, cut in place.
+static bool parse_tests(struct options *o, const char *list)
+{
+    static char copies[1024];
+    if (strlen(list) >= sizeof(copies))
+        return false;
+    strcpy(copies, list);
+    o->n_tests = 0;
+    char *rest = copies;
+    for (char *name; (name = strsep(&rest, ","));) {
+        if (!*name || o->n_tests == OPTIONS_TESTS_MAX)
+            return false;
+        o->tests[o->n_tests++] = name;
+    }
+    return true;
+}
+
+static bool parse_cpus(struct options *o, const char *list)
+{
+    o->n_cpus = 0;
+    while (*list) {
+        char *end;
+        long first = strtol(list, &end, 10), last = first;
+        if (end == list || *list < '0' || *list > '9')
+            return false;
+        if (*end == '-') {
+            list = end + 1;
+            last = strtol(list, &end, 10);
+            if (end == list || last < first)
+                return false;
+        }
+        if (last > 4095 || (*end && *end != ',') || (*end == ',' && !end[1]))
+            return false;
+        for (long cpu = first; cpu <= last; cpu++) {
+            if (o->n_cpus == OPTIONS_THREADS_MAX)
+                return false;
+            o->cpus[o->n_cpus++] = (int)cpu;
+        }
+        list = end + (*end == ',');
+    }
+    return o->n_cpus > 0;
+}
+
+static bool parse_ratio(struct options *o, const char *text)
+{
+    char *end;
+    unsigned long set = strtoul(text, &end, 10), get = 0;
+    if (end == text || *end != ':' || *text == '-')
+        return false;
+    text = end + 1;
+    get = strtoul(text, &end, 10);
+    if (end == text || *end || *text == '-' || set > 1000000 || get > 1000000 || set + get == 0)
+        return false;
+    o->set_weight = (unsigned)set;
+    o->get_weight = (unsigned)get;
+    return true;
+}
+
+static bool parse_theta(struct options *o, const char *text)
+{
+    char *end;
+    o->theta = strtod(text, &end);
+    return end != text && !*end && o->theta > 0 && o->theta < 2;
+}
+
+// "hot:1%:90%": so many of the keys get so many of the requests.
+static bool parse_hot(struct options *o, const char *text)
+{
+    char *end;
+    o->hot_keys = strtod(text, &end) / 100;
+    if (end == text || strncmp(end, "%:", 2) != 0)
+        return false;
+    text = end + 2;
+    o->hot_share = strtod(text, &end) / 100;
+    return end != text && (!strcmp(end, "%") || !*end) && o->hot_keys > 0 && o->hot_keys <= 1 &&
+           o->hot_share >= 0 && o->hot_share <= 1;
+}
+
+static bool parse_distribution(struct options *o, const char *text)
+{
+    static const struct {
+        const char *name;
+        enum bench_keys kind;
+    } known[] = {{"uniform", KEYS_UNIFORM},
+                 {"sequential", KEYS_SEQUENTIAL},
+                 {"zipfian", KEYS_ZIPFIAN},
+                 {"latest", KEYS_LATEST}};
+    for (unsigned i = 0; i < sizeof(known) / sizeof(*known); i++)
+        if (!strcasecmp(text, known[i].name)) {
+            o->distribution = known[i].kind;
+            return true;
+        }
+    if (!strncasecmp(text, "zipfian:", 8)) {
+        o->distribution = KEYS_ZIPFIAN;
+        return parse_theta(o, text + 8);
+    }
+    o->distribution = KEYS_HOT;
+    return !strncasecmp(text, "hot:", 4) && parse_hot(o, text + 4);
+}
+
+// One of some words, by its index; false when it is none of them.
+static bool parse_word(const char *text, const char *const *words, unsigned *index)
+{
+    for (*index = 0; words[*index]; ++*index)
+        if (!strcasecmp(text, words[*index]))
+            return true;
+    return false;
+}
+
+static bool take_server(struct options *o, struct options_said *said, int option, const char *value)
+{
+    static const char *const transports[] = {"socket", "dpdk", NULL};
+    static const char *const protocols[] = {"resp",     "redis",         "resp2", "resp3",
+                                            "memcache", "memcache_text", NULL};
+    unsigned word;
+    uint64_t n;
     switch (option) {
     case 'h':
         o->host = value;
-        break;
+        return true;
     case 'p':
-        good = parse_number(value, 1, 65535, &n);
+        if (!parse_number(value, 1, 65535, &n))
+            return false;
         o->port = (uint16_t)n;
-        break;
+        return true;
+    case 's':
+        o->unix_path = value;
+        return *value;
+    case 'a':
+        o->password = value;
+        return true;
+    case OPT_USER:
+        o->user = value;
+        return *value;
+    case OPT_DB:
+        said->database = true;
+        if (!parse_number(value, 0, INT32_MAX, &n))
+            return false;
+        o->database = (unsigned)n;
+        return true;
+    case '3':
+        o->resp3 = true;
+        return true;
     case OPT_TRANSPORT:
-        good = !strcmp(value, "socket") || !strcmp(value, "dpdk");
-        o->transport = !strcmp(value, "dpdk") ? BENCH_DPDK : BENCH_SOCKET;
-        break;
-    case OPT_CONNECTIONS:
-        good = parse_number(value, 1, OPTIONS_CONNECTIONS_MAX, &n);
-        o->connections = (unsigned)n;
-        break;
-    case OPT_PIPELINE:
-        good = parse_number(value, 1, OPTIONS_PIPELINE_MAX, &n);
-        o->pipeline = (unsigned)n;
-        break;
-    case OPT_REQUESTS:
-        good = parse_number(value, 1, UINT64_MAX / 2, &o->requests);
-        break;
-    case OPT_DURATION:
-        good = parse_seconds(value, &o->duration_s);
-        break;
-    case OPT_STALL:
-        good = parse_seconds(value, &o->stall_s);
-        break;
-    case OPT_TEST:
-        good = parse_tests(o, value);
-        break;
-    case OPT_COMMAND:
-        good = o->n_commands < OPTIONS_TESTS_MAX;
-        if (good) {
-            o->tests[o->n_commands] = BENCH_COMMAND + o->n_commands;
-            o->commands[o->n_commands++] = value;
-            o->n_tests = o->n_commands;
-        }
-        break;
-    case OPT_SET_PERCENT:
-        good = parse_number(value, 0, 100, &n);
-        o->set_percent = (unsigned)n;
-        break;
-    case OPT_DATA_SIZE:
-        good = parse_number(value, 0, OPTIONS_DATA_MAX, &n);
-        o->data_size = (uint32_t)n;
-        break;
-    case OPT_KEYS:
-        good = parse_number(value, 1, OPTIONS_KEYS_MAX, &o->keys);
-        break;
-    case OPT_FILL:
-        o->fill = true;
-        break;
-    case OPT_VERIFY:
-        o->verify = true;
-        break;
-    case OPT_JSON:
-        o->json = true;
-        break;
-    case OPT_QUIET:
-        o->quiet = true;
-        break;
-    case OPT_SEED:
-        good = parse_number(value, 0, UINT64_MAX, &o->seed);
-        break;
-    case OPT_CPU:
-        good = parse_number(value, 0, 4095, &n);
-        o->cpu = (int)n;
-        break;
-    case OPT_NIC_DEVICE:
-        o->nic_device = value;
-        break;
-    case OPT_NIC_ADDRESS:
-        o->nic_address = value;
-        break;
-    case OPT_NIC_GATEWAY:
-        o->nic_gateway = value;
-        break;
-    case OPT_NO_HUGE:
-        o->no_huge = true;
-        break;
-    default:
-        good = false;
+        if (!parse_word(value, transports, &word))
+            return false;
+        o->transport = word ? BENCH_DPDK : BENCH_SOCKET;
+        return true;
+    case OPT_PROTOCOL:
+        if (!parse_word(value, protocols, &word))
+            return false;
+        o->protocol = word >= 4 ? BENCH_MEMCACHE : BENCH_RESP;
+        o->resp3 = o->resp3 || word == 3;
+        return true;
+    default: // OPT_CLUSTER
+        o->cluster = true;
+        return true;
     }
-    return good;
 }
 
-static bool check(struct options *o, char *error, size_t error_size)
+static bool take_load(struct options *o, struct options_said *said, int option, const char *value)
 {
-    for (unsigned i = 0; i < o->n_commands; i++) {
-        struct template t;
-        if (!template_parse(&t, o->commands[i], o->data_size, o->keys, o->seed, error, error_size))
+    static const char *const arrivals[] = {"poisson", "even", NULL};
+    unsigned word;
+    uint64_t n;
+    bool good;
+    switch (option) {
+    case 'c':
+        good = parse_count(value, 1, OPTIONS_CONNECTIONS_MAX, &n);
+        o->connections = (unsigned)n;
+        return good;
+    case 'P':
+        said->pipeline = true;
+        good = parse_count(value, 1, OPTIONS_PIPELINE_MAX, &n);
+        o->pipeline = (unsigned)n;
+        return good;
+    case OPT_THREADS:
+        said->threads = true;
+        good = parse_number(value, 1, OPTIONS_THREADS_MAX, &n);
+        o->threads = (unsigned)n;
+        return good;
+    case OPT_CPU:
+        return parse_cpus(o, value);
+    case OPT_RATE:
+        return parse_rate(o, value);
+    case OPT_ARRIVALS:
+        good = parse_word(value, arrivals, &word);
+        o->arrivals = word ? ARRIVALS_EVEN : ARRIVALS_POISSON;
+        return good;
+    case OPT_WARMUP:
+        return parse_seconds(value, 0, &o->warmup_s);
+    case 'n':
+        said->requests = true;
+        return parse_count(value, 1, UINT64_MAX / 2, &o->requests);
+    case OPT_DURATION:
+        said->duration = true;
+        return parse_seconds(value, 1e-3, &o->duration_s);
+    case OPT_STALL:
+        return parse_seconds(value, 1e-3, &o->stall_s);
+    case 'k':
+        o->churn = !strcmp(value, "0");
+        return o->churn || !strcmp(value, "1");
+    default: // OPT_CHURN
+        o->churn = true;
+        return true;
+    }
+}
+
+static bool take_work(struct options *o, struct options_said *said, int option, const char *value)
+{
+    uint64_t n;
+    switch (option) {
+    case 't':
+        said->tests = true;
+        return parse_tests(o, value);
+    case OPT_COMMAND:
+        if (o->n_commands == OPTIONS_COMMANDS_MAX || !*value)
             return false;
-        template_free(&t);
+        o->commands[o->n_commands++].line = value;
+        return true;
+    case OPT_COMMAND_RATIO:
+        if (!o->n_commands || !parse_number(value, 1, 1000000, &n))
+            return false;
+        o->commands[o->n_commands - 1].weight = (unsigned)n;
+        return true;
+    case OPT_RATIO:
+        said->ratio = true;
+        return parse_ratio(o, value);
+    case OPT_SET_PERCENT:
+        said->ratio = true;
+        if (!parse_number(value, 0, 100, &n))
+            return false;
+        o->set_weight = (unsigned)n;
+        o->get_weight = 100 - (unsigned)n;
+        return true;
+    case 'd':
+        return values_parse(&o->data, value, strlen(value));
+    case 'r':
+        return parse_count(value, 1, OPTIONS_KEYS_MAX, &o->keys);
+    case OPT_DISTRIBUTION:
+        return parse_distribution(o, value);
+    case OPT_THETA:
+        return parse_theta(o, value);
+    case OPT_EXPIRE:
+        if (!parse_count(value, 1, INT32_MAX, &n))
+            return false;
+        o->expire_s = (uint32_t)n;
+        return true;
+    case OPT_FILL:
+        o->fill = true;
+        return true;
+    case OPT_VERIFY:
+        o->verify = true;
+        return true;
+    default: // OPT_SEED
+        return parse_number(value, 0, UINT64_MAX, &o->seed);
     }
-    uint8_t addr[4], prefix;
-    if (o->transport == BENCH_DPDK) {
-        if (!o->nic_device || !o->nic_address)
-            return snprintf(error, error_size,
-                            "--transport dpdk needs --nic-device and --nic-address"),
-                   false;
-        if (!options_parse_address(o->nic_address, addr, &prefix))
-            return snprintf(error, error_size,
-                            "--nic-address %s: give an IPv4 address and a prefix length, as in "
-                            "10.9.0.2/24",
-                            o->nic_address),
-                   false;
-        if (o->nic_gateway && inet_pton(AF_INET, o->nic_gateway, addr) != 1)
-            return snprintf(error, error_size, "--nic-gateway %s: give an IPv4 address",
-                            o->nic_gateway),
-                   false;
+}
+
+static bool ends_in(const char *text, const char *end)
+{
+    size_t len = strlen(text), n = strlen(end);
+    return len > n && !strcasecmp(text + len - n, end);
+}
+
+static bool take_report(struct options *o, int option, const char *value)
+{
+    static const char *const lives[] = {"off", "line", "screen", NULL};
+    unsigned word;
+    switch (option) {
+    case OPT_JSON:
+        o->json = !value;
+        o->json_file = value;
+        return true;
+    case OPT_CSV:
+        o->csv_file = value;
+        return true;
+    case OPT_HDR:
+        o->hdr_file = value;
+        return true;
+    case OPT_PLOT:
+        o->plot_file = value;
+        return ends_in(value, ".svg") || ends_in(value, ".png");
+    case OPT_LIVE:
+        if (!parse_word(value, lives, &word))
+            return false;
+        o->live = word == 0 ? LIVE_OFF : word == 1 ? LIVE_LINE : LIVE_SCREEN;
+        return true;
+    case 'q':
+        o->quiet = true;
+        return true;
+    case OPT_NIC_DEVICE:
+        if (o->n_nic_devices == OPTIONS_DEVICES_MAX)
+            return false;
+        o->nic_devices[o->n_nic_devices++] = value;
+        return true;
+    case OPT_NIC_ADDRESS:
+        o->nic_address = value;
+        return true;
+    case OPT_NIC_GATEWAY:
+        o->nic_gateway = value;
+        return true;
+    case OPT_NO_HUGE:
+        o->no_huge = true;
+        return true;
+    default: // -e: errors of the server are always shown
+        return true;
     }
-    if (!resolve(o))
-        return snprintf(error, error_size, "--host %s: not an address that can be used%s", o->host,
-                        o->transport == BENCH_DPDK ? " (give an IPv4 address)" : ""),
-               false;
-    return true;
+}
+
+// Takes one option's argument. False when it is out of range or not of its kind.
+static bool take(struct options *o, struct options_said *said, int option, const char *value)
+{
+    switch (option) {
+    case 'h':
+    case 'p':
+    case 's':
+    case 'a':
+    case '3':
+    case OPT_USER:
+    case OPT_DB:
+    case OPT_TRANSPORT:
+    case OPT_PROTOCOL:
+    case OPT_CLUSTER:
+        return take_server(o, said, option, value);
+    case 'c':
+    case 'P':
+    case 'n':
+    case 'k':
+    case OPT_THREADS:
+    case OPT_CPU:
+    case OPT_RATE:
+    case OPT_ARRIVALS:
+    case OPT_WARMUP:
+    case OPT_DURATION:
+    case OPT_STALL:
+    case OPT_CHURN:
+        return take_load(o, said, option, value);
+    case 't':
+    case 'd':
+    case 'r':
+    case OPT_COMMAND:
+    case OPT_COMMAND_RATIO:
+    case OPT_RATIO:
+    case OPT_SET_PERCENT:
+    case OPT_DISTRIBUTION:
+    case OPT_THETA:
+    case OPT_EXPIRE:
+    case OPT_FILL:
+    case OPT_VERIFY:
+    case OPT_SEED:
+        return take_work(o, said, option, value);
+    default:
+        return take_report(o, option, value);
+    }
+}
+
+// As the user wrote the option that was just read.
+static const char *name_of(int option, int index, char *text)
+{
+    if (index >= 0)
+        snprintf(text, 64, "--%s", long_options[index].name);
+    else
+        snprintf(text, 64, "-%c", option);
+    return text;
+}
+
+static const char *long_after(int option)
+{
+    for (unsigned i = 0; long_options[i].name; i++)
+        if (long_options[i].val == option)
+            return long_options[i].name;
+    return "?";
+}
+
+// What getopt could not make sense of.
+static enum options_result bad_option(int option, char **argv, char *error, size_t error_size)
+{
+    const char *word = argv[optind - 1];
+    if (option == ':' && optopt >= 256)
+        snprintf(error, error_size, "%s: give %s", word, hint_of(optopt));
+    else if (option == ':')
+        snprintf(error, error_size, "-%c (--%s): give %s", optopt, long_after(optopt),
+                 optopt == 'h'   ? "the server's address"
+                 : optopt == 'a' ? "the password"
+                                 : hint_of(optopt));
+    else if (optopt && !strncmp(word, "--", 2))
+        snprintf(error, error_size, "%s: this option takes no value", word);
+    else if (optopt)
+        snprintf(error, error_size, "-%c: no such option; see --help", optopt);
+    else
+        snprintf(error, error_size, "%s: no such option, or the beginning of several; see --help",
+                 word);
+    return OPTIONS_BAD;
 }
 
 enum options_result options_parse(struct options *o, int argc, char **argv, char *error,
                                   size_t error_size)
 {
-    *o = (struct options){.transport = BENCH_SOCKET,
-                          .host = "127.0.0.1",
+    struct options_said said = {0};
+    *o = (struct options){.host = "127.0.0.1",
                           .port = 6379,
+                          .threads = 1,
                           .connections = 50,
                           .pipeline = 1,
                           .duration_s = 5,
                           .stall_s = 10,
-                          .tests = {BENCH_SET, BENCH_GET},
+                          .tests = {"set", "get"},
                           .n_tests = 2,
-                          .set_percent = 50,
-                          .data_size = 64,
+                          .set_weight = 1,
+                          .get_weight = 10,
+                          .data = {.low = 64, .high = 64},
                           .keys = 1000000,
-                          .seed = 1,
-                          .cpu = -1};
-    optind = 1;
-    opterr = 0;
+                          .theta = 0.99,
+                          .expire_s = 3600,
+                          .seed = 1};
+    optind = 0; // and begin anew: this may be called again
     int option, index = -1;
-    while ((option = getopt_long(argc, argv, "h:p:", long_options, &index)) != -1) {
+    while ((option = getopt_long(argc, argv, short_options, long_options, &index)) != -1) {
+        char name[64];
+        const char *value = optarg;
         if (option == OPT_HELP)
             return OPTIONS_HELP;
-        if (option == '?') {
-            snprintf(error, error_size, "%s: unknown option or missing value; see --help",
-                     argv[optind - 1]);
+        if (option == OPT_LIST)
+            return OPTIONS_LIST;
+        if (option == OPT_VERSION)
+            return OPTIONS_VERSION;
+        if (option == '?' || option == ':')
+            return bad_option(option, argv, error, error_size);
+        // --json FILE as well as --json=FILE.
+        if (option == OPT_JSON && !value && optind < argc && argv[optind][0] != '-')
+            value = argv[optind++];
+        if (!take(o, &said, option, value)) {
+            snprintf(error, error_size, "%s %s: give %s", name_of(option, index, name),
+                     value ? value : "", hint_of(option));
             return OPTIONS_BAD;
         }
-        if (!take(o, option, optarg)) {
-            snprintf(error, error_size, "%s: not a value for this option; see --help",
-                     optarg ? optarg : argv[optind - 1]);
-            return OPTIONS_BAD;
-        }
+        index = -1;
     }
     if (optind < argc) {
-        snprintf(error, error_size, "%s: unknown argument; see --help", argv[optind]);
+        snprintf(error, error_size,
+                 "%s: no option; a command to send is given as --command 'WORD …'", argv[optind]);
         return OPTIONS_BAD;
     }
-    return check(o, error, error_size) ? OPTIONS_RUN : OPTIONS_BAD;
+    return options_check(o, &said, error, error_size) ? OPTIONS_RUN : OPTIONS_BAD;
 }

@@ -1,95 +1,156 @@
+// What the reports share, and the files that they are written to.
 #include "bench/report.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "bench/clock.h"
+#include "bench/show.h"
+#include "bench/sweep.h"
 
-static const double percents[] = {50, 90, 99, 99.9, 99.99};
-#define N_PERCENTS (sizeof(percents) / sizeof(percents[0]))
+#define PATH_SIZE 4096
 
-static double us(double ticks)
+bool report_is_fill(const struct measurement *m)
 {
-    return ticks * 1e6 / clock_rate();
+    return !strcmp(m->name, "fill");
 }
 
-static double per_second(const struct measurement *m)
+bool report_is_step(const struct options *o, const struct measurement *m)
 {
-    return m->seconds > 0 ? (double)m->requests / m->seconds : 0;
+    return m->rate > 0 && o->rate_to > o->rate_from;
 }
 
-static double ticks_per_request(const struct measurement *m)
+double report_cycles(const struct measurement *m)
 {
-    return m->requests ? (double)m->busy_ticks / (double)m->requests : 0;
+    return m->requests ? (double)m->busy_ns * clock_rate() / 1e9 / (double)m->requests : 0;
 }
 
-void report_text(const struct options *o, const struct measurement *m)
+double report_busy(const struct measurement *m)
 {
-    const char *name = options_test_name(o, m->test);
-    if (m->test >= BENCH_COMMAND)
-        fputs(name, stdout);
-    else
-        for (const char *c = name; *c; c++)
-            putchar(toupper((unsigned char)*c));
-    printf(": %.0f requests/s  (%llu in %.2f s, %u connections, pipeline %u, %u-byte values, %llu "
-           "keys)\n",
-           per_second(m), (unsigned long long)m->requests, m->seconds, o->connections, o->pipeline,
-           o->data_size, (unsigned long long)o->keys);
-    if (m->test == BENCH_FILL)
-        return;
-    printf("    latency in us: mean %.1f  min %.1f", us(histogram_mean(&m->latency)),
-           us(m->latency.total ? (double)m->latency.min : 0));
-    for (unsigned i = 0; i < N_PERCENTS; i++)
-        printf("  p%g %.1f", percents[i],
-               us((double)histogram_percentile(&m->latency, percents[i])));
-    printf("  max %.1f\n", us((double)m->latency.max));
-    printf("    client: %.0f cycles a request, %.1f replies a turn\n", ticks_per_request(m),
-           m->turns ? (double)m->requests / (double)m->turns : 0);
-    if (m->kinds[REPLY_MISS])
-        printf("    %llu keys did not exist (fill with --fill)\n",
-               (unsigned long long)m->kinds[REPLY_MISS]);
-    if (m->kinds[REPLY_ERROR])
-        printf("    %llu error replies; the first: %s\n", (unsigned long long)m->kinds[REPLY_ERROR],
-               m->first_error);
-    if (m->kinds[REPLY_WRONG])
-        printf("    %llu WRONG replies\n", (unsigned long long)m->kinds[REPLY_WRONG]);
-    if (m->disconnects)
-        printf("    %llu connections lost\n", (unsigned long long)m->disconnects);
+    double all = m->seconds * 1e9 * m->threads;
+    return all > 0 ? (double)m->busy_ns / all : 0;
 }
 
-static bool json_first;
-
-void report_json_begin(const struct options *o)
+unsigned report_group(const struct options *o, struct measurement *const *all, unsigned n)
 {
-    json_first = true;
-    printf("{\"transport\": \"%s\", \"connections\": %u, \"pipeline\": %u, \"data_size\": %u, "
-           "\"keys\": %llu, \"tests\": [",
-           o->transport == BENCH_DPDK ? "dpdk" : "socket", o->connections, o->pipeline,
-           o->data_size, (unsigned long long)o->keys);
+    unsigned group = 1;
+    // The rates of a sweep rise; the same test asked for twice begins again.
+    while (group < n && report_is_step(o, all[0]) && report_is_step(o, all[group]) &&
+           all[group]->rate > all[group - 1]->rate && !strcmp(all[group]->name, all[0]->name))
+        group++;
+    return group;
 }
 
-void report_json_test(const struct options *o, const struct measurement *m)
+unsigned report_knee(struct measurement *const *steps, unsigned n)
 {
-    printf("%s\n  {\"test\": \"", json_first ? "" : ",");
-    for (const char *c = options_test_name(o, m->test); *c; c++)
-        printf(*c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
-    printf("\", \"requests\": %llu, \"seconds\": %.6f, "
-           "\"requests_per_second\": %.1f, \"client_cycles_per_request\": %.1f,\n"
-           "   \"misses\": %llu, \"errors\": %llu, \"wrong\": %llu, \"disconnects\": %llu,\n"
-           "   \"latency_us\": {\"mean\": %.3f, \"min\": %.3f, \"max\": %.3f",
-           (unsigned long long)m->requests, m->seconds, per_second(m), ticks_per_request(m),
-           (unsigned long long)m->kinds[REPLY_MISS], (unsigned long long)m->kinds[REPLY_ERROR],
-           (unsigned long long)m->kinds[REPLY_WRONG], (unsigned long long)m->disconnects,
-           us(histogram_mean(&m->latency)), us(m->latency.total ? (double)m->latency.min : 0),
-           us((double)m->latency.max));
-    for (unsigned i = 0; i < N_PERCENTS; i++)
-        printf(", \"p%g\": %.3f", percents[i],
-               us((double)histogram_percentile(&m->latency, percents[i])));
-    printf("}}");
-    json_first = false;
+    struct sweep_step s[OPTIONS_STEPS_MAX];
+    if (n > OPTIONS_STEPS_MAX)
+        n = OPTIONS_STEPS_MAX;
+    for (unsigned i = 0; i < n; i++)
+        s[i] = (struct sweep_step){
+            .wanted = steps[i]->rate,
+            .reached = measurement_rate(steps[i]),
+            .p99 = (double)histogram_percentile(&steps[i]->latency, 99),
+        };
+    return sweep_knee(s, n);
 }
 
-void report_json_end(void)
+// --- files ---------------------------------------------------------------------------------------
+
+// Nothing is known of the file before it is written whole: what a full disk refuses shows at the
+// end.
+static bool finish(FILE *f, bool good, const char *option, const char *file, char *error,
+                   size_t error_size)
 {
-    printf("\n]}\n");
+    good = good && !ferror(f);
+    if (fclose(f) != 0)
+        good = false;
+    if (!good)
+        snprintf(error, error_size, "%s %s: cannot be written: %s", option, file,
+                 errno ? strerror(errno) : "out of memory");
+    return good;
+}
+
+static FILE *create(const char *option, const char *file, char *error, size_t error_size)
+{
+    FILE *f = fopen(file, "we");
+    if (!f)
+        snprintf(error, error_size, "%s %s: cannot be written: %s", option, file, strerror(errno));
+    errno = 0;
+    return f;
+}
+
+// "DIR/run.hgrm" and a test "hset x" at 1000/s become "DIR/run-hset-x-1000.hgrm".
+static void name_for(char *to, size_t size, const char *file, const struct options *o,
+                     const struct measurement *m)
+{
+    const char *base = strrchr(file, '/');
+    base = base ? base + 1 : file;
+    const char *suffix = strrchr(base, '.');
+    if (!suffix || suffix == base)
+        suffix = file + strlen(file);
+    char name[MEASUREMENT_TEXT_MAX + 32];
+    snprintf(name, sizeof(name), "%.60s", m->name);
+    if (report_is_step(o, m))
+        snprintf(name + strlen(name), sizeof(name) - strlen(name), "-%.0f", m->rate);
+    char *end = name;
+    for (const char *c = name; *c; c++)
+        if (isalnum((unsigned char)*c))
+            *end++ = *c;
+        else if (end > name && end[-1] != '-')
+            *end++ = '-';
+    while (end > name && end[-1] == '-')
+        end--;
+    *end = 0;
+    snprintf(to, size, "%.*s-%s%s", (int)(suffix - file), file, name, suffix);
+}
+
+static bool write_hdr(const char *file, const struct measurement *m, char *error, size_t error_size)
+{
+    FILE *f = create("--hdr", file, error, error_size);
+    if (!f)
+        return false;
+    report_hdr(f, m);
+    return finish(f, true, "--hdr", file, error, error_size);
+}
+
+static bool write_all_hdr(const struct options *o, struct measurement *const *all, unsigned n,
+                          char *error, size_t error_size)
+{
+    unsigned tests = 0;
+    for (unsigned i = 0; i < n; i++)
+        tests += !report_is_fill(all[i]);
+    for (unsigned i = 0; i < n; i++) {
+        char path[PATH_SIZE];
+        if (report_is_fill(all[i]))
+            continue;
+        if (tests == 1)
+            snprintf(path, sizeof(path), "%s", o->hdr_file);
+        else
+            name_for(path, sizeof(path), o->hdr_file, o, all[i]);
+        if (!write_hdr(path, all[i], error, error_size))
+            return false;
+    }
+    return true;
+}
+
+bool report_files(const struct options *o, struct measurement *const *all, unsigned n, char *error,
+                  size_t error_size)
+{
+    FILE *f;
+    if (o->json_file) {
+        f = create("--json", o->json_file, error, error_size);
+        if (!f || !finish(f, report_json(f, o, all, n), "--json", o->json_file, error, error_size))
+            return false;
+    }
+    if (o->csv_file) {
+        f = create("--csv", o->csv_file, error, error_size);
+        if (!f || !finish(f, report_csv(f, o, all, n), "--csv", o->csv_file, error, error_size))
+            return false;
+    }
+    if (o->hdr_file && !write_all_hdr(o, all, n, error, error_size))
+        return false;
+    return !o->plot_file || report_plot(o->plot_file, o, all, n, error, error_size);
 }

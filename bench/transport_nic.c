@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bench/clock.h"
+#include "bench/passing.h"
 #include "bench/transport.h"
 #include "dataplane/net/net.h"
 #include "drivers/nic.h"
@@ -16,15 +17,26 @@
 #define BURST 16
 #define LINK_WAIT_S 10 // a memif peer answers within a second or two
 
+struct devices {
+    struct nic *nic;
+    struct passing *passing; // NULL: one thread
+    char name[32];           // the driver may keep it
+};
+
 struct transport_nic {
     struct transport transport; // must be first
-    struct nic *nic;
+    struct devices *devices;
     struct port *port;
     struct net *net;
     double us_per_tick;
     uint64_t start_ticks, now_us;
     struct frame *received[BURST];
     unsigned n_received;
+    unsigned thread;
+    struct passing *passing; // of `devices`
+    struct passed *taken[BURST];
+    unsigned n_taken;
+    uint8_t *strays; // a bit for each local port whose frames came to another queue
     bool attached;
 };
 
@@ -39,13 +51,60 @@ static struct stream *nic_connect(struct transport *t, const struct endpoint *to
     return net_connect(((struct transport_nic *)t)->net, to, error);
 }
 
-static unsigned nic_begin(struct transport *t, bool idle, struct stream **ready, unsigned max)
+static bool find_home(void *context, const struct frame *frame, uint32_t hash)
+{
+    struct transport_nic *n = context;
+    (void)hash;
+    return passing_tcp(n->passing, n->thread, frame);
+}
+
+static bool owns_flow(void *context, const struct endpoint *local, const struct endpoint *remote)
+{
+    const struct transport_nic *n = context;
+    (void)remote;
+    return passing_home(n->passing, local->port) == n->thread;
+}
+
+// What came to other threads' queues and is ours.
+static void take_passed(struct transport_nic *n)
+{
+    while (n->n_taken < BURST) {
+        struct passed *p = passing_take(n->passing, n->thread);
+        if (!p)
+            break;
+        uint16_t port = passing_port(&p->frame);
+        n->strays[port / 8] |= (uint8_t)(1 << port % 8);
+        struct frame *frame = &p->frame;
+        net_input(n->net, &frame, 1, n->now_us);
+        n->taken[n->n_taken++] = p;
+    }
+}
+
+static bool nic_strays(struct transport *t, const struct stream *s)
+{
+    const struct transport_nic *n = (struct transport_nic *)t;
+    struct stream_info info;
+    if (!n->passing)
+        return false;
+    s->ops->info(s, &info);
+    uint8_t *byte = &n->strays[info.local.port / 8], bit = (uint8_t)(1 << info.local.port % 8);
+    bool stray = *byte & bit;
+    *byte &= (uint8_t)~bit; // the port may be used again
+    return stray;
+}
+
+static unsigned nic_begin(struct transport *t, unsigned wait_us, struct stream **ready,
+                          unsigned max)
 {
     struct transport_nic *n = (struct transport_nic *)t;
-    (void)idle; // polls
+    (void)wait_us; // polls
     n->n_received = port_rx(n->port, n->received, BURST);
     n->now_us = now_us(n);
     net_input(n->net, n->received, n->n_received, n->now_us);
+    if (__builtin_expect(n->passing != NULL, 0)) {
+        passing_arp(n->passing, n->thread, n->received, n->n_received);
+        take_passed(n);
+    }
     return net_ready(n->net, ready, max);
 }
 
@@ -61,6 +120,8 @@ static void nic_end(struct transport *t)
     if (n->n_received > 0)
         port_release_rx(n->port, n->received, n->n_received);
     n->n_received = 0;
+    while (n->n_taken > 0)
+        passing_free(n->taken[--n->n_taken]);
 }
 
 static void nic_shut(struct transport *t)
@@ -70,52 +131,85 @@ static void nic_shut(struct transport *t)
         net_destroy(n->net);
     if (n->attached)
         port_detach(n->port);
-    if (n->nic)
-        nic_close(n->nic);
+    free(n->strays);
     free(n);
+}
+
+static uint64_t nic_retransmitted(struct transport *t)
+{
+    const struct net_counters *c = net_counters(((struct transport_nic *)t)->net);
+    return c->tcp_retransmit_timer + c->tcp_retransmit_fast;
 }
 
 static const struct transport_ops nic_ops = {
     .connect = nic_connect,
     .begin = nic_begin,
     .end = nic_end,
+    .strays = nic_strays,
+    .retransmitted = nic_retransmitted,
     .close = nic_shut,
 };
 
-static bool open_port(struct transport_nic *n, const struct options *o, char *error,
-                      size_t error_size)
+struct devices *devices_open(const struct options *o, char *error, size_t error_size)
 {
-    static char name[32]; // the driver may keep it
-    snprintf(name, sizeof(name), "bench-%d", (int)getpid());
+    struct devices *d = calloc(1, sizeof(*d));
+    if (!d) {
+        snprintf(error, error_size, "out of memory");
+        return NULL;
+    }
+    snprintf(d->name, sizeof(d->name), "bench-%d", (int)getpid());
     struct nic_options options = {
-        .devices = {o->nic_device},
-        .n_devices = 1,
-        .queues = 1,
-        .cpus = o->cpu >= 0 ? &o->cpu : NULL,
+        .n_devices = o->n_nic_devices,
+        .queues = o->threads,
+        .cpus = o->n_cpus == o->threads ? o->cpus : NULL,
         .huge_pages = o->no_huge ? NIC_HUGE_NO : NIC_HUGE_AUTO,
-        .name = name,
+        .name = d->name,
     };
-    n->nic = nic_open(&options, error, error_size);
-    if (!n->nic)
-        return false;
-    n->port = nic_port(n->nic, 0);
-    int code = port_attach(n->port);
-    n->attached = code == 0;
-    if (code != 0)
-        snprintf(error, error_size, "%s: cannot use its queue: %s", o->nic_device, strerror(-code));
-    return n->attached;
+    memcpy(options.devices, o->nic_devices, o->n_nic_devices * sizeof(*o->nic_devices));
+    d->nic = nic_open(&options, error, error_size);
+    if (!d->nic) {
+        free(d);
+        return NULL;
+    }
+    unsigned queues = nic_info(d->nic)->queues;
+    if (queues < o->threads) {
+        snprintf(error, error_size,
+                 "--threads %u: the devices have %u queue%s in all and a thread needs one; use "
+                 "--threads %u or name more --nic-device",
+                 o->threads, queues, queues == 1 ? "" : "s", queues);
+        devices_close(d);
+        return NULL;
+    }
+    if (o->threads > 1 && !(d->passing = passing_open(o->threads))) {
+        snprintf(error, error_size, "out of memory");
+        devices_close(d);
+        return NULL;
+    }
+    return d;
+}
+
+void devices_close(struct devices *d)
+{
+    if (!d)
+        return;
+    nic_close(d->nic);
+    passing_close(d->passing);
+    free(d);
 }
 
 static bool open_stack(struct transport_nic *n, const struct options *o, char *error,
                        size_t error_size)
 {
-    const struct nic_info *info = nic_info(n->nic);
+    const struct nic_info *info = nic_info(n->devices->nic);
     struct net_config config = {
         .mtu = info->mtu,
         .n_addresses = 1,
         .offloads = info->offloads,
         .connections_max = o->connections + 16,
         .seed = clock_ticks(),
+        .context = n,
+        .find_home = n->passing ? find_home : NULL,
+        .owns_flow = n->passing ? owns_flow : NULL,
     };
     memcpy(config.mac, info->mac, sizeof(config.mac));
     config.addresses[0].family = 4;
@@ -146,12 +240,13 @@ static bool wait_for_link(struct transport_nic *n, const struct options *o, char
             return true;
         usleep(10000);
     } while (now_us(n) < end_us);
-    snprintf(error, error_size, "%s: no link after %d s; is the other end running?", o->nic_device,
-             LINK_WAIT_S);
+    snprintf(error, error_size, "%s: no link after %d s; is the other end running?",
+             o->nic_devices[0], LINK_WAIT_S);
     return false;
 }
 
-struct transport *transport_nic_open(const struct options *o, char *error, size_t error_size)
+struct transport *transport_nic_open(struct devices *d, const struct options *o, unsigned thread,
+                                     char *error, size_t error_size)
 {
     struct transport_nic *n = calloc(1, sizeof(*n));
     if (!n) {
@@ -159,7 +254,22 @@ struct transport *transport_nic_open(const struct options *o, char *error, size_
         return NULL;
     }
     n->transport.ops = &nic_ops;
-    if (!open_port(n, o, error, error_size) || !open_stack(n, o, error, error_size) ||
+    n->devices = d;
+    n->thread = thread;
+    n->passing = d->passing;
+    n->strays = calloc(1, (UINT16_MAX + 1) / 8);
+    if (!n->strays) {
+        snprintf(error, error_size, "out of memory");
+        free(n);
+        return NULL;
+    }
+    n->port = nic_port(d->nic, thread);
+    int code = port_attach(n->port);
+    n->attached = code == 0;
+    if (code != 0)
+        snprintf(error, error_size, "%s: thread %u cannot use its queue: %s", o->nic_devices[0],
+                 thread, strerror(-code));
+    if (!n->attached || !open_stack(n, o, error, error_size) ||
         !wait_for_link(n, o, error, error_size)) {
         nic_shut(&n->transport);
         return NULL;

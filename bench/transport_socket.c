@@ -1,4 +1,4 @@
-// Kernel TCP through io_uring.
+// Kernel TCP and UNIX sockets through io_uring.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -7,24 +7,28 @@
 #include "drivers/sockets.h"
 
 #define RING_ENTRIES 1024
-#define WAIT_US 1000
 
 struct transport_socket {
     struct transport transport; // must be first
     struct io *io;
     struct sockets *sockets;
+    const char *unix_path;
 };
 
 static struct stream *socket_connect(struct transport *t, const struct endpoint *to, int *error)
 {
-    return sockets_connect(((struct transport_socket *)t)->sockets, to, error);
+    struct transport_socket *s = (struct transport_socket *)t;
+    if (to->family == 0)
+        return sockets_connect_unix(s->sockets, s->unix_path, error);
+    return sockets_connect(s->sockets, to, error);
 }
 
-static unsigned socket_begin(struct transport *t, bool idle, struct stream **ready, unsigned max)
+static unsigned socket_begin(struct transport *t, unsigned wait_us, struct stream **ready,
+                             unsigned max)
 {
     struct transport_socket *s = (struct transport_socket *)t;
-    if (idle)
-        io_wait(s->io, WAIT_US);
+    if (wait_us)
+        io_wait(s->io, wait_us);
     else
         io_turn(s->io);
     return sockets_ready(s->sockets, ready, max);
@@ -32,8 +36,30 @@ static unsigned socket_begin(struct transport *t, bool idle, struct stream **rea
 
 static void socket_end(struct transport *t)
 {
-    // The next io_turn or io_wait submits.
-    sockets_turn_end(((struct transport_socket *)t)->sockets);
+    struct transport_socket *s = (struct transport_socket *)t;
+    sockets_turn_end(s->sockets);
+    // Submits, so that the kernel's work on what is sent falls into the turn that made it.
+    io_turn(s->io);
+}
+
+static bool socket_strays(struct transport *t, const struct stream *stream)
+{
+    (void)t;
+    (void)stream;
+    return false;
+}
+
+static void add_retransmitted(void *context, const struct stream_info *info)
+{
+    *(uint64_t *)context += info->retransmitted;
+}
+
+static uint64_t socket_retransmitted(struct transport *t)
+{
+    const struct transport_socket *s = (struct transport_socket *)t;
+    uint64_t sum = 0, cursor = 0;
+    sockets_each(s->sockets, &cursor, UINT32_MAX, add_retransmitted, &sum);
+    return sum;
 }
 
 static void socket_close(struct transport *t)
@@ -50,6 +76,8 @@ static const struct transport_ops socket_ops = {
     .connect = socket_connect,
     .begin = socket_begin,
     .end = socket_end,
+    .strays = socket_strays,
+    .retransmitted = socket_retransmitted,
     .close = socket_close,
 };
 
@@ -61,12 +89,12 @@ struct transport *transport_socket_open(const struct options *o, char *error, si
         return NULL;
     }
     s->transport.ops = &socket_ops;
+    s->unix_path = o->unix_path;
     s->io = io_create(RING_ENTRIES, error, error_size);
     if (s->io) {
         struct sockets_config config = {0};
         s->sockets = sockets_create(s->io, &config, error, error_size);
     }
-    (void)o;
     if (!s->sockets) {
         socket_close(&s->transport);
         return NULL;

@@ -1,52 +1,54 @@
-// Which requests to send: an operation and the number of a key, one after the other. Deterministic
-// for a seed.
+// Which requests to send: a command of the test's mix and the number of a key, one after the other.
+// Deterministic for a seed and a thread; threads share nothing. One thread uses it.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "bench/keys.h"
 #include "bench/options.h"
-
-enum workload_op { WORKLOAD_SET, WORKLOAD_GET, WORKLOAD_PING, WORKLOAD_COMMAND };
+#include "bench/presets.h"
+#include "bench/random.h"
 
 struct request {
-    uint64_t key : 48; // number of the key
-    uint64_t op : 8;   // enum workload_op
+    uint64_t key : 48;    // number of the key
+    uint64_t command : 8; // index into the test's commands
+    uint64_t op : 8;      // enum preset_kind of it
 };
 
 struct workload {
     uint64_t state; // of the generator
-    uint64_t keys;
-    uint64_t next;      // BENCH_FILL: the next key in order
-    uint32_t set_share; // of 2^32: how often `mixed` sets
-    enum bench_test test;
+    struct keys keys;
+    bool plain;          // one command, uniform keys
+    bool special;        // filling, or some command wants new keys
+    bool in_order;       // filling: every key once, with every command
+    uint32_t n, command; // commands; in order: the next one
+    uint8_t op[PRESET_COMMANDS_MAX];
+    bool insert[PRESET_COMMANDS_MAX];
+    struct alias mix[PRESET_COMMANDS_MAX];
 };
 
-void workload_init(struct workload *w, enum bench_test test, const struct options *o);
-
-// Steele's and Vigna's splitmix64: one multiplication chain, passes the usual batteries.
-static inline uint64_t workload_random(struct workload *w)
-{
-    uint64_t z = w->state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
+// `thread` < o->threads: filling, sequential keys and new keys are divided among the threads. False
+// when memory is short.
+bool workload_init(struct workload *w, const struct preset *test, const struct options *o,
+                   unsigned thread);
+void workload_free(struct workload *w);
+// How many requests of `thread` fill its part of the keys; `test` is a filling.
+uint64_t workload_fill_requests(const struct preset *test, const struct options *o,
+                                unsigned thread);
+// The next of a filling, or of a mix with new keys.
+struct request workload_next_special(struct workload *w);
 
 static inline struct request workload_next(struct workload *w)
 {
-    if (w->test == BENCH_FILL)
-        return (struct request){.key = w->next++, .op = WORKLOAD_SET};
-    uint64_t r = workload_random(w);
-    // A product's high half is uniform over the keys; a bias of keys / 2^64 does not show.
-    uint64_t key = (uint64_t)(((unsigned __int128)r * w->keys) >> 64);
-    enum workload_op op = WORKLOAD_SET;
-    if (w->test >= BENCH_COMMAND)
-        op = WORKLOAD_COMMAND;
-    else if (w->test == BENCH_GET)
-        op = WORKLOAD_GET;
-    else if (w->test == BENCH_PING)
-        op = WORKLOAD_PING;
-    else if (w->test == BENCH_MIXED)
-        op = (uint32_t)workload_random(w) < w->set_share ? WORKLOAD_SET : WORKLOAD_GET;
-    return (struct request){.key = key, .op = op};
+    unsigned command = 0;
+    if (__builtin_expect(w->plain, 1))
+        return (struct request){.key = random_below(random_next(&w->state), w->keys.n),
+                                .op = w->op[0]};
+    if (w->special)
+        return workload_next_special(w);
+    if (w->n > 1)
+        command = alias_pick(w->mix, w->n, random_next(&w->state));
+    return (struct request){
+        .key = keys_next(&w->keys, &w->state), .command = command, .op = w->op[command]};
 }

@@ -20,8 +20,7 @@ void histogram_merge(struct histogram *h, const struct histogram *from)
         h->max = from->max;
 }
 
-// The largest value that is counted in bucket `i`: the inverse of histogram_bucket.
-static uint64_t bucket_upper(unsigned i)
+uint64_t histogram_upper(unsigned i)
 {
     unsigned block = i >> HISTOGRAM_SUB_BITS;
     if (block < 2)
@@ -40,7 +39,7 @@ uint64_t histogram_percentile(const struct histogram *h, double percent)
     for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
         seen += h->counts[i];
         if (h->counts[i] > 0 && (double)seen >= wanted) {
-            uint64_t upper = bucket_upper(i);
+            uint64_t upper = histogram_upper(i);
             return upper < h->max ? upper : h->max;
         }
     }

@@ -23,6 +23,8 @@ void histogram_merge(struct histogram *h, const struct histogram *from);
 // values do not exceed; 0 when nothing was recorded.
 uint64_t histogram_percentile(const struct histogram *h, double percent);
 double histogram_mean(const struct histogram *h);
+// The largest value that is counted in bucket `i`: the inverse of histogram_bucket.
+uint64_t histogram_upper(unsigned i);
 
 static inline unsigned histogram_bucket(uint64_t value)
 {

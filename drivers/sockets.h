@@ -35,7 +35,10 @@ int sockets_listen_unix(struct sockets *s, const char *path, unsigned mode, int 
                         char *error, size_t error_size);
 // Stops accepting (SHUTDOWN, restart).
 void sockets_unlisten(struct sockets *s);
+// Active open, over TCP or to a UNIX socket. Returns the stream (STREAM_CONNECTED or STREAM_CLOSED
+// follows) or NULL with a negative errno in *error.
 struct stream *sockets_connect(struct sockets *s, const struct endpoint *to, int *error);
+struct stream *sockets_connect_unix(struct sockets *s, const char *path, int *error);
 
 // Streams with events since the last call, each once (completions were collected by io_turn).
 unsigned sockets_ready(struct sockets *s, struct stream **ready, unsigned max);

@@ -327,32 +327,14 @@ void sockets_unlisten(struct sockets *s)
     }
 }
 
-struct stream *sockets_connect(struct sockets *s, const struct endpoint *to, int *error)
+// Takes `address` over, whatever happens.
+static struct stream *connect_to(struct sockets *s, struct sockaddr_storage *address,
+                                 socklen_t size, const struct endpoint *remote, int *error)
 {
-    struct sockaddr_storage *address = mi_zalloc(sizeof(*address));
-    socklen_t size = 0;
-    if (!address) {
-        *error = -ENOMEM;
-        return NULL;
-    }
-    if (to->family == 4) {
-        struct sockaddr_in *v4 = (struct sockaddr_in *)address;
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons(to->port);
-        memcpy(&v4->sin_addr, to->addr, 4);
-        size = sizeof(*v4);
-    } else if (to->family == 6) {
-        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons(to->port);
-        memcpy(&v6->sin6_addr, to->addr, 16);
-        size = sizeof(*v6);
-    } else {
-        *error = -EAFNOSUPPORT;
-        mi_free(address);
-        return NULL;
-    }
-    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    // A UNIX socket whose listener's backlog is full would say EAGAIN, and never that there is room
+    // again: it waits inside the ring.
+    int nonblock = address->ss_family == AF_UNIX ? 0 : SOCK_NONBLOCK;
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | nonblock, 0);
     struct connection *c = fd < 0 ? NULL : connection_new(s, fd);
     if (!c) {
         *error = fd < 0 ? -errno : -ENOMEM;
@@ -362,18 +344,62 @@ struct stream *sockets_connect(struct sockets *s, const struct endpoint *to, int
         return NULL;
     }
     const int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (s->config.tcp_user_timeout_ms)
+    c->unix_peer = address->ss_family == AF_UNIX;
+    if (!c->unix_peer)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (!c->unix_peer && s->config.tcp_user_timeout_ms)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &s->config.tcp_user_timeout_ms,
                    sizeof(s->config.tcp_user_timeout_ms));
     c->connecting = true;
-    c->remote = *to;
+    c->remote = *remote;
     c->to = address;
     struct io_uring_sqe *sqe = io_sqe(s->io, IO_SOCKETS, sockets_tag(c, OP_CONNECT));
     io_uring_prep_connect(sqe, fd, (struct sockaddr *)address, size);
     c->pending++;
     *error = 0;
     return &c->stream;
+}
+
+struct stream *sockets_connect(struct sockets *s, const struct endpoint *to, int *error)
+{
+    struct sockaddr_storage *address = mi_zalloc(sizeof(*address));
+    if (!address) {
+        *error = -ENOMEM;
+        return NULL;
+    }
+    if (to->family == 4) {
+        struct sockaddr_in *v4 = (struct sockaddr_in *)address;
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(to->port);
+        memcpy(&v4->sin_addr, to->addr, 4);
+        return connect_to(s, address, sizeof(*v4), to, error);
+    }
+    if (to->family == 6) {
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons(to->port);
+        memcpy(&v6->sin6_addr, to->addr, 16);
+        return connect_to(s, address, sizeof(*v6), to, error);
+    }
+    *error = -EAFNOSUPPORT;
+    mi_free(address);
+    return NULL;
+}
+
+struct stream *sockets_connect_unix(struct sockets *s, const char *path, int *error)
+{
+    struct sockaddr_storage *address = mi_zalloc(sizeof(*address));
+    struct sockaddr_un *to = (struct sockaddr_un *)address;
+    *error = -ENOMEM;
+    if (address && strlen(path) < sizeof(to->sun_path)) {
+        to->sun_family = AF_UNIX;
+        memcpy(to->sun_path, path, strlen(path) + 1);
+        return connect_to(s, address, sizeof(*to), &(struct endpoint){0}, error);
+    }
+    if (address)
+        *error = -ENAMETOOLONG;
+    mi_free(address);
+    return NULL;
 }
 
 void connection_connected(struct connection *c, int result)

@@ -8,9 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/table.h"
 #include "controlplane/cli/client.h"
 #include "controlplane/cli/show.h"
-#include "controlplane/cli/table.h"
 
 // Exit codes.
 enum { DONE = 0, FAILED = 1, USAGE = 2, NO_SERVER = 3 };

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "controlplane/cli/table.h"
+#include "common/table.h"
 
 #define INT(v, name) resp_member_integer(v, name)
 #define TEXT(v, name) resp_member_string(v, name)

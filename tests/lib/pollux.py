@@ -120,6 +120,8 @@ def program(name):
 class Server:
     """One server process group. `options` are directives; a list gives a directive with several words."""
 
+    greeting, ready_replies = b"PING\r\n", (b"+PONG", b"-NOAUTH")
+
     def __init__(self, options=None, prefix=(), host="127.0.0.1", port=None, start=True):
         self.host = host
         self.port = port or free_port()
@@ -151,15 +153,15 @@ class Server:
             )
 
     def wait_ready(self):
-        """Ready means: answers PING to a client that stands where the caller stands."""
+        """Ready means: answers its greeting to a client that stands where the caller stands."""
 
         def answers():
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.tail()}")
             with contextlib.suppress(OSError):
                 with socket.create_connection((self.host, self.port), timeout=1) as s:
-                    s.sendall(b"PING\r\n")
-                    return s.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+                    s.sendall(self.greeting)
+                    return s.recv(64).startswith(self.ready_replies)
 
         try:
             wait_for(answers, f"a server on {self.host}:{self.port}")
@@ -184,6 +186,12 @@ class Server:
                         found.append(int(entry))
         return found
 
+    def signal(self, number):
+        """Sends a signal to all of its processes."""
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                os.kill(pid, number)
+
     def resident(self):
         """Bytes of memory that its processes take."""
         total = 0
@@ -200,12 +208,11 @@ class Server:
             return code
         if self.process.poll() is None:
             self.process.terminate()
+            self.signal(signal.SIGCONT)  # one that is stopped would not see that it shall end
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = self.process.wait(timeout=15)
         # Whatever is left of its session by now will not go on its own.
-        for pid in self.pids():
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+        self.signal(signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=5)
         self.process = None
@@ -223,11 +230,82 @@ class Redis(Server):
     def command(self):
         if not shutil.which("redis-server"):
             raise Skip("redis-server is not installed")
-        words = ["redis-server", "--port", str(self.port), "--dir", self.folder, "--save", "",
-                 "--appendonly", "no", "--bind", "127.0.0.1", "--enable-debug-command", "yes"]
+        words = self.prefix + ["redis-server", "--port", str(self.port), "--dir", self.folder, "--save", "",
+                               "--appendonly", "no", "--bind", self.host, "--enable-debug-command", "yes"]
         for name, value in self.options.items():
             words += ["--" + name] + ([str(v) for v in value] if isinstance(value, list) else [str(value)])
         return words
+
+
+class Memcached(Server):
+    """Debian's memcached. For what speaks its text protocol, as `scripted.Scripted` is used."""
+
+    def command(self):
+        return ["memcached", "-l", self.host, "-p", str(self.port), "-U", "0", "-m", "64"] + (
+            ["-u", "nobody"] if os.geteuid() == 0 else [])
+
+    @property
+    def where(self):
+        return "-h", self.host, "-p", str(self.port)
+
+    def __enter__(self):
+        def answers():
+            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), timeout=1) as s:
+                s.sendall(b"version\r\n")
+                return s.recv(64).startswith(b"VERSION")
+
+        wait_for(answers, f"memcached on {self.host}:{self.port}")
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class RedisCluster:
+    """Nodes of Debian's redis-server that are one cluster, without replicas."""
+
+    def __init__(self, n=3):
+        if not shutil.which("redis-cli"):
+            raise Skip("redis-cli is not installed")
+        self.nodes = []
+        _register(self)
+        try:
+            for _ in range(n):
+                self.nodes.append(Redis({"cluster-enabled": "yes", "cluster-port": free_port(),
+                                         "cluster-node-timeout": 30000}))
+            for node in self.nodes:
+                node.wait_ready()
+            run("redis-cli", "--cluster", "create", *(f"127.0.0.1:{node.port}" for node in self.nodes), "--cluster-yes")
+            wait_for(lambda: all(b"cluster_state:ok" in self.call(i, "CLUSTER", "INFO") for i in range(n)),
+                     "the cluster's nodes to know each other")
+            self.ids = [self.call(i, "CLUSTER", "MYID").decode() for i in range(n)]
+        except BaseException:
+            self.close()
+            raise
+
+    def call(self, node, *words):
+        with socket.create_connection(("127.0.0.1", self.nodes[node].port), timeout=PATIENCE_S) as s:
+            return Client(s).call(*words)
+
+    def owners(self):
+        """Of each slot the index of the node that serves it, as the first node knows it."""
+        ports = [node.port for node in self.nodes]
+        owners = [None] * 16384
+        for first, last, primary, *_ in self.call(0, "CLUSTER", "SLOTS"):
+            owners[first : last + 1] = [ports.index(primary[1])] * (last + 1 - first)
+        return owners
+
+    def set_slot(self, slot, owner):
+        for i in range(len(self.nodes)):
+            assert self.call(i, "CLUSTER", "SETSLOT", slot, "NODE", self.ids[owner]) == b"+OK"
+
+    def healthy(self):
+        return all(node.alive() for node in self.nodes)
+
+    def close(self):
+        for node in self.nodes:
+            node.close()
+        _unregister(self)
 
 
 # --- network namespaces ----------------------------------------------------------------------------
@@ -390,7 +468,8 @@ class XdpWire(Wire):
     name = "xdp"
     queues = 1
 
-    def open(self):
+    def connect_namespaces(self):
+        """Makes the veth pair; returns the namespace of the server's end, `plxs`, which has no address yet."""
         if not shutil.which("ethtool"):
             raise Skip("ethtool is not installed")
         here, self.namespace = Namespace("xdp"), Namespace("client")
@@ -408,6 +487,10 @@ class XdpWire(Wire):
         self.namespace.ip("link", "set", "plxc", "up")
         # Kernel senders leave checksums half done on veth, and a port cannot see that they are.
         run(*self.namespace.prefix(), "ethtool", "-K", "plxc", "tx", "off")
+        return here
+
+    def open(self):
+        here = self.connect_namespaces()
         # One port with several queues is refused on veth; several ports with one queue each are not.
         devices = [f"net_af_xdp{i},iface=plxs,start_queue={i}" for i in range(self.queues)]
         self.options.update({

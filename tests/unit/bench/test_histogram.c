@@ -6,6 +6,9 @@
 
 #include <cmocka.h>
 
+#include <math.h>
+
+#include "bench/random.h"
 #include "common/histogram.h"
 
 static struct histogram h, other;
@@ -84,6 +87,56 @@ static void merging_adds(void **state)
     assert_int_equal(histogram_percentile(&h, 41), 1000);
 }
 
+static int ascending(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+// Every percentile beside that of the sorted samples themselves, over distributions of many shapes.
+static void percentiles_are_those_of_sorted_samples(void **state)
+{
+    (void)state;
+    enum { N = 50000 };
+    static uint64_t sample[N];
+    static const double percents[] = {0.01, 1,  10,   25,    50,     75, 90,
+                                      95,   99, 99.9, 99.99, 99.999, 100};
+    for (unsigned shape = 0; shape < 5; shape++) {
+        uint64_t random = shape;
+        histogram_reset(&h);
+        for (unsigned i = 0; i < N; i++) {
+            uint64_t r = random_next(&random);
+            double u = ((double)(r >> 11) + 1) * 0x1p-53; // in (0, 1]
+            switch (shape) {
+            case 0: // over all magnitudes
+                sample[i] = r >> (20 + random_next(&random) % 44);
+                break;
+            case 1: // exponential, of a mean of 50 us
+                sample[i] = (uint64_t)(-log(u) * 50000);
+                break;
+            case 2: // a heavy tail
+                sample[i] = (uint64_t)(10000 / pow(u, 1.2)) & ((UINT64_C(1) << 43) - 1);
+                break;
+            case 3: // two modes
+                sample[i] = r % 10 ? 20000 + r % 1000 : 9000000 + r % 300000;
+                break;
+            default: // few small values
+                sample[i] = r % 7;
+            }
+            histogram_record(&h, sample[i], 1);
+        }
+        qsort(sample, N, sizeof(*sample), ascending);
+        for (unsigned i = 0; i < sizeof(percents) / sizeof(*percents); i++) {
+            unsigned rank = (unsigned)ceil(percents[i] / 100 * N - 1e-6);
+            double exact = (double)sample[rank - 1];
+            double told = (double)histogram_percentile(&h, percents[i]);
+            assert_true(told >= exact && told <= exact * 1.01);
+        }
+        assert_int_equal(h.max, sample[N - 1]);
+        assert_int_equal(h.min, sample[0]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -93,6 +146,7 @@ int main(void)
         cmocka_unit_test(neighbouring_buckets_leave_no_gap),
         cmocka_unit_test(huge_values_are_counted_as_the_largest),
         cmocka_unit_test(merging_adds),
+        cmocka_unit_test(percentiles_are_those_of_sorted_samples),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-#include "controlplane/cli/table.h"
+#include "common/table.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -60,16 +60,37 @@ static size_t cell_append(const struct table *t, unsigned column, const char *te
     return n > 0 && len + (size_t)n < LINE_MAX_BYTES ? len + (size_t)n : len;
 }
 
-static void line_print(const char *line, size_t len, unsigned indent, const char *before,
+static void line_print(FILE *to, const char *line, size_t len, unsigned indent, const char *before,
                        const char *after)
 {
     while (len && line[len - 1] == ' ')
         len--;
-    printf("%*s%s%.*s%s\n", (int)indent, "", before, (int)len, line, after);
+    fprintf(to, "%*s%s%.*s%s\n", (int)indent, "", before, (int)len, line, after);
+}
+
+// The labels of groups of columns, each above the first column of its group.
+static void groups_print(const struct table *t, FILE *to, const int *width, unsigned indent)
+{
+    char line[LINE_MAX_BYTES];
+    size_t at = 0;
+    memset(line, ' ', sizeof(line));
+    for (unsigned i = 0; i < t->columns; i++) {
+        size_t len = t->groups[i] ? strlen(t->groups[i]) : 0;
+        if (at + len < sizeof(line))
+            memcpy(line + at, t->groups[i] ? t->groups[i] : "", len);
+        at += (size_t)width[i] + 2;
+    }
+    line_print(to, line, sizeof(line), indent, "", "");
 }
 
 void table_print(struct table *t, unsigned indent, bool header)
 {
+    table_write(t, stdout, indent, header);
+}
+
+void table_write(struct table *t, FILE *to, unsigned indent, bool header)
+{
+    bool bold = to == stdout && !plain();
     int width[TABLE_COLUMNS_MAX];
     for (unsigned i = 0; i < t->columns; i++) {
         width[i] = header ? (int)strlen(t->names[i]) : 0;
@@ -80,17 +101,19 @@ void table_print(struct table *t, unsigned indent, bool header)
         }
     }
     char line[LINE_MAX_BYTES] = "";
+    if (header && t->groups)
+        groups_print(t, to, width, indent);
     if (header) {
         size_t len = 0;
         for (unsigned i = 0; i < t->columns; i++)
             len = cell_append(t, i, t->names[i], width[i], line, len);
-        line_print(line, len, indent, plain() ? "" : "\033[1m", plain() ? "" : "\033[0m");
+        line_print(to, line, len, indent, bold ? "\033[1m" : "", bold ? "\033[0m" : "");
     }
     for (size_t row = 0; row < t->rows; row++) {
         size_t len = 0;
         for (unsigned i = 0; i < t->columns; i++)
             len = cell_append(t, i, t->cells[row * t->columns + i], width[i], line, len);
-        line_print(line, len, indent, "", "");
+        line_print(to, line, len, indent, "", "");
     }
     free(t->cells);
     t->cells = NULL;
