@@ -262,7 +262,8 @@ static void show_effects(struct effects *effects, char **text)
     char *to = *text;
     for (const uint8_t *p = bytes; complete && p < bytes + len;) {
         size_t n = strtoul((const char *)p + 1, NULL, 10);
-        const uint8_t *line_end = (const uint8_t *)strstr((const char *)p, "\r\n") + 2;
+        const uint8_t *line_end =
+            (const uint8_t *)memchr(p, (int)'\r', (size_t)(bytes + len - p)) + 2;
         if (*p == '*') {
             if (to > *text)
                 *to++ = ';';
