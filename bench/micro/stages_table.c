@@ -8,10 +8,9 @@
 
 // Look-ups of a round; a multiple of every batch.
 #define LOOKUPS 4096
-// How many keys later the next line of one is fetched, as dataplane/core/batch.c does.
-#define BUCKET_BEHIND 6
-#define ENTRY_BEHIND 16
-#define OVERFLOW_BEHIND 24
+// As dataplane/core/batch.c.
+#define GROUP 32
+#define FETCHED_MAX 256
 
 struct lookup_state {
     struct rig *rig;
@@ -47,18 +46,21 @@ static void section_plain(void *context)
 // What the first half of a batch fetches while it is parsed: slots, buckets, entries.
 static inline void fetch(const struct store *store, const struct key *key, unsigned batch)
 {
-    bool overflow[OVERFLOW_BEHIND]; // of the last keys, by number modulo this
-    for (unsigned i = 0; i < batch + OVERFLOW_BEHIND; i++) {
-        if (i < batch)
+    static struct fetch fetched[FETCHED_MAX];
+    for (unsigned first = 0; first < batch; first += GROUP) {
+        unsigned end = first + GROUP < batch ? first + GROUP : batch;
+        for (unsigned i = first; i < end; i++)
             store_prefetch_slot(store, 0, &key[i]);
-        if (i - BUCKET_BEHIND < batch)
-            store_prefetch_bucket(store, 0, &key[i - BUCKET_BEHIND]);
-        if (i - OVERFLOW_BEHIND < batch && overflow[i % OVERFLOW_BEHIND])
-            store_prefetch_overflow(store, 0, &key[i - OVERFLOW_BEHIND]);
-        if (i - ENTRY_BEHIND < batch)
-            overflow[(i - ENTRY_BEHIND) % OVERFLOW_BEHIND] =
-                store_prefetch_entry(store, 0, &key[i - ENTRY_BEHIND]);
+        for (unsigned i = first; i < end; i++)
+            store_prefetch_bucket(store, 0, &key[i], &fetched[i]);
+        for (unsigned i = first < GROUP ? first : first - GROUP; first && i < first; i++)
+            store_prefetch_entry(&key[i], &fetched[i]);
     }
+    for (unsigned i = batch <= GROUP ? 0 : (batch - 1) / GROUP * GROUP; i < batch; i++)
+        store_prefetch_entry(&key[i], &fetched[i]);
+    for (unsigned i = 0; i < batch; i++)
+        if (fetched[i].overflow)
+            store_prefetch_overflow(&key[i], &fetched[i]);
 }
 
 static void section_fetch(void *context)

@@ -21,20 +21,22 @@ static inline void prefetch_bucket(struct core *c, unsigned i)
 {
     struct work *w = &c->work[i];
     if (w->ours)
-        store_prefetch_bucket(c->store, w->client->db, &w->key);
+        store_prefetch_bucket(c->store, w->client->db, &w->key, &w->fetch);
 }
 
 static inline void prefetch_entry(struct core *c, unsigned i)
 {
     struct work *w = &c->work[i];
-    w->overflow = w->ours && store_prefetch_entry(c->store, w->client->db, &w->key);
+    w->fetch.overflow = false;
+    if (w->ours)
+        store_prefetch_entry(&w->key, &w->fetch);
 }
 
 static inline void prefetch_overflow(struct core *c, unsigned i)
 {
     struct work *w = &c->work[i];
-    if (__builtin_expect(w->overflow, 0))
-        store_prefetch_overflow(c->store, w->client->db, &w->key);
+    if (__builtin_expect(w->fetch.overflow, 0))
+        store_prefetch_overflow(&w->key, &w->fetch);
 }
 
 // Stage by stage and group by group: the buckets of the last group of commands, the entries of the
@@ -224,6 +226,9 @@ static inline void drop_args(struct work *w)
 // The chains behind the entries of the commands [first, end): one link of all after the other.
 static void prefetch_chains(struct core *c, unsigned first, unsigned end)
 {
+    for (unsigned i = first; i < end; i++)
+        if (c->work[i].chain)
+            store_look_entry(c->store, c->work[i].client->db, &c->work[i].key, &c->work[i].fetch);
     bool more = true;
     for (unsigned depth = 0; more && depth < PREFETCH_DEPTHS; depth++) {
         more = false;
@@ -234,8 +239,7 @@ static void prefetch_chains(struct core *c, unsigned first, unsigned end)
             // ZADD names its member behind the score; a reader of a whole value names none, and
             // loses nothing.
             int name = w->command->categories & CAT_SORTEDSET && w->argc > 3 ? 3 : 2;
-            w->chain =
-                store_prefetch_object(c->store, w->client->db, &w->key, &w->argv[name], depth);
+            w->chain = store_prefetch_object(c->store, &w->argv[name], depth, &w->fetch);
             more |= w->chain;
         }
     }

@@ -98,8 +98,8 @@ struct work {
     bool own_argv; // an array of its own
     bool own_args; // or some arguments are blocks: to be given back
     struct key key;
-    bool overflow; // its entry is not in its bucket
-    bool chain;    // what its entry points to is worth fetching, too
+    struct fetch fetch;
+    bool chain; // what its entry points to is worth fetching, too
 };
 
 struct core_counters {

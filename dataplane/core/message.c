@@ -189,11 +189,16 @@ bool mailbox_receive(struct core *c)
             if (m->kind == MESSAGE_COMMAND && m->has_key && !loan_holds(c, m->key.slot))
                 store_prefetch_slot(c->store, m->session.db, &m->key);
         }
+        struct fetch fetch[MESSAGE_BURST];
         for (unsigned i = 0; i < n; i++) {
             struct message *m = burst[i];
+            fetch[i].bucket = NULL;
             if (m->kind == MESSAGE_COMMAND && m->has_key && !loan_holds(c, m->key.slot))
-                store_prefetch_bucket(c->store, m->session.db, &m->key);
+                store_prefetch_bucket(c->store, m->session.db, &m->key, &fetch[i]);
         }
+        for (unsigned i = 0; i < n; i++)
+            if (fetch[i].bucket)
+                store_prefetch_entry(&((struct message *)burst[i])->key, &fetch[i]);
         for (unsigned i = 0; i < n; i++)
             receive_one(c, burst[i]);
         any |= n > 0;

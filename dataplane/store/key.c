@@ -23,65 +23,66 @@ void store_prefetch_slot(const struct store *s, unsigned db, const struct key *k
     prefetch(slot_of(s->ks, db, key->slot));
 }
 
-void store_prefetch_bucket(const struct store *s, unsigned db, const struct key *key)
+void store_prefetch_bucket(const struct store *s, unsigned db, const struct key *key,
+                           struct fetch *f)
 {
     const struct slot *slot = slot_of(s->ks, db, key->slot);
-    if (slot->root)
-        prefetch(table_locate(slot, hash_position(key->hash)));
+    f->bucket = slot->root ? table_locate(slot, hash_position(key->hash)) : NULL;
+    if (f->bucket)
+        prefetch(f->bucket);
 }
 
-bool store_prefetch_entry(const struct store *s, unsigned db, const struct key *key)
+static inline void prefetch_found(struct fetch *f, uint64_t word)
 {
-    const struct slot *slot = slot_of(s->ks, db, key->slot);
-    if (!slot->root)
-        return false;
-    const uint64_t *bucket = table_locate(slot, hash_position(key->hash));
-    unsigned match = bucket_match(bucket, hash_tag(key->hash));
-    if (match) {
-        const char *e = (const char *)word_entry(bucket[__builtin_ctz(match)]);
-        prefetch(e);
-        prefetch(e + CACHE_LINE);
-        return false;
+    f->entry = word_entry(word);
+    prefetch(f->entry);
+    prefetch((const char *)f->entry + CACHE_LINE);
+}
+
+void store_prefetch_entry(const struct key *key, struct fetch *f)
+{
+    f->entry = NULL;
+    f->overflow = false;
+    if (!f->bucket)
+        return;
+    unsigned match = bucket_match(f->bucket, hash_tag(key->hash));
+    uint64_t node = bucket_node(f->bucket);
+    // The word of a node may look as if it matched.
+    if (match && !word_is_node(f->bucket[__builtin_ctz(match)])) {
+        prefetch_found(f, f->bucket[__builtin_ctz(match)]);
+    } else if (node) {
+        prefetch(node_words(node));
+        f->overflow = true;
     }
-    uint64_t node = bucket_node(bucket);
-    if (!node)
-        return false;
-    prefetch(node_words(node));
-    return true;
 }
 
-void store_prefetch_overflow(const struct store *s, unsigned db, const struct key *key)
+void store_prefetch_overflow(const struct key *key, struct fetch *f)
 {
-    const struct slot *slot = slot_of(s->ks, db, key->slot);
-    if (!slot->root)
-        return;
-    uint64_t node = bucket_node(table_locate(slot, hash_position(key->hash)));
-    if (!node)
-        return;
+    uint64_t node = bucket_node(f->bucket);
     uint64_t tag = hash_tag(key->hash);
     const uint64_t *words = node_words(node);
     unsigned held = node_count(node);
     for (unsigned i = 0; i < held && i < OVERFLOW_LOOKED; i++)
         if (words[i] >> 48 == tag) {
-            const char *e = (const char *)word_entry(words[i]);
-            prefetch(e);
-            prefetch(e + CACHE_LINE);
+            prefetch_found(f, words[i]);
             return;
         }
 }
 
-bool store_prefetch_object(const struct store *s, unsigned db, const struct key *key,
-                           const struct arg *name, unsigned depth)
+void store_look_entry(const struct store *s, unsigned db, const struct key *key, struct fetch *f)
 {
     const struct slot *slot = slot_of(s->ks, db, key->slot);
-    if (!slot->root)
-        return false;
-    const uint64_t *bucket = table_locate(slot, hash_position(key->hash));
-    unsigned match = bucket_match(bucket, hash_tag(key->hash));
-    if (!match || word_is_node(bucket[__builtin_ctz(match)]))
-        return false;
-    const struct entry *e = word_entry(bucket[__builtin_ctz(match)]);
-    if (!entry_is_object(e))
+    f->bucket = slot->root ? table_locate(slot, hash_position(key->hash)) : NULL;
+    store_prefetch_entry(key, f);
+    if (f->overflow)
+        store_prefetch_overflow(key, f);
+}
+
+bool store_prefetch_object(const struct store *s, const struct arg *name, unsigned depth,
+                           const struct fetch *f)
+{
+    const struct entry *e = f->entry;
+    if (!e || !entry_is_object(e))
         return false;
     const char *object = entry_object(e);
     if (!depth) {

@@ -112,22 +112,29 @@ void store_active_expire(struct store *s, bool on);
 
 // --- look-up -----------------------------------------------------------------------------------
 
-// The stages of a batch, each for all its commands before the next: the slot's directory line, the
-// bucket's line, the entry that the tag points to. Hints only.
+// The stages of a batch, each for many commands before the next: the slot's directory line, the
+// bucket's line, the entry that the tag points to or, where that is not in its bucket (`overflow`),
+// what overflowed. Hints only. What one stage found serves the next as long as nothing is executed
+// in between.
+struct fetch {
+    const uint64_t *bucket;    // NULL: there is no table
+    const struct entry *entry; // NULL: not found
+    bool overflow;
+};
 void store_prefetch_slot(const struct store *s, unsigned db, const struct key *key);
-void store_prefetch_bucket(const struct store *s, unsigned db, const struct key *key);
-// True when it is not in its bucket: store_prefetch_overflow a while later finds it in what
-// overflowed.
-bool store_prefetch_entry(const struct store *s, unsigned db, const struct key *key);
-void store_prefetch_overflow(const struct store *s, unsigned db, const struct key *key);
-// Further ones, for commands of other types than strings, along the chain from the entry to what
-// the command will touch: the object (depth 0), its bucket, ends or last leaf (1), what is there (2
-// …). Each stage walks the chain from its beginning, over lines that the stage before has fetched,
-// because commands in between may have changed it. `name` is the member or field that the command
-// names. False: there is nothing deeper.
+void store_prefetch_bucket(const struct store *s, unsigned db, const struct key *key,
+                           struct fetch *f);
+void store_prefetch_entry(const struct key *key, struct fetch *f);
+void store_prefetch_overflow(const struct key *key, struct fetch *f);
+// All of these at once, over lines that have been fetched: begins the chain.
+void store_look_entry(const struct store *s, unsigned db, const struct key *key, struct fetch *f);
+// For commands of other types than strings, along the chain from the entry to what the command will
+// touch: the object (depth 0), its bucket, ends or last leaf (1), what is there (2 …). Again
+// nothing is executed since store_look_entry. `name` is the member or field that the command names.
+// False: there is nothing deeper.
 #define PREFETCH_DEPTHS 5
-bool store_prefetch_object(const struct store *s, unsigned db, const struct key *key,
-                           const struct arg *name, unsigned depth);
+bool store_prefetch_object(const struct store *s, const struct arg *name, unsigned depth,
+                           const struct fetch *f);
 
 enum lookup_flags {
     LOOKUP_NO_TOUCH =

@@ -128,6 +128,7 @@ static void measure_speed(uint64_t keys)
         struct arg arg = {.ptr = (uint8_t *)value, .len = sizeof(value)};
         for (unsigned done = 0; done < CHUNKS * CHUNK_BATCHES; done++) {
             uint64_t at[STAGES + 1];
+            static struct fetch fetch[BATCH];
             for (unsigned i = 0; i < BATCH; i++)
                 name(names[i], random_next() % keys);
             at[0] = __builtin_ia32_rdtsc();
@@ -138,10 +139,10 @@ static void measure_speed(uint64_t keys)
                 store_prefetch_slot(s, 0, &batch[i]);
             at[2] = __builtin_ia32_rdtsc();
             for (unsigned i = 0; i < BATCH; i++)
-                store_prefetch_bucket(s, 0, &batch[i]);
+                store_prefetch_bucket(s, 0, &batch[i], &fetch[i]);
             at[3] = __builtin_ia32_rdtsc();
             for (unsigned i = 0; i < BATCH; i++)
-                store_prefetch_entry(s, 0, &batch[i]);
+                store_prefetch_entry(&batch[i], &fetch[i]);
             at[4] = __builtin_ia32_rdtsc();
             for (unsigned i = 0; i < BATCH; i++) {
                 struct entry *e = store_find(s, 0, &batch[i], write ? LOOKUP_WRITE : 0);

@@ -294,10 +294,17 @@ static void test_statistics(void **state)
     assert_int_equal(store_statistics(s)->hits, 0);
     assert_int_equal(store_statistics(s)->dirty, 1);
     // Prefetching is a hint: of keys, slots and databases that are not there as well.
+    struct fetch fetch;
     store_prefetch_slot(s, 3, &none);
-    store_prefetch_bucket(s, 3, &none);
-    store_prefetch_entry(s, 3, &none);
-    store_prefetch_entry(s, 0, &key);
+    store_prefetch_bucket(s, 3, &none, &fetch);
+    assert_null(fetch.bucket);
+    store_prefetch_entry(&none, &fetch);
+    assert_null(fetch.entry);
+    assert_false(fetch.overflow);
+    store_look_entry(s, 0, &key, &fetch);
+    assert_ptr_equal(fetch.entry, store_find(s, 0, &key, LOOKUP_NO_STATS));
+    store_look_entry(s, 0, &none, &fetch);
+    assert_null(fetch.entry);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
