@@ -99,7 +99,7 @@ static bool lookup(struct bench *b, struct measure *m, section_fn *section, bool
     m->ops += LOOKUPS;
     if (l->found == (hit ? LOOKUPS : 0))
         return true;
-    snprintf(b->rig->error, sizeof(b->rig->error), "%u look-ups found %lu keys", LOOKUPS,
+    snprintf(b->rig->error, sizeof(b->rig->error), "%d look-ups found %lu keys", LOOKUPS,
              (unsigned long)l->found);
     return false;
 }

@@ -233,7 +233,7 @@ static uint32_t net_peek_hash(const struct net *net, const struct frame *f)
 void net_input(struct net *net, struct frame **frames, unsigned n, uint64_t now_us)
 {
     enum { AHEAD_CONNECTION = 3, AHEAD_SLOT = 6, AHEAD_FRAME = 9, RING = 16 };
-    uint32_t hashes[RING];
+    uint32_t hashes[RING] = {0};
     if (now_us > net->now_us)
         net->now_us = now_us;
     for (unsigned i = 0; i < n + AHEAD_FRAME; i++) {

@@ -27,6 +27,7 @@
 
 _Thread_local uint32_t heap_known[HEAP_REGIONS_KNOWN];
 static _Thread_local uint32_t segments[SEGMENTS_KNOWN];
+static _Thread_local unsigned n_segments;
 static void (*populate_ahead)(void *start, size_t bytes);
 
 // By default the first segment of each thread is opened in pieces of some kilobytes as it fills,
@@ -45,11 +46,11 @@ void heap_new_region(uintptr_t region)
     if (segments[segment % SEGMENTS_KNOWN] != (uint32_t)segment) {
         segments[segment % SEGMENTS_KNOWN] = (uint32_t)segment;
         memory_ask_huge((void *)(segment << SEGMENT_SHIFT), (size_t)1 << SEGMENT_SHIFT);
+        n_segments++;
     }
-    // Not from the first region on: a server that has few keys needs no second one.
-    unsigned at = region % SEGMENT_REGIONS;
-    unsigned left = SEGMENT_REGIONS - 1 - at;
-    if (at && left && populate_ahead)
+    // Not in the first segment: a small server takes no more than it needs.
+    unsigned left = SEGMENT_REGIONS - 1 - region % SEGMENT_REGIONS;
+    if (n_segments > 1 && left && populate_ahead)
         populate_ahead((void *)((region + 1) * REGION),
                        (left < REGIONS_AHEAD ? left : REGIONS_AHEAD) * REGION);
 }

@@ -120,9 +120,9 @@ def test_a_default_run_takes_about_twenty_minutes_and_a_quick_one_less_than_one(
         comparison = script.Comparison(a, a.systems, {})
         comparison.expect()
         return comparison.progress.expected
-    assert 900 < expected() < 1500
-    assert expected("--quick") < 50
-    assert expected("--full") > 7200
+    assert 600 < expected() < 1800  # how many keys of what size fit depends on the machine
+    assert expected("--quick") < 60
+    assert expected("--full") > 3600
 
 
 # --- options ---------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ bool zset_copy_step(struct store *s, const struct zset *z, struct zset **copy, s
 struct zset *zset_copy(struct store *s, const struct zset *z)
 {
     struct zset *copy = NULL;
-    struct btree_at at;
+    struct btree_at at = {0};
     unsigned budget = UINT32_MAX;
     while (!zset_copy_step(s, z, &copy, &at, &budget))
         budget = UINT32_MAX;

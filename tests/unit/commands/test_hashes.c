@@ -178,10 +178,10 @@ static void test_count(void **state)
         for (unsigned i = 0; i < many; i++) {
             snprintf(line, sizeof(line), "hset h f%u v", i);
             script_run(s, line);
-            snprintf(line, sizeof(line), "hpexpire h %u fields 1 f%u", i % 4 ? 503 : 700, i);
+            snprintf(line, sizeof(line), "hpexpire h %u fields 1 f%u", i % 4 ? 503u : 700u, i);
             expect(line, "*1 :1");
             if (i % 3 == 0) { // a stale element of the index, or a second one
-                snprintf(line, sizeof(line), "hpexpire h %u fields 1 f%u", i % 2 ? 900 : 501, i);
+                snprintf(line, sizeof(line), "hpexpire h %u fields 1 f%u", i % 2 ? 900u : 501u, i);
                 expect(line, "*1 :1");
             }
         }

@@ -161,7 +161,7 @@ static void test_destroy_in_steps(void **state)
     }
     script_run(s, "xgroup create k g 0");
     uint64_t before = script_memory(s);
-    sprintf(line, "xreadgroup group g c count %u streams k >", ENTRIES);
+    sprintf(line, "xreadgroup group g c count %d streams k >", ENTRIES);
     script_run(s, line);
     uint64_t big = script_memory(s);
     assert_true(big > before + ENTRIES * 48ul);
