@@ -236,10 +236,10 @@ static void prefetch_chains(struct core *c, unsigned first, unsigned end)
             struct work *w = &c->work[i];
             if (!w->chain)
                 continue;
-            // ZADD names its member behind the score; a reader of a whole value names none, and
-            // loses nothing.
-            int name = w->command->categories & CAT_SORTEDSET && w->argc > 3 ? 3 : 2;
-            w->chain = store_prefetch_object(c->store, &w->argv[name], depth, &w->fetch);
+            // ZADD names its member behind the score; a reader of a whole value names none.
+            int at = w->command->categories & CAT_SORTEDSET && w->argc > 3 ? 3 : 2;
+            const struct arg *name = at < w->argc ? &w->argv[at] : NULL;
+            w->chain = store_prefetch_object(c->store, name, depth, &w->fetch);
             more |= w->chain;
         }
     }

@@ -182,6 +182,7 @@ void execute_quick(struct core *c, struct client *client, const struct work *w)
     if (__builtin_expect(r->replied_error, 0)) {
         figures->failed++;
         count_error(c, r->error_prefix[0] ? r->error_prefix : "ERR", 0);
+        r->error_prefix[0] = 0; // not every error sets it
     }
     parked_serve(c);
 }

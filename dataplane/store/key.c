@@ -105,7 +105,8 @@ bool store_prefetch_object(const struct store *s, const struct arg *name, unsign
         return false;
     case ENC_HASHTABLE:
     case ENC_SKIPLIST: // which begins with its members
-        return members_prefetch(s, (const struct members *)object, name->ptr, name->len, depth);
+        return name &&
+               members_prefetch(s, (const struct members *)object, name->ptr, name->len, depth);
     case ENC_STREAM:
         return stream_prefetch((const struct stream_value *)object, depth);
     default:

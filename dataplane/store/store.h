@@ -130,8 +130,8 @@ void store_prefetch_overflow(const struct key *key, struct fetch *f);
 void store_look_entry(const struct store *s, unsigned db, const struct key *key, struct fetch *f);
 // For commands of other types than strings, along the chain from the entry to what the command will
 // touch: the object (depth 0), its bucket, ends or last leaf (1), what is there (2 …). Again
-// nothing is executed since store_look_entry. `name` is the member or field that the command names.
-// False: there is nothing deeper.
+// nothing is executed since store_look_entry. `name` is the member or field that the command names,
+// NULL: none. False: there is nothing deeper.
 #define PREFETCH_DEPTHS 5
 bool store_prefetch_object(const struct store *s, const struct arg *name, unsigned depth,
                            const struct fetch *f);

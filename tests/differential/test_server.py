@@ -281,6 +281,8 @@ def info_figures(servers, protocol):
         for i in range(10):
             c.call("GET", f"none{i}")
             c.call("SELECT", "x")
+        c.call("LPUSH", "k1", "v")
+        c.call("EXPIRE", "k1", 1000, "SOMETIMES")
         c.call("CLIENT", "SETNAME", "a\tb")
         c.call("EXPIRE", "k1", 1000)
         text = c.call("INFO", "everything").decode()

@@ -57,6 +57,17 @@ def test_gigantic_lengths_take_no_memory(wire, client):
     assert grown < 256 << 20, f"{grown >> 20} MiB for 150 announcements"
 
 
+def test_commands_without_a_name_look_at_no_old_argument(client):
+    """Hints for what a command will touch read its own arguments only: not one that stood there before and is freed."""
+    client.call("SADD", "set", *(f"member-{i}" for i in range(600)))
+    assert client.call("OBJECT", "ENCODING", "set") == b"hashtable"
+    client.call("SET", "big", b"x" * (48 << 20))
+    assert client.call("DEL", "big") == 1
+    assert client.call("MEMORY", "PURGE") == b"+OK"
+    for _ in range(3):
+        assert client.call("SCARD", "set") == 600
+
+
 def test_query_buffer_limit(wire, client):
     """An endless command is cut off at client-query-buffer-limit."""
     assert client.call("CONFIG", "SET", "client-query-buffer-limit", "1mb") == b"+OK"
