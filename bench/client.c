@@ -336,11 +336,11 @@ static void lose(struct client *c, struct connection *k)
         if (k->state == CONNECTION_READY && k->waiting)
             snprintf(text, sizeof(text), "%s %s with %u replies missing", name_of(c, k, name),
                      reason(k->stream), k->waiting);
-        else if (c->route)
-            snprintf(text, sizeof(text), "connection to %s %s", endpoint_format(k->to, address),
-                     reason(k->stream));
         else
-            snprintf(text, sizeof(text), "connection %s", reason(k->stream));
+            snprintf(text, sizeof(text), "connection to %s %s",
+                     c->options->unix_path ? c->options->unix_path
+                                           : endpoint_format(k->to, address),
+                     reason(k->stream));
         fail(c, text);
         if (c->m) {
             c->m->disconnects++;

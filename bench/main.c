@@ -126,6 +126,8 @@ static int run(struct session *s, const struct preset *tests, unsigned n)
         measurement_free(s->results.all[i]);
     }
     free(s->results.all);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        code = complain("standard output: cannot be written");
     return code;
 }
 
@@ -162,6 +164,8 @@ int main(int argc, char **argv)
         complain(s.error);
         return 2;
     }
+    if (!report_files_possible(&o, s.error, sizeof(s.error)))
+        return complain(s.error);
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import subprocess
 import time
 
 import pytest
@@ -428,7 +429,22 @@ def test_refused():
         where = server.where
     done = pollux.run(pollux.program("pollux-bench"), *where, "--requests", "1", check=False)
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 1 and "refused" in done.stderr
+    assert done.stderr == f"pollux-bench: connection to 127.0.0.1:{where[-1]} refused: does a server listen there?\n"
+    done = pollux.run(pollux.program("pollux-bench"), "-s", "/nonexistent/socket", check=False)
+    assert done.returncode == 1
+    assert "connection to /nonexistent/socket refused" in done.stderr
+
+
+def test_results_that_cannot_be_written_fail():
+    """A file that cannot be made is told before anything is sent; a full disk at the end."""
+    with Scripted() as server:
+        report = bench(server, "--test", "set", "--requests", "10", "--csv", "/nonexistent/a.csv")
+        assert report.code == 1 and server.requests == 0
+        one_line(report, "--csv /nonexistent/a.csv: cannot be written: No such file or directory")
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([pollux.program("pollux-bench"), *server.where, "--test", "set", "--requests", "10"],
+                                  stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+        assert (done.returncode, done.stderr) == (1, "pollux-bench: standard output: cannot be written\n")
 
 
 # --- times ----------------------------------------------------------------------------------------------
