@@ -6,6 +6,7 @@
 
 #include "bench/live.h"
 #include "bench/report.h"
+#include "bench/show.h"
 #include "bench/workers.h"
 
 #define ERROR_SIZE 512
@@ -20,7 +21,9 @@ static void on_signal(int number)
 
 static int complain(const char *error)
 {
-    fprintf(stderr, "pollux-bench: %s\n", error);
+    // The server's words are among it, and are not to move a terminal's cursor.
+    char safe[4 * ERROR_SIZE];
+    fprintf(stderr, "pollux-bench: %s\n", show_safe(error, safe, sizeof(safe)));
     return 1;
 }
 

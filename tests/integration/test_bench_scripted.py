@@ -123,6 +123,15 @@ def test_refused_passwords_are_one_line():
         one_line(report, "WRONGPASS")
 
 
+def test_the_server_cannot_write_to_the_terminal():
+    def script(request):
+        return b"-ERR \x1b[2J\xc2\x9b2J\xffgone\r\n" if request.name == b"AUTH" else None
+
+    with Scripted(script, uncounted=()) as server:
+        report = bench(server, "--test", "set", "--requests", "5", "-a", "guess")
+        one_line(report, "-ERR ?[2J\\xc2\\x9b2J\\xffgone")
+
+
 def test_churn_connects_anew():
     """Each batch on a connection of its own."""
     with Scripted() as server:
@@ -259,6 +268,21 @@ def test_an_endless_error():
         assert report.code == 1
         assert report.counts() == clean(100, errors=1)
         assert len(next(iter(texts(report)))) < 1000
+
+
+def test_an_endless_reply():
+    """Bytes that never become a reply are a stall, and seen as soon as one, however fast they come."""
+
+    def script(request):
+        while True:
+            request.connection.send(b"*1\r\n" * 10000)
+
+    with Scripted(script, uncounted=()) as server:
+        begin = time.monotonic()
+        report = bench(server, "--test", "get", "--requests", "100", "--connections", "3", "--stall", "0.5")
+        assert report.code == 1
+        one_line(report, "no reply for 0.5 s (--stall): 3 replies are missing on 3 of 3 connections")
+        assert time.monotonic() - begin < 3
 
 
 @pytest.mark.parametrize("reply, kind", [
