@@ -11,9 +11,9 @@
 #include "bench/route.h"
 
 #define READY_MAX 256
-#define CONNECT_AT_ONCE 64  // below every listener's backlog
-#define TURNS_PER_LOOK 1024 // how often limits that need no precision are looked at
-#define REST_US 1000        // the longest sleep
+#define CONNECT_AT_ONCE 64 // below every listener's backlog
+#define LOOK_US 1000       // how often limits that need no precision are looked at
+#define REST_US 1000       // the longest sleep
 // Open loop: the kernel may wake us this much late, so the last bit of a pause is spent spinning.
 #define WAKE_EARLY_US 150
 // Open loop: how long after the end requests whose time had come may still be sent.
@@ -336,11 +336,11 @@ static void lose(struct client *c, struct connection *k)
         if (k->state == CONNECTION_READY && k->waiting)
             snprintf(text, sizeof(text), "%s %s with %u replies missing", name_of(c, k, name),
                      reason(k->stream), k->waiting);
-        else if (c->route)
-            snprintf(text, sizeof(text), "connection to %s %s", endpoint_format(k->to, address),
-                     reason(k->stream));
         else
-            snprintf(text, sizeof(text), "connection %s", reason(k->stream));
+            snprintf(text, sizeof(text), "connection to %s %s",
+                     c->options->unix_path ? c->options->unix_path
+                                           : endpoint_format(k->to, address),
+                     reason(k->stream));
         fail(c, text);
         if (c->m) {
             c->m->disconnects++;
@@ -901,7 +901,8 @@ static void loop(struct client *c, struct run *r)
 {
     struct measurement *m = c->m;
     bool idle = false;
-    for (uint64_t turns = 1; !c->error[0] && !over(c, r); turns++) {
+    uint64_t looked = 0, pause = (uint64_t)(LOOK_US * 1e-6 * clock_rate());
+    while (!c->error[0] && !over(c, r)) {
         uint64_t from = clock_ticks();
         if (__builtin_expect(from >= r->phase_end, 0)) {
             c->now = from;
@@ -922,8 +923,11 @@ static void loop(struct client *c, struct run *r)
         } else if (!wait_us) {
             histogram_record(&m->jitter, clock_ns(now - from), 1);
         }
-        if (idle || turns % TURNS_PER_LOOK == 0)
+        // By time and not by turns: one may last long while the server sends and sends.
+        if (idle || now - looked >= pause) {
             look(c, r, now);
+            looked = now;
+        }
     }
     if (m->requests != r->seen)
         r->progress = clock_ticks();

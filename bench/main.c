@@ -6,6 +6,7 @@
 
 #include "bench/live.h"
 #include "bench/report.h"
+#include "bench/show.h"
 #include "bench/workers.h"
 
 #define ERROR_SIZE 512
@@ -20,7 +21,9 @@ static void on_signal(int number)
 
 static int complain(const char *error)
 {
-    fprintf(stderr, "pollux-bench: %s\n", error);
+    // The server's words are among it, and are not to move a terminal's cursor.
+    char safe[4 * ERROR_SIZE];
+    fprintf(stderr, "pollux-bench: %s\n", show_safe(error, safe, sizeof(safe)));
     return 1;
 }
 
@@ -126,6 +129,8 @@ static int run(struct session *s, const struct preset *tests, unsigned n)
         measurement_free(s->results.all[i]);
     }
     free(s->results.all);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        code = complain("standard output: cannot be written");
     return code;
 }
 
@@ -162,6 +167,8 @@ int main(int argc, char **argv)
         complain(s.error);
         return 2;
     }
+    if (!report_files_possible(&o, s.error, sizeof(s.error)))
+        return complain(s.error);
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

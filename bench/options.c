@@ -171,7 +171,7 @@ static const struct {
     {'P', "a number of requests from 1 to 10000"},
     {'n', "a number of requests, as in --requests 10m"},
     {'t', "names with commas between them, as in --test set,get; see --list"},
-    {'d', "bytes (64), a range (10-200) or sizes with weights (64:9,1024:1), each up to 512 MiB"},
+    {'d', "bytes (64), a range (10-200) or sizes with weights (64:9,1k:1), each up to 512m"},
     {'r', "a number of keys from 1 to 1000000000000"},
     {'k', "0 (a new connection for each batch, as --churn) or 1"},
     {OPT_TRANSPORT, "socket or dpdk"},
@@ -183,17 +183,23 @@ static const struct {
      "requests a second, as in --rate 200k, or steps, as in --rate 100k..2m/100k (at most "
      "1000)"},
     {OPT_ARRIVALS, "poisson or even"},
-    {OPT_WARMUP, "seconds, as in --warmup 2"},
-    {OPT_DURATION, "seconds above 0, as in --duration 10"},
-    {OPT_STALL, "seconds above 0, as in --stall 10"},
+    {OPT_WARMUP, "seconds up to 1000000, as in --warmup 2"},
+    {OPT_DURATION, "seconds from 0.001 to 1000000, as in --duration 10"},
+    {OPT_STALL, "seconds from 0.001 to 1000000, as in --stall 10"},
     {OPT_COMMAND, "the words of a command; there may be 32 of them"},
     {OPT_COMMAND_RATIO, "a weight from 1 to 1000000, behind the --command that it belongs to"},
     {OPT_RATIO, "weights of SET and GET, as in --ratio 1:10"},
     {OPT_SET_PERCENT, "a number from 0 to 100"},
     {OPT_DISTRIBUTION, "uniform, sequential, zipfian, zipfian:0.99, latest, or hot:1%:90%"},
     {OPT_THETA, "a number between 0 and 2, as in --theta 0.99"},
-    {OPT_EXPIRE, "seconds from 1 on"},
+    {OPT_EXPIRE, "seconds from 1 to 2147483647"},
     {OPT_SEED, "a number"},
+    {OPT_JSON, "a file, or nothing for standard output"},
+    {OPT_CSV, "a file to write"},
+    {OPT_HDR, "a file to write"},
+    {OPT_USER, "a name, and the password with -a"},
+    {OPT_NIC_ADDRESS, "an IPv4 address and a prefix length, as in 10.9.0.2/24"},
+    {OPT_NIC_GATEWAY, "an IPv4 address"},
     {OPT_PLOT, "a file that ends in .svg or .png"},
     {OPT_LIVE, "line, screen or off"},
     {OPT_NIC_DEVICE, "a PCI address or a virtual device; there may be 16 of them"},
@@ -456,6 +462,7 @@ static bool take_load(struct options *o, struct options_said *said, int option, 
     case OPT_RATE:
         return parse_rate(o, value);
     case OPT_ARRIVALS:
+        said->arrivals = true;
         good = parse_word(value, arrivals, &word);
         o->arrivals = word ? ARRIVALS_EVEN : ARRIVALS_POISSON;
         return good;
@@ -543,13 +550,13 @@ static bool take_report(struct options *o, int option, const char *value)
     case OPT_JSON:
         o->json = !value;
         o->json_file = value;
-        return true;
+        return !value || *value;
     case OPT_CSV:
         o->csv_file = value;
-        return true;
+        return *value;
     case OPT_HDR:
         o->hdr_file = value;
-        return true;
+        return *value;
     case OPT_PLOT:
         o->plot_file = value;
         return ends_in(value, ".svg") || ends_in(value, ".png");

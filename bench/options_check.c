@@ -131,6 +131,8 @@ static bool check_load(struct options *o, const struct options_said *said,
     if (said->requests && o->requests < o->threads)
         return bad(c, "--requests %llu with --threads %u: each thread needs one",
                    (unsigned long long)o->requests, o->threads);
+    if (said->arrivals && o->rate_from <= 0)
+        return bad(c, "--arrivals is of an open loop: add --rate");
     return true;
 }
 

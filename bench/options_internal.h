@@ -5,7 +5,7 @@
 
 // What was said, where that differs from what holds by default.
 struct options_said {
-    bool threads, requests, duration, database, ratio, tests, pipeline;
+    bool threads, requests, duration, database, ratio, tests, pipeline, arrivals;
 };
 
 // Looks at the whole and resolves the server's name. False with one line in `error`.

@@ -18,6 +18,8 @@
 
 #define PROTOCOL_KEY_SIZE VALUE_KEY // "key:" and twelve digits
 #define PROTOCOL_LINE_MAX MEASUREMENT_TEXT_MAX
+// How the evidence of a value of a length that --data-size has not begins, behind its request.
+#define PROTOCOL_OTHER_SIZE "expected a value of "
 #define PROTOCOL_COPY 64 // images are copied in pieces of so many bytes
 
 // A request in which only the key changes.

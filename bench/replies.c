@@ -175,7 +175,7 @@ static void wrong_length(const struct protocol *p, struct scanner *s, uint64_t s
     int n = snprintf(bounds, sizeof(bounds), "%u", p->values.low);
     if (!p->values.fixed)
         snprintf(bounds + n, sizeof(bounds) - (size_t)n, " to %u", p->values.high);
-    wrong(s, "expected a value of %s bytes, got one of %llu (length at offset %u)", bounds,
+    wrong(s, PROTOCOL_OTHER_SIZE "%s bytes, got one of %llu (length at offset %u)", bounds,
           (unsigned long long)size, offset);
 }
 

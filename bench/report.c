@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "bench/clock.h"
 #include "bench/show.h"
@@ -133,6 +135,39 @@ static bool write_all_hdr(const struct options *o, struct measurement *const *al
         if (!write_hdr(path, all[i], error, error_size))
             return false;
     }
+    return true;
+}
+
+// Whether `file` may be written as far as can be told without touching it.
+static bool possible(const char *file)
+{
+    char dir[PATH_SIZE];
+    struct stat st;
+    if (stat(file, &st) == 0) {
+        errno = S_ISDIR(st.st_mode) ? EISDIR : 0;
+        return !errno && access(file, W_OK) == 0;
+    }
+    const char *slash = strrchr(file, '/');
+    if (!slash)
+        return access(".", W_OK | X_OK) == 0;
+    snprintf(dir, sizeof(dir), "%.*s/", (int)(slash - file), file);
+    return access(dir, W_OK | X_OK) == 0;
+}
+
+bool report_files_possible(const struct options *o, char *error, size_t error_size)
+{
+    const struct {
+        const char *option, *file;
+    } all[] = {{"--json", o->json_file},
+               {"--csv", o->csv_file},
+               {"--hdr", o->hdr_file},
+               {"--plot", o->plot_file}};
+    for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (all[i].file && !possible(all[i].file)) {
+            snprintf(error, error_size, "%s %s: cannot be written: %s", all[i].option, all[i].file,
+                     strerror(errno));
+            return false;
+        }
     return true;
 }
 

@@ -24,6 +24,9 @@ void report_hdr(FILE *to, const struct measurement *m);
 // False with one line in `error` that says what to do.
 bool report_plot(const char *file, const struct options *o, struct measurement *const *all,
                  unsigned n, char *error, size_t error_size);
+// Whether the files that the options name can be written, as far as can be told without touching
+// them: asked before anything is measured. False with one line in `error`.
+bool report_files_possible(const struct options *o, char *error, size_t error_size);
 // Writes everything that the options name files for. Where a file holds one test only (--hdr) and
 // there are several, the test's name (in a sweep, with its rate) goes before the suffix. False with
 // one line in `error`.

@@ -300,7 +300,7 @@ static int talk(struct child *c, const char *script, size_t size, char *answer, 
 static const char *last_line(char *answer)
 {
     char *line = answer + strlen(answer);
-    while (line > answer && (line[-1] == '\n' || line[-1] == ' '))
+    while (line > answer && (uint8_t)line[-1] <= ' ') // it ends in a Ctrl-Z now and then
         *--line = 0;
     while (line > answer && line[-1] != '\n')
         line--;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench/protocol.h"
 #include "bench/report.h"
 #include "bench/show.h"
 #include "common/table.h"
@@ -141,8 +142,26 @@ static void print_cost(FILE *to, const struct measurement *m)
                 show_time((double)m->jitter.max, SHOW_US).text);
 }
 
+// Whether an error of the server began so.
+static bool said(const struct measurement *m, const char *begin)
+{
+    for (unsigned i = 0; i < m->n_errors; i++)
+        if (!strncmp(m->errors[i].text, begin, strlen(begin)))
+            return true;
+    return false;
+}
+
+// Whether it is likely that the values are of somebody else, and not that the server is wrong.
+static bool other_sizes(const struct options *o, const struct measurement *m)
+{
+    for (unsigned i = 0; i < m->n_evidence; i++)
+        if (!o->verify && strstr(m->evidence[i], PROTOCOL_OTHER_SIZE))
+            return true;
+    return false;
+}
+
 // What must not be overlooked.
-static void print_odd(FILE *to, const struct measurement *m)
+static void print_odd(FILE *to, const struct options *o, const struct measurement *m)
 {
     char safe[4 * MEASUREMENT_TEXT_MAX];
     for (unsigned i = 0; i < m->n_errors; i++)
@@ -150,8 +169,16 @@ static void print_odd(FILE *to, const struct measurement *m)
                 show_safe(m->errors[i].text, safe, sizeof(safe)));
     if (m->other_errors)
         fprintf(to, "  %s x other errors\n", show_count(m->other_errors).text);
+    if (said(m, "NOAUTH "))
+        fputs("  The server wants a password: give -a.\n", to);
+    if (!o->cluster && said(m, "MOVED "))
+        fputs("  The server is a node of a cluster: give --cluster.\n", to);
     for (unsigned i = 0; i < m->n_evidence; i++)
         fprintf(to, "  WRONG: %s\n", show_safe(m->evidence[i], safe, sizeof(safe)));
+    if (other_sizes(o, m))
+        fputs("  Values have other sizes: give the --data-size that they were written with, or "
+              "--fill.\n",
+              to);
     if (m->kinds[REPLY_MISS] && m->requests && m->kinds[REPLY_MISS] * 2 > m->requests)
         fputs("  Most keys did not exist: give --fill to set them first.\n", to);
     char text[2 * MEASUREMENT_TEXT_MAX];
@@ -164,7 +191,7 @@ static void print_odd(FILE *to, const struct measurement *m)
 }
 
 // The line of redis-benchmark -q, which scripts know how to read.
-static void print_quiet(FILE *to, const struct measurement *m)
+static void print_quiet(FILE *to, const struct options *o, const struct measurement *m)
 {
     char name[4 * MEASUREMENT_TEXT_MAX];
     fprintf(to, "%s: %.2f requests per second, p50=%.3f msec\n",
@@ -174,7 +201,7 @@ static void print_quiet(FILE *to, const struct measurement *m)
         fprintf(to, "  %llu errors, %llu wrong, %llu lost connections\n",
                 (unsigned long long)m->kinds[REPLY_ERROR],
                 (unsigned long long)m->kinds[REPLY_WRONG], (unsigned long long)m->disconnects);
-    print_odd(to, m);
+    print_odd(to, o, m);
 }
 
 void report_text(FILE *to, const struct options *o, const struct measurement *m)
@@ -182,7 +209,7 @@ void report_text(FILE *to, const struct options *o, const struct measurement *m)
     char text[4 * MEASUREMENT_TEXT_MAX];
     if (o->quiet) {
         if (!report_is_fill(m) || !m->finished)
-            print_quiet(to, m);
+            print_quiet(to, o, m);
         return;
     }
     if (report_is_fill(m)) {
@@ -190,7 +217,7 @@ void report_text(FILE *to, const struct options *o, const struct measurement *m)
                 m->seconds, show_rate(measurement_rate(m)).text);
         if (m->kinds[REPLY_ERROR] || m->disconnects)
             print_counts(to, o, m);
-        print_odd(to, m);
+        print_odd(to, o, m);
         fputc('\n', to);
         return;
     }
@@ -202,6 +229,6 @@ void report_text(FILE *to, const struct options *o, const struct measurement *m)
     print_table(to, m);
     print_counts(to, o, m);
     print_cost(to, m);
-    print_odd(to, m);
+    print_odd(to, o, m);
     fputc('\n', to);
 }

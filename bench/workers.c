@@ -132,7 +132,8 @@ static bool move_to_cpus(const struct options *o, char *error, size_t error_size
         CPU_SET((unsigned)o->cpus[i], &set);
     if (!o->n_cpus || sched_setaffinity(0, sizeof(set), &set) == 0)
         return true;
-    snprintf(error, error_size, "--cpu: this CPU does not exist or may not be used");
+    snprintf(error, error_size, "--cpu: CPU %d%s not exist or may not be used; see `taskset -p $$`",
+             o->cpus[0], o->n_cpus == 1 ? " does" : " and the others do");
     return false;
 }
 

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import subprocess
 import time
 
 import pytest
@@ -120,6 +121,15 @@ def test_refused_passwords_are_one_line():
         report = bench(server, "--test", "set", "--requests", "5", "-a", "guess")
         assert report.code == 1
         one_line(report, "WRONGPASS")
+
+
+def test_the_server_cannot_write_to_the_terminal():
+    def script(request):
+        return b"-ERR \x1b[2J\xc2\x9b2J\xffgone\r\n" if request.name == b"AUTH" else None
+
+    with Scripted(script, uncounted=()) as server:
+        report = bench(server, "--test", "set", "--requests", "5", "-a", "guess")
+        one_line(report, "-ERR ?[2J\\xc2\\x9b2J\\xffgone")
 
 
 def test_churn_connects_anew():
@@ -258,6 +268,21 @@ def test_an_endless_error():
         assert report.code == 1
         assert report.counts() == clean(100, errors=1)
         assert len(next(iter(texts(report)))) < 1000
+
+
+def test_an_endless_reply():
+    """Bytes that never become a reply are a stall, and seen as soon as one, however fast they come."""
+
+    def script(request):
+        while True:
+            request.connection.send(b"*1\r\n" * 10000)
+
+    with Scripted(script, uncounted=()) as server:
+        begin = time.monotonic()
+        report = bench(server, "--test", "get", "--requests", "100", "--connections", "3", "--stall", "0.5")
+        assert report.code == 1
+        one_line(report, "no reply for 0.5 s (--stall): 3 replies are missing on 3 of 3 connections")
+        assert time.monotonic() - begin < 3
 
 
 @pytest.mark.parametrize("reply, kind", [
@@ -428,7 +453,22 @@ def test_refused():
         where = server.where
     done = pollux.run(pollux.program("pollux-bench"), *where, "--requests", "1", check=False)
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 1 and "refused" in done.stderr
+    assert done.stderr == f"pollux-bench: connection to 127.0.0.1:{where[-1]} refused: does a server listen there?\n"
+    done = pollux.run(pollux.program("pollux-bench"), "-s", "/nonexistent/socket", check=False)
+    assert done.returncode == 1
+    assert "connection to /nonexistent/socket refused" in done.stderr
+
+
+def test_results_that_cannot_be_written_fail():
+    """A file that cannot be made is told before anything is sent; a full disk at the end."""
+    with Scripted() as server:
+        report = bench(server, "--test", "set", "--requests", "10", "--csv", "/nonexistent/a.csv")
+        assert report.code == 1 and server.requests == 0
+        one_line(report, "--csv /nonexistent/a.csv: cannot be written: No such file or directory")
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([pollux.program("pollux-bench"), *server.where, "--test", "set", "--requests", "10"],
+                                  stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+        assert (done.returncode, done.stderr) == (1, "pollux-bench: standard output: cannot be written\n")
 
 
 # --- times ----------------------------------------------------------------------------------------------

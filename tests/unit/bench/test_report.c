@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <math.h>
 
+#include "bench/protocol.h"
 #include "bench/report.h"
 #include "bench/show.h"
 #include "tests/unit/bench/made.h"
@@ -174,6 +175,28 @@ static void text_says_what_went_wrong(void **state)
     assert_has(text, "give --fill");
     assert_has(text, "  NOTE: The generator was late");
     assert_has(text, "  ENDED EARLY: connection reset by the server\n");
+    free(text);
+    measurement_free(m);
+}
+
+static void likely_causes_are_named(void **state)
+{
+    (void)state;
+    struct options o = made_options();
+    struct measurement *m = made_measurement("get", 0, 0);
+    m->kinds[REPLY_ERROR] = m->kinds[REPLY_WRONG] = 2;
+    measurement_error(m, "NOAUTH Authentication required.");
+    measurement_error(m, "MOVED 1 127.0.0.1:7000");
+    measurement_evidence(m, "GET key:1: " PROTOCOL_OTHER_SIZE "64 bytes, got one of 3");
+    char *text = WRITTEN(report_text(to, &o, m));
+    assert_has(text, "  The server wants a password: give -a.\n");
+    assert_has(text, "  The server is a node of a cluster: give --cluster.\n");
+    assert_has(text, "  Values have other sizes: give the --data-size");
+    free(text);
+    o.cluster = o.verify = true;
+    text = WRITTEN(report_text(to, &o, m));
+    assert_lacks(text, "give --cluster");
+    assert_lacks(text, "give the --data-size");
     free(text);
     measurement_free(m);
 }
@@ -575,6 +598,7 @@ int main(void)
         cmocka_unit_test(text_of_a_test),
         cmocka_unit_test(text_of_a_mix_in_milliseconds),
         cmocka_unit_test(text_says_what_went_wrong),
+        cmocka_unit_test(likely_causes_are_named),
         cmocka_unit_test(quiet_is_one_line_of_redis_benchmark),
         cmocka_unit_test(text_of_a_sweep),
         cmocka_unit_test(json_keeps_its_names),

@@ -128,7 +128,7 @@ static void plot_that_fails_says_why(void **state)
     assert_false(report_plot(file, &o, &none, 1, error, sizeof(error)));
     assert_has(error, "nothing was measured to plot");
     // It ends without reading, and complains as gnuplot does.
-    be_gnuplot("printf 'plot x\\n     ^\\nline 7: no \\033[2Jsuch thing\\n' >&2\nexit 1");
+    be_gnuplot("printf 'plot x\\n     ^\\nline 7: no \\033[2Jsuch thing\\n\\n\\032' >&2\nexit 1");
     for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i += 2) // more than a pipe holds
         histogram_record(&m->latency, histogram_upper(i), 1);
     assert_false(report_plot(file, &o, &m, 1, error, sizeof(error)));
@@ -208,12 +208,36 @@ static void all_files_are_written(void **state)
         measurement_free(all[i]);
 }
 
+static void what_cannot_be_written_is_known_before(void **state)
+{
+    (void)state;
+    struct options o = made_options();
+    char error[256] = "";
+    assert_true(report_files_possible(&o, error, sizeof(error)));
+    o.json_file = "in-the-working-directory.json";
+    o.csv_file = in_folder("new.csv");
+    assert_true(report_files_possible(&o, error, sizeof(error)));
+    assert_int_not_equal(access(o.json_file, F_OK), 0); // nothing was made
+    assert_int_not_equal(access(o.csv_file, F_OK), 0);
+    o.hdr_file = folder;
+    assert_false(report_files_possible(&o, error, sizeof(error)));
+    assert_has(error, ": cannot be written: Is a directory");
+    o.hdr_file = NULL;
+    o.plot_file = "/nonexistent/a.svg";
+    assert_false(report_files_possible(&o, error, sizeof(error)));
+    assert_string_equal(error, "--plot /nonexistent/a.svg: cannot be written: No such file or "
+                               "directory");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(script_of_percentiles),    cmocka_unit_test(script_of_a_sweep),
-        cmocka_unit_test(plot_that_fails_says_why), cmocka_unit_test(gnuplot_takes_the_script),
+        cmocka_unit_test(script_of_percentiles),
+        cmocka_unit_test(script_of_a_sweep),
+        cmocka_unit_test(plot_that_fails_says_why),
+        cmocka_unit_test(gnuplot_takes_the_script),
         cmocka_unit_test(all_files_are_written),
+        cmocka_unit_test(what_cannot_be_written_is_known_before),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
