@@ -1,6 +1,7 @@
 // The data plane as a process: opens what needs the starter's rights, starts the cores, serves
 // until it is told to stop, and takes everything down.
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <grp.h>
 #include <mimalloc.h>
@@ -232,10 +233,25 @@ static int open_segment(struct server *s, const struct config *config, char *err
 
 static struct server *populating;
 
+#define SEGMENT_BYTES ((size_t)32 << 20)
+
 static void populate_job(void *arg)
 {
     uintptr_t start = (uintptr_t)arg & ~(POPULATE_PAGE - 1);
     memory_populate((void *)start, ((uintptr_t)arg & (POPULATE_PAGE - 1)) * POPULATE_PAGE);
+}
+
+static void gather_job(void *arg)
+{
+    memory_gather_huge(arg, SEGMENT_BYTES);
+}
+
+static void gather(void *start, size_t bytes)
+{
+    struct service *service = atomic_load_explicit(&populating->service, memory_order_relaxed);
+    assert(bytes == SEGMENT_BYTES);
+    if (service)
+        service_post(service, gather_job, start);
 }
 
 static void populate(void *start, size_t bytes)
@@ -256,7 +272,7 @@ static int create_cores(struct server *s, const struct config *config, const int
     };
     memcpy(k.secret, s->secret, sizeof(k.secret));
     populating = s;
-    heap_start(populate);
+    heap_start(&(struct heap_hooks){.populate = populate, .gather = gather});
     s->keyspace = keyspace_create(&k);
     if (!s->keyspace)
         return fail(error, "out of memory");

@@ -7,9 +7,14 @@
 
 enum { HEAP_REGION_SHIFT = 21, HEAP_REGIONS_KNOWN = 1 << 16 }; // 2 MiB, 128 GiB
 
-// Before the cores start. `populate`, if not NULL, is called where memory is about to be used for
-// the first time, on the thread that will use it: it has another thread make the kernel give it.
-void heap_start(void (*populate)(void *start, size_t bytes));
+// What another thread is to do, so that no polling core waits for it; called on the thread that
+// uses the memory, each may be NULL.
+struct heap_hooks {
+    void (*populate)(void *start, size_t bytes); // have the kernel give it: it will be used soon
+    void (*gather)(void *start, size_t bytes);   // put it into hugepages
+};
+// Before the cores start.
+void heap_start(const struct heap_hooks *given);
 
 extern _Thread_local uint32_t heap_known[HEAP_REGIONS_KNOWN];
 void heap_new_region(uintptr_t region);
