@@ -247,13 +247,10 @@ void net_input(struct net *net, struct frame **frames, unsigned n, uint64_t now_
                 net_flows_prefetch(&net->flows, hash);
         }
         k = i - (AHEAD_FRAME - AHEAD_CONNECTION);
-        // Set some turns of this loop before.
-        // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Branch)
         if (k < n && hashes[k % RING])
             net_flows_prefetch_entry(&net->flows, hashes[k % RING]);
         k = i - AHEAD_FRAME;
         if (k < n)
-            // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage)
             net_frame_input(net, frames[k], hashes[k % RING]);
     }
 }

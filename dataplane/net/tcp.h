@@ -97,14 +97,7 @@ struct tx_piece {
 
 struct tcp;
 
-// Congestion control: what differs between Reno and its successors.
-struct tcp_congestion {
-    const char *name;
-    // `bytes` of new data were acknowledged outside of recovery while the window was in use.
-    void (*acked)(struct tcp *c, uint32_t bytes);
-    // The slow start threshold after a loss.
-    uint32_t (*threshold)(const struct tcp *c);
-};
+struct tcp_congestion; // congestion.h
 
 struct tcp {
     struct stream stream;
@@ -157,12 +150,12 @@ struct tcp {
     uint32_t ts_offset;
     uint32_t keep_idle_s;
     uint32_t challenge_ms; // when the last challenge ACK was sent
-    uint32_t partial;      // bytes acknowledged towards the next increase of cwnd
     uint16_t peer_mss;
     uint8_t keep_probes, soft_error;
     uint64_t keep_at_us;       // keepalive, or the end of FIN_WAIT_2; 0: off
     uint64_t unacked_since_us; // the peer owes us an acknowledgement since; 0: it does not
     const struct tcp_congestion *congestion;
+    uint64_t congestion_state[6]; // the algorithm's
     struct tcp_listener *listener;
 
     struct net_timer timer;
@@ -173,7 +166,7 @@ struct tcp {
     uint32_t segments_in, segments_out, retransmitted;
 };
 _Static_assert(offsetof(struct tcp, net) == 64, "the stream fills the first line");
-_Static_assert(sizeof(struct tcp) <= 704,
+_Static_assert(sizeof(struct tcp) <= 960,
                "an idle connection costs at most 1 KiB with its table share");
 
 struct tcp_wait {
@@ -230,6 +223,13 @@ struct tcp_listener *tcp_listener_find(struct net *net, uint16_t port);
 uint32_t tcp_initial_sequence(struct net *net, const struct net_flow *flow);
 void tcp_note_turn(struct tcp *c);
 const char *tcp_state_name(unsigned state);
+
+// --- tcp_listen.c
+// ---------------------------------------------------------------------------------
+
+// A segment whose flow is not a connection's; `e` is its entry in TIME_WAIT, or NULL.
+void tcp_unknown_input(struct net *net, const struct packet *p, struct tcp_segment *seg,
+                       const struct net_flow *flow, uint32_t hash, struct net_flow_entry *e);
 
 // --- tcp_wait.c: TIME_WAIT
 // ------------------------------------------------------------------------
@@ -302,7 +302,7 @@ void tcp_rx_turn_end(struct tcp *c);
 void tcp_rx_free(struct tcp *c);
 void tcp_rx_free_spent(struct net *net);
 
-// --- tcp_timers.c, tcp_congestion.c
+// --- tcp_timers.c, tcp_ack.c, tcp_recovery.c, tcp_congestion.c
 // ---------------------------------------------------------------
 
 void tcp_timer_fire(void *context, struct net_timer *timer);
@@ -317,7 +317,6 @@ void tcp_duplicate_ack(struct tcp *c);
 void tcp_congestion_init(struct tcp *c);
 void tcp_enter_loss(struct tcp *c);
 void tcp_resend_lost(struct tcp *c);
-extern const struct tcp_congestion tcp_reno;
 
 static inline void tcp_timer_by(struct tcp *c, uint64_t at_us)
 {
