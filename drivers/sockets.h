@@ -49,8 +49,25 @@ unsigned sockets_count(const struct sockets *s);
 void sockets_each(struct sockets *s, uint64_t *cursor, unsigned max,
                   void (*each)(void *context, const struct stream_info *info), void *context);
 
+// X(name, group, description), as in dataplane/net/counters.h.
+// clang-format off
+#define SOCKETS_COUNTERS(X)                                                                        \
+    X(accepted, TCP, "connections accepted")                                                       \
+    X(closed, TCP, "connections that ended, for whatever reason")                                  \
+    X(resets, TCP, "connections ended by the peer's RST")                                          \
+    X(refused_admission, DEFENCES, "connections refused by maxclients")                            \
+    X(accept_errors, MEMORY, "accepts that failed: no descriptors or memory left")                 \
+    X(bytes_in, TCP, "bytes received")                                                             \
+    X(bytes_out, TCP, "bytes sent")                                                                \
+    X(receives, TCP, "completions of receives")                                                    \
+    X(sends, TCP, "sends given to the kernel")                                                     \
+    X(buffers_empty, MEMORY, "pauses of receiving because the turn's buffers were used up")        \
+    X(unread_stops, TCP, "connections not read from for a while because their owner did not read")
+// clang-format on
+
 struct sockets_counters {
-    uint64_t accepted, closed, resets, refused_admission, accept_errors;
-    uint64_t bytes_in, bytes_out, receives, sends, buffers_empty, unread_stops;
+#define X(name, group, text) uint64_t name;
+    SOCKETS_COUNTERS(X)
+#undef X
 };
 const struct sockets_counters *sockets_counters(const struct sockets *s);

@@ -203,7 +203,7 @@ static void tell_nic(struct core *c, const struct plane_message *m)
 {
     struct {
         struct plane_nic nic;
-        char text[8192];
+        char text[16384];
     } *a = mi_zalloc(sizeof(*a));
     if (!a)
         return;
@@ -243,11 +243,11 @@ static void tell_nic(struct core *c, const struct plane_message *m)
         p->link_mbps = s.link_mbps;
     }
     size_t text = 0;
-    const char *const *names;
+    const struct counter_row *rows;
     const uint64_t *values;
-    unsigned n = counters_of(c, &names, &values);
+    unsigned n = counters_of(c, &rows, &values);
     for (unsigned i = 0; i < n && text < sizeof(a->text) - 80; i++)
-        text += (size_t)snprintf(a->text + text, sizeof(a->text) - text, "%s=%lu\n", names[i],
+        text += (size_t)snprintf(a->text + text, sizeof(a->text) - text, "%s=%lu\n", rows[i].name,
                                  (unsigned long)values[i]);
     text += (size_t)snprintf(a->text + text, sizeof(a->text) - text, "frames_passed=%lu\n",
                              (unsigned long)c->counters.frames_passed);

@@ -409,7 +409,10 @@ uint64_t figures_memory_peak(struct core *c, uint64_t used);
 void figures_reset(struct core *c);
 
 // --- counters.c: the transport's counters by name, for operators. Valid until the next call.
-unsigned counters_of(struct core *c, const char *const **names, const uint64_t **values);
+struct counter_row {
+    const char *name, *group, *text; // as in the tables (dataplane/net/counters.h)
+};
+unsigned counters_of(struct core *c, const struct counter_row **rows, const uint64_t **values);
 
 // --- server.c
 // Starts everything, serves until it is told to stop, and ends it. Returns the exit status.

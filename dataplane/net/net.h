@@ -15,6 +15,7 @@
 
 #include "common/frame.h"
 #include "common/stream.h"
+#include "dataplane/net/counters.h"
 
 struct net;
 
@@ -67,25 +68,6 @@ struct net_config {
     // Asked for each SYN before it is answered: may this peer connect? Bounds like `maxclients` are
     // the owner's. NULL: always.
     bool (*admit)(void *context, const struct endpoint *remote);
-};
-
-// Counters by cause; each drop and each defence has its own. Read on the owning core.
-struct net_counters {
-    uint64_t frames_in, frames_out, bytes_in, bytes_out;
-    uint64_t drop_short, drop_ethertype, drop_vlan, drop_not_ours;
-    uint64_t arp_in, arp_out, arp_bad, arp_full, arp_unresolved;
-    uint64_t ip_bad_header, ip_bad_sum, ip_fragment, ip_options, ip_martian, ip_protocol, ip_ttl;
-    uint64_t icmp_in, icmp_out, icmp_bad, icmp_limited, icmp_unreachable;
-    uint64_t tcp_in, tcp_out, tcp_bad_header, tcp_bad_sum, tcp_partial_sum, tcp_bad_option;
-    uint64_t tcp_accepted, tcp_connected, tcp_closed, tcp_reset_in, tcp_reset_out, tcp_no_port;
-    uint64_t tcp_reset_bad, tcp_syn_bad, tcp_challenge_ack, tcp_challenge_limited;
-    uint64_t tcp_out_of_window, tcp_paws, tcp_old_ack, tcp_future_ack;
-    uint64_t tcp_out_of_order, tcp_ooo_dropped, tcp_overlap, tcp_duplicate;
-    uint64_t tcp_retransmit_timer, tcp_retransmit_fast, tcp_timeouts, tcp_zero_window_probes;
-    uint64_t tcp_keepalive_probes, tcp_keepalive_dropped, tcp_user_timeouts;
-    uint64_t tcp_syn_dropped, tcp_syn_refused, tcp_connections_full, tcp_half_open_timeout;
-    uint64_t tcp_time_wait, tcp_time_wait_recycled, tcp_receive_memory_full;
-    uint64_t no_frame, no_memory;
 };
 
 // Creates a stack. `pool` gives the frames that it transmits. NULL when memory is short or the

@@ -1,0 +1,100 @@
+// The stack's counters: one table, from which struct net_counters, what a core tells the control
+// plane and `polluxctl nic` are made. A counter that is added here appears for the operator at
+// once: names and descriptions travel with the values, so both planes need not be of one build.
+//
+// One counter for each cause: every drop, every defence and every event that an operator may ask
+// about. Counters only grow. Groups:
+//   FRAMES     what passes the port          DROPS    what came in and was thrown away, by cause
+//   NEIGHBOUR  ARP and neighbour discovery   IP       IPv4 and IPv6
+//   ICMP       echo, errors, path MTU        TCP      connections and segments in order
+//   RECOVERY   loss, retransmission, SACK    DEFENCES attacks and abuse that were refused
+//   MEMORY     bounds of memory that were hit
+//
+// X(name, group, description): the description is one line that says what is counted, in an
+// operator's words. New ones go to the end of their group. The first eight lie in one cache line.
+#pragma once
+
+#include <stdint.h>
+
+// clang-format off
+#define NET_COUNTERS(X)                                                                            \
+    X(frames_in, FRAMES, "frames taken from the port")                                             \
+    X(bytes_in, FRAMES, "bytes of frames taken, Ethernet headers included")                        \
+    X(frames_out, FRAMES, "frames given to the port")                                              \
+    X(bytes_out, FRAMES, "bytes of frames given, Ethernet headers included")                       \
+    X(tcp_in, TCP, "segments received")                                                            \
+    X(tcp_out, TCP, "segments sent")                                                               \
+    /* what came in and was thrown away */                                                         \
+    X(drop_short, DROPS, "frames too short for their headers")                                     \
+    X(drop_ethertype, DROPS, "frames of a protocol that is not spoken here")                       \
+    X(drop_vlan, DROPS, "frames of another VLAN")                                                  \
+    X(drop_not_ours, DROPS, "frames or packets for somebody else's address")                       \
+    X(ip_bad_header, DROPS, "IP headers with a wrong version or length")                           \
+    X(ip_bad_sum, DROPS, "packets with a wrong IP checksum, or that the port calls damaged")       \
+    X(ip_protocol, DROPS, "packets of a protocol that is not spoken here (answered by ICMP)")      \
+    X(ip_ttl, DROPS, "packets whose time to live was over")                                        \
+    X(tcp_bad_header, DROPS, "TCP headers with a wrong length, port or address")                   \
+    X(tcp_bad_sum, DROPS, "segments with a wrong TCP checksum")                                    \
+    X(tcp_partial_sum, DROPS, "segments whose sum is half done: sender on veth, see ethtool -K tx off") \
+    X(tcp_no_port, DROPS, "segments to a port where nobody listens (answered by RST)")             \
+    /* who lives on the link */                                                                    \
+    X(arp_in, NEIGHBOUR, "ARP packets received")                                                   \
+    X(arp_out, NEIGHBOUR, "ARP packets sent")                                                      \
+    X(arp_bad, NEIGHBOUR, "ARP packets that make no sense")                                        \
+    X(arp_full, NEIGHBOUR, "neighbours that found no place: all in their set are in use")          \
+    X(arp_unresolved, NEIGHBOUR, "packets dropped because a neighbour did not answer")             \
+    /* ICMP */                                                                                     \
+    X(icmp_in, ICMP, "ICMP packets received")                                                      \
+    X(icmp_out, ICMP, "ICMP packets sent")                                                         \
+    X(icmp_bad, ICMP, "ICMP packets that are short, long or damaged")                              \
+    X(icmp_limited, ICMP, "ICMP answers that the rate limit held back")                            \
+    X(icmp_unreachable, ICMP, "destination unreachable received")                                  \
+    /* connections and segments */                                                                 \
+    X(tcp_accepted, TCP, "connections accepted")                                                   \
+    X(tcp_connected, TCP, "connections opened by us")                                              \
+    X(tcp_closed, TCP, "connections that ended, for whatever reason")                              \
+    X(tcp_reset_in, TCP, "connections ended by the peer's RST")                                    \
+    X(tcp_reset_out, TCP, "RST segments sent")                                                     \
+    X(tcp_bad_option, TCP, "segments dropped because their options are malformed")                 \
+    X(tcp_duplicate, TCP, "segments received again in full")                                       \
+    X(tcp_overlap, TCP, "segments that hold in part what was there already")                       \
+    X(tcp_out_of_order, TCP, "segments received ahead of a gap and kept")                          \
+    X(tcp_ooo_dropped, TCP, "segments ahead of a gap that found no room")                          \
+    X(tcp_out_of_window, TCP, "segments outside the receive window")                               \
+    X(tcp_old_ack, TCP, "acknowledgements of what was acknowledged long ago")                      \
+    X(tcp_future_ack, TCP, "acknowledgements of what was never sent")                              \
+    X(tcp_zero_window_probes, TCP, "probes sent into a closed window")                             \
+    X(tcp_keepalive_probes, TCP, "keepalive probes sent")                                          \
+    X(tcp_keepalive_dropped, TCP, "connections ended because keepalive found nobody")              \
+    X(tcp_user_timeouts, TCP, "connections ended by tcp-user-timeout")                             \
+    X(tcp_timeouts, TCP, "connections of ours that could not be opened in time")                   \
+    X(tcp_time_wait, TCP, "connections that went to TIME-WAIT")                                    \
+    X(tcp_time_wait_recycled, TCP, "TIME-WAIT entries that ended early to make room")              \
+    /* loss and what became of it */                                                               \
+    X(tcp_retransmit_timer, RECOVERY, "retransmissions by the timer (RTO)")                        \
+    X(tcp_retransmit_fast, RECOVERY, "fast retransmissions")                                       \
+    /* attacks and abuse */                                                                        \
+    X(ip_fragment, DEFENCES, "IP fragments (dropped: nothing is reassembled)")                     \
+    X(ip_options, DEFENCES, "packets with IP options (dropped)")                                   \
+    X(ip_martian, DEFENCES, "packets from an address that cannot be a sender, LAND included")      \
+    X(tcp_paws, DEFENCES, "segments with an old timestamp (RFC 7323 PAWS)")                        \
+    X(tcp_reset_bad, DEFENCES, "RST segments that were not believed (RFC 5961)")                   \
+    X(tcp_syn_bad, DEFENCES, "SYN segments where none may be (RFC 5961)")                          \
+    X(tcp_challenge_ack, DEFENCES, "challenge ACKs sent (RFC 5961)")                               \
+    X(tcp_challenge_limited, DEFENCES, "challenge ACKs that the rate limit held back")             \
+    X(tcp_syn_dropped, DEFENCES, "half-open connections dropped to make room for newer ones")      \
+    X(tcp_syn_refused, DEFENCES, "SYN segments refused by maxclients or a closed listener")        \
+    X(tcp_half_open_timeout, DEFENCES, "half-open connections whose peer never completed them")    \
+    /* bounds of memory */                                                                         \
+    X(tcp_connections_full, MEMORY, "connections refused because the table is full")               \
+    X(tcp_receive_memory_full, MEMORY, "segments dropped because receive memory is used up")       \
+    X(no_frame, MEMORY, "frames that were wanted while the transmit pool was empty")               \
+    X(no_memory, MEMORY, "allocations that failed, and frames that found the output full")
+// clang-format on
+
+// Read on the owning core.
+struct net_counters {
+#define X(name, group, text) uint64_t name;
+    NET_COUNTERS(X)
+#undef X
+};
