@@ -34,6 +34,9 @@ enum {
 // The output array grows up to this many frames; a port that takes none for so long loses frames,
 // which retransmission brings back.
 #define NET_OUTPUT_MAX 8192
+// With so many frames waiting for the port, new data stays on the heap: what lies in frames for
+// long is cold when the port takes it, and acknowledgements would wait behind it.
+#define NET_OUTPUT_HIGH 128
 
 // Neighbours: sets of ways, so that one look-up is one set and a crowd of addresses is bounded.
 #define NET_NEIGHBOUR_WAYS 4
@@ -93,6 +96,7 @@ struct net {
 
     TAILQ_HEAD(net_ready_list, tcp) ready; // connections with events
     LIST_HEAD(net_turn_list, tcp) turn;    // connections that received or freed space in this turn
+    TAILQ_HEAD(net_held_list, tcp) held;   // connections with data that waits for the port
 
     struct frame **output;
     uint8_t *output_kept; // the frame at this place has FRAME_KEEP
@@ -176,6 +180,11 @@ void net_frame_drop(struct net *net, struct frame *f);
 // dropped.
 void net_frame_send(struct net *net, struct frame *f);
 void net_frames_flush(struct net *net); // gives dropped frames back to the pool
+// The port has not taken so much that more data had better wait.
+static inline bool net_output_full(const struct net *net)
+{
+    return net->output_end - net->output_first >= NET_OUTPUT_HIGH;
+}
 uint64_t net_random(struct net *net);
 // True when one more may be sent: at most `burst` at once, `per_second` in the long run.
 bool net_limiter_take(struct net *net, struct net_limiter *l, uint32_t per_second, uint32_t burst);
@@ -249,4 +258,5 @@ void tcp_input(struct net *net, const struct packet *p);
 void tcp_unreachable(struct net *net, const struct net_flow *flow, uint32_t seq, uint8_t code);
 void tcp_turn_flush(struct net *net); // acknowledgements that found no reply to travel with
 void tcp_turn_end(struct net *net);
+void tcp_output_held(struct net *net); // data that waited for the port
 void tcp_free_all(struct net *net);

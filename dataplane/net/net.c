@@ -96,6 +96,7 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     net->header_l2 = config->vlan ? ETHER_VLAN_HEADER : ETHER_HEADER;
     TAILQ_INIT(&net->ready);
     LIST_INIT(&net->turn);
+    TAILQ_INIT(&net->held);
     TAILQ_INIT(&net->half_open);
     TAILQ_INIT(&net->gone);
     TAILQ_INIT(&net->waits);

@@ -92,6 +92,8 @@ void net_frame_send(struct net *net, struct frame *f)
 
 unsigned net_output(struct net *net, struct frame ***frames)
 {
+    if (unlikely(!TAILQ_EMPTY(&net->held)))
+        tcp_output_held(net);
     tcp_turn_flush(net);
     *frames = net->output + net->output_first;
     return net->output_end - net->output_first;

@@ -165,6 +165,7 @@ void tcp_finish(struct tcp *c, enum stream_error error)
     assert(c->state != TCP_CLOSED);
     bool known = c->state != TCP_SYN_RECEIVED || !(c->flags & TCP_PASSIVE);
     tcp_half_open_done(c);
+    tcp_leave_held(c);
     tcp_tx_free(c);
     net_wheel_stop(&net->wheel, &c->timer);
     net_flows_remove(&net->flows, &c->entry);

@@ -61,6 +61,7 @@ enum tcp_flags {
     TCP_DEAF = 1u << 16, // the owner closed: data that still comes is answered with RST
     TCP_OFFERED_SCALE = 1u << 18,
     TCP_ADMITTED = 1u << 19, // counted in its listener's backlog until the owner saw it
+    TCP_HELD = 1u << 20,     // in net->held
 };
 
 // Received bytes that wait to be read. `cap` 0: they lie in a received frame and the struct is one
@@ -162,6 +163,7 @@ struct tcp {
     TAILQ_ENTRY(tcp) ready_link;
     LIST_ENTRY(tcp) turn_link;
     TAILQ_ENTRY(tcp) life_link; // half_open or gone
+    TAILQ_ENTRY(tcp) held_link;
     uint64_t bytes_in, bytes_out;
     uint32_t segments_in, segments_out, retransmitted;
 };
@@ -254,6 +256,8 @@ uint32_t tcp_options_write_syn(const struct tcp *c, uint8_t *p);
 uint32_t tcp_stamp(const struct tcp *c);
 // Sends what may be sent: queued output, FIN. Arms the timers that watch over it.
 void tcp_output(struct tcp *c);
+// Takes the connection from those whose data waits for the port.
+void tcp_leave_held(struct tcp *c);
 void tcp_send_ack(struct tcp *c);
 void tcp_send_syn(struct tcp *c);
 void tcp_send_reset(struct tcp *c);

@@ -244,6 +244,33 @@ static void tcp_wait_for_window(struct tcp *c, bool no_frame)
     tcp_timer_by(c, c->rto_at_us);
 }
 
+// The port has enough: the rest goes when it has taken some, one connection after the other.
+static void tcp_hold(struct tcp *c)
+{
+    if (c->flags & TCP_HELD)
+        return;
+    c->flags |= TCP_HELD;
+    TAILQ_INSERT_TAIL(&c->net->held, c, held_link);
+}
+
+void tcp_leave_held(struct tcp *c)
+{
+    if (!(c->flags & TCP_HELD))
+        return;
+    c->flags &= ~(uint32_t)TCP_HELD;
+    TAILQ_REMOVE(&c->net->held, c, held_link);
+}
+
+void tcp_output_held(struct net *net)
+{
+    struct tcp *c;
+    while (!net_output_full(net) && (c = TAILQ_FIRST(&net->held))) {
+        tcp_leave_held(c);
+        tcp_output(c);
+        tcp_tx_check_writable(c);
+    }
+}
+
 void tcp_output(struct tcp *c)
 {
     if (!tcp_may_send_data(c))
@@ -262,6 +289,10 @@ void tcp_output(struct tcp *c)
             if (usable == 0 || usable < c->max_wnd / 2 || c->cwnd < c->snd_wnd)
                 break;
             n = usable;
+        }
+        if (unlikely(net_output_full(c->net))) {
+            tcp_hold(c);
+            return;
         }
         struct frame *f = net_frame_new(c->net, false);
         if (!f) {

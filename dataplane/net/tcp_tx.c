@@ -75,6 +75,7 @@ static bool tx_open_frame(struct tcp *c, size_t need)
 {
     tcp_restart_idle(c);
     if (c->tx_bytes || c->tx_head || need > c->mss || tcp_usable(c) < c->mss ||
+        unlikely(net_output_full(c->net)) ||
         (c->state != TCP_ESTABLISHED && c->state != TCP_CLOSE_WAIT))
         return false;
     struct frame *f = net_frame_new(c->net, false);
