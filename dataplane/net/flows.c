@@ -50,7 +50,7 @@ struct net_flow_entry *net_flows_find(const struct net_flows *f, const struct ne
             return NULL;
         if (word >> TAG_SHIFT == tag) {
             struct net_flow_entry *e = flows_entry(word);
-            if (net_flow_equal(&e->flow, flow))
+            if (net_flow_equal(e, flow))
                 return e;
         }
     }

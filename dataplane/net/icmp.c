@@ -19,7 +19,7 @@ static void icmp_send(struct net *net, struct frame *f, uint32_t src, uint32_t d
     memset(icmp + 2, 0, 2);
     uint16_t sum = (uint16_t)~net_sum_fold(net_sum(icmp, len, 0));
     memcpy(icmp + 2, &sum, 2);
-    ipv4_write(net, f, src, dst, PROTOCOL_ICMP, len);
+    ipv4_write(net, f, src, dst, PROTOCOL_ICMP, 0, len);
     f->l4_len = ICMP_HEADER;
     net->counters.icmp_out++;
     net_send_to(net, ipv4_route(net, dst), f);

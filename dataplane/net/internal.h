@@ -17,9 +17,11 @@ enum {
     ETHERTYPE_IPV4 = 0x0800,
     ETHERTYPE_ARP = 0x0806,
     ETHERTYPE_VLAN = 0x8100,
+    ETHERTYPE_IPV6 = 0x86dd,
     ETHER_HEADER = 14,
     ETHER_VLAN_HEADER = 18,
     IPV4_HEADER = 20,
+    IPV6_HEADER = 40,
     PROTOCOL_ICMP = 1,
     PROTOCOL_TCP = 6,
     PROTOCOL_UDP = 17,
@@ -220,7 +222,7 @@ void arp_input(struct net *net, const uint8_t *packet, uint32_t len);
 // Asks for `addr`; `to` NULL broadcasts.
 void arp_request(struct net *net, uint32_t addr, const uint8_t *to);
 
-// --- IPv4, ICMP (ipv4.c, icmp.c) -----------------------------------------------------------------
+// --- IP (ipv4.c, ipv6.c) -------------------------------------------------------------------------
 
 // A received packet. `l4` and `l4_len` are what the IP header says, within the frame.
 struct packet {
@@ -228,8 +230,10 @@ struct packet {
     const uint8_t *ip;
     const uint8_t *l4;
     uint32_t l4_len;
-    uint32_t src, dst;
-    uint32_t hash; // of the flow, 0: not computed yet
+    uint32_t src, dst;            // IPv6: net_fold6 of the addresses
+    const struct net_pair6 *pair; // IPv6: the addresses, in the frame; NULL: IPv4
+    uint32_t hash;                // of the flow, 0: not computed yet
+    uint8_t traffic_class;        // DSCP and, in the lower two bits, ECN
 };
 
 // Checks an IPv4 packet; false: dropped and counted.
@@ -241,10 +245,74 @@ bool ipv4_is_on_link(const struct net *net, uint32_t addr);
 struct neighbour *ipv4_route(struct net *net, uint32_t dst);
 // Our address that is used towards `dst`; 0 when there is none.
 uint32_t ipv4_source(const struct net *net, uint32_t dst);
-// Writes the IPv4 header for `payload` bytes at f->data + L2 and sends the frame through `n`.
+// Writes the IPv4 header for `payload` bytes at f->data + L2 and completes the frame's lengths.
 void ipv4_write(struct net *net, struct frame *f, uint32_t src, uint32_t dst, uint8_t protocol,
-                uint32_t payload);
+                uint8_t traffic_class, uint32_t payload);
+// Sends a complete frame through `n`; without one (NULL: no route) it is dropped.
 void net_send_to(struct net *net, struct neighbour *n, struct frame *f);
+
+// The same for IPv6.
+void ipv6_write(struct net *net, struct frame *f, const uint8_t src[16], const uint8_t dst[16],
+                uint8_t protocol, uint8_t traffic_class, uint32_t payload);
+
+// --- either family: what TCP needs to know of IP
+// ---------------------------------------------------
+
+static inline uint32_t net_l3_header(const struct net_flow *flow)
+{
+    return flow->pair ? IPV6_HEADER : IPV4_HEADER;
+}
+
+// The flow that a TCP segment belongs to; it lives as long as the packet's frame.
+static inline struct net_flow packet_flow(const struct packet *p)
+{
+    struct net_flow flow = {.local = p->dst, .remote = p->src, .pair = p->pair};
+    memcpy(&flow.remote_port, p->l4, 2);
+    memcpy(&flow.local_port, p->l4 + 2, 2);
+    return flow;
+}
+
+// The sum of the pseudo-header, below 2^34; the same in both directions.
+static inline uint64_t net_pseudo_sum(const struct net_flow *flow, uint8_t protocol, uint32_t len)
+{
+    uint64_t rest = (uint64_t)__builtin_bswap16((uint16_t)len) << 16 | (uint32_t)protocol << 8;
+    if (likely(!flow->pair))
+        return (uint64_t)flow->local + flow->remote + rest;
+    uint64_t w[4];
+    memcpy(w, flow->pair, sizeof(w));
+    return net_sum_fold(net_sum_add(net_sum_add(w[0], w[1]), net_sum_add(w[2], w[3]))) + rest;
+}
+
+// Writes the IP header from our end of `flow` to the other, and completes the frame's lengths.
+static inline void net_l3_write(struct net *net, struct frame *f, const struct net_flow *flow,
+                                uint8_t protocol, uint8_t traffic_class, uint32_t payload)
+{
+    if (likely(!flow->pair))
+        ipv4_write(net, f, flow->local, flow->remote, protocol, traffic_class, payload);
+    else
+        ipv6_write(net, f, flow->pair->local, flow->pair->remote, protocol, traffic_class, payload);
+}
+
+// The neighbour that packets of `flow` go through, NULL without a route (or a place for it).
+static inline struct neighbour *net_route(struct net *net, const struct net_flow *flow)
+{
+    return likely(!flow->pair) ? ipv4_route(net, flow->remote) : NULL;
+}
+
+static inline void net_flow_endpoints(const struct net_flow *flow, struct endpoint *local,
+                                      struct endpoint *remote)
+{
+    *local = (struct endpoint){.family = flow->pair ? 6 : 4,
+                               .port = __builtin_bswap16(flow->local_port)};
+    *remote =
+        (struct endpoint){.family = local->family, .port = __builtin_bswap16(flow->remote_port)};
+    memcpy(local->addr, flow->pair ? flow->pair->local : (const uint8_t *)&flow->local,
+           flow->pair ? 16 : 4);
+    memcpy(remote->addr, flow->pair ? flow->pair->remote : (const uint8_t *)&flow->remote,
+           flow->pair ? 16 : 4);
+}
+
+// --- ICMP (icmp.c) -------------------------------------------------------------------------------
 
 void icmp_input(struct net *net, const struct packet *p);
 // Answers `p` with destination unreachable (RFC 1122 3.2.2), rate-limited.

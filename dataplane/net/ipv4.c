@@ -121,15 +121,18 @@ bool ipv4_check(struct net *net, struct frame *f, const uint8_t *ip, uint32_t le
     p->ip = ip;
     p->l4 = ip + header;
     p->l4_len = total - header;
+    p->pair = NULL;
+    p->traffic_class = ip[1];
     return true;
 }
 
 void ipv4_write(struct net *net, struct frame *f, uint32_t src, uint32_t dst, uint8_t protocol,
-                uint32_t payload)
+                uint8_t traffic_class, uint32_t payload)
 {
     uint8_t *ip = f->data + net->header_l2;
     // Whole words, of which the checksum is made before they go to memory.
-    uint32_t w0 = __builtin_bswap32(0x45000000u | (IPV4_HEADER + payload)),
+    uint32_t w0 = __builtin_bswap32(0x45000000u | (uint32_t)traffic_class << 16 |
+                                    (IPV4_HEADER + payload)),
              w1 = __builtin_bswap32((uint32_t)net->ip_id++ << 16 | DONT_FRAGMENT),
              w2 = __builtin_bswap32((uint32_t)DEFAULT_TTL << 24 | (uint32_t)protocol << 16);
     if (net->config.offloads & NET_TX_IP_SUM) {

@@ -220,12 +220,20 @@ static void net_frame_input(struct net *net, struct frame *f, uint32_t hash)
 static uint32_t net_peek_hash(const struct net *net, const struct frame *f)
 {
     const uint8_t *p = f->data + net->header_l2;
-    if (f->len < net->header_l2 + (uint32_t)IPV4_HEADER + 20 || p[0] != 0x45 ||
-        p[9] != PROTOCOL_TCP)
+    if (f->len < net->header_l2 + (uint32_t)IPV4_HEADER + 20)
         return 0;
-    struct net_flow flow = {.remote = load_raw32(p + 12), .local = load_raw32(p + 16)};
-    memcpy(&flow.remote_port, p + IPV4_HEADER, 2);
-    memcpy(&flow.local_port, p + IPV4_HEADER + 2, 2);
+    struct net_flow flow;
+    uint32_t header = IPV4_HEADER;
+    if (likely(p[0] == 0x45 && p[9] == PROTOCOL_TCP)) {
+        flow = (struct net_flow){.remote = load_raw32(p + 12), .local = load_raw32(p + 16)};
+    } else {
+        header = IPV6_HEADER;
+        if (f->len < net->header_l2 + header + 20 || p[0] >> 4 != 6 || p[6] != PROTOCOL_TCP)
+            return 0;
+        flow = net_flow_6((const struct net_pair6 *)(p + 8));
+    }
+    memcpy(&flow.remote_port, p + header, 2);
+    memcpy(&flow.local_port, p + header + 2, 2);
     return net_flows_hash(&net->flows, &flow);
 }
 

@@ -17,17 +17,10 @@ enum {
 
 static const struct stream_ops tcp_stream_ops;
 
-static uint64_t tcp_flow_words(struct net_key key, const struct net_flow *flow)
-{
-    uint64_t words[2] = {(uint64_t)flow->remote << 32 | flow->local,
-                         2ull << 56 | (uint32_t)flow->remote_port << 16 | flow->local_port};
-    return net_sip(key, words, 2, 2, 4);
-}
-
 // RFC 6528: a clock of 4 microseconds and a secret function of the connection.
 uint32_t tcp_initial_sequence(struct net *net, const struct net_flow *flow)
 {
-    return (uint32_t)(net->now_us / 4) + (uint32_t)tcp_flow_words(net->key_sequence, flow);
+    return (uint32_t)(net->now_us / 4) + (uint32_t)net_flow_sip(net->key_sequence, flow, 2, 4);
 }
 
 struct tcp *tcp_new(struct net *net, const struct net_flow *flow, uint32_t hash)
@@ -36,7 +29,7 @@ struct tcp *tcp_new(struct net *net, const struct net_flow *flow, uint32_t hash)
         net->counters.tcp_connections_full++;
         return NULL;
     }
-    struct tcp *c = mi_zalloc_aligned(sizeof(*c), 64);
+    struct tcp *c = mi_zalloc_aligned(sizeof(*c) + net_flow_extra(flow), 64);
     if (!c) {
         net->counters.no_memory++;
         return NULL;
@@ -45,17 +38,17 @@ struct tcp *tcp_new(struct net *net, const struct net_flow *flow, uint32_t hash)
     c->stream.out.ops = &tcp_out_ops;
     tcp_tx_close_span(c);
     c->net = net;
-    c->entry = (struct net_flow_entry){.flow = *flow, .hash = hash, .kind = NET_FLOW_CONNECTION};
+    net_flow_entry_set(&c->entry, flow, hash, NET_FLOW_CONNECTION, c->pair);
     c->timer.fire = tcp_timer_fire;
     c->rto_us = RTO_INITIAL_US;
-    c->ts_offset = (uint32_t)tcp_flow_words(net->key_stamps, flow); // RFC 7323 5.4
+    c->ts_offset = (uint32_t)net_flow_sip(net->key_stamps, flow, 2, 4); // RFC 7323 5.4
     c->peer_mss = MSS_DEFAULT;
     c->mss = MSS_DEFAULT;
     while (c->rcv_scale < 14 && 65535u << c->rcv_scale < net->config.receive_buffer_max)
         c->rcv_scale++;
     c->iss = tcp_initial_sequence(net, flow);
     c->last_rx_us = net->now_us;
-    c->header_len = (uint8_t)(net->header_l2 + IPV4_HEADER + TCP_HEADER);
+    c->header_len = (uint8_t)(net->header_l2 + net_l3_header(flow) + TCP_HEADER);
     net_flows_add(&net->flows, &c->entry);
     net->n_connections++;
     return c;
@@ -68,7 +61,8 @@ void tcp_take_options(struct tcp *c, const struct tcp_segment *seg)
         c->flags |= TCP_STAMPS;
         c->ts_recent = seg->ts_value;
         c->ts_recent_age_s = (uint32_t)(net->now_us / 1000000);
-        c->header_len = (uint8_t)(net->header_l2 + IPV4_HEADER + TCP_HEADER + TCP_STAMP_OPTION);
+        c->header_len =
+            (uint8_t)(net->header_l2 + tcp_l3_header(c) + TCP_HEADER + TCP_STAMP_OPTION);
     }
     if (seg->has_scale) {
         c->flags |= TCP_OFFERED_SCALE;
@@ -76,7 +70,7 @@ void tcp_take_options(struct tcp *c, const struct tcp_segment *seg)
     } else {
         c->snd_scale = c->rcv_scale = 0;
     }
-    uint32_t ours = net->mtu - (uint32_t)IPV4_HEADER - TCP_HEADER;
+    uint32_t ours = net->mtu - tcp_l3_header(c) - TCP_HEADER;
     uint32_t mss = seg->has_mss ? seg->mss : MSS_DEFAULT;
     if (mss < MSS_MIN)
         mss = MSS_MIN;
@@ -249,12 +243,6 @@ static void tcp_keepalive(struct stream *s, unsigned idle_s)
         tcp_timer_by(c, c->keep_at_us);
 }
 
-static void tcp_endpoint(struct endpoint *e, uint32_t addr, uint16_t port)
-{
-    *e = (struct endpoint){.family = 4, .port = __builtin_bswap16(port)};
-    memcpy(e->addr, &addr, 4);
-}
-
 const char *tcp_state_name(unsigned state)
 {
     static const char *const names[] = {[TCP_CLOSED] = "CLOSED",
@@ -288,8 +276,8 @@ static void tcp_info(const struct stream *s, struct stream_info *info)
                                  .segments_in = c->segments_in,
                                  .segments_out = c->segments_out,
                                  .retransmitted = c->retransmitted};
-    tcp_endpoint(&info->local, c->entry.flow.local, c->entry.flow.local_port);
-    tcp_endpoint(&info->remote, c->entry.flow.remote, c->entry.flow.remote_port);
+    struct net_flow flow = net_flow_of(&c->entry);
+    net_flow_endpoints(&flow, &info->local, &info->remote);
     snprintf(info->state, sizeof(info->state), "%s", tcp_state_name(c->state));
 }
 
@@ -373,7 +361,7 @@ int net_listen(struct net *net, uint16_t port, unsigned backlog)
 // queues would not get back, that are taken or that listen are passed over.
 static bool tcp_choose_port(struct net *net, struct net_flow *flow, uint32_t *hash)
 {
-    uint32_t offset = (uint32_t)tcp_flow_words(net->key_ports, flow);
+    uint32_t offset = (uint32_t)net_flow_sip(net->key_ports, flow, 2, 4);
     for (uint32_t i = 0; i < PORT_COUNT; i++) {
         uint16_t port = (uint16_t)(PORT_FIRST + (offset + net->port_counter++) % PORT_COUNT);
         flow->local_port = __builtin_bswap16(port);
@@ -384,8 +372,7 @@ static bool tcp_choose_port(struct net *net, struct net_flow *flow, uint32_t *ha
             continue;
         if (net->config.owns_flow) {
             struct endpoint local, remote;
-            tcp_endpoint(&local, flow->local, flow->local_port);
-            tcp_endpoint(&remote, flow->remote, flow->remote_port);
+            net_flow_endpoints(flow, &local, &remote);
             if (!net->config.owns_flow(net->config.context, &local, &remote))
                 continue;
         }
@@ -456,8 +443,8 @@ void net_each_connection(struct net *net, uint64_t *cursor, unsigned max,
         if (e->kind == NET_FLOW_CONNECTION) {
             tcp_info((const struct stream *)((char *)e - offsetof(struct tcp, entry)), &info);
         } else {
-            tcp_endpoint(&info.local, e->flow.local, e->flow.local_port);
-            tcp_endpoint(&info.remote, e->flow.remote, e->flow.remote_port);
+            struct net_flow flow = net_flow_of(e);
+            net_flow_endpoints(&flow, &info.local, &info.remote);
             strcpy(info.state, "TIME-WAIT");
         }
         each(context, &info);

@@ -104,7 +104,7 @@ struct tcp {
     struct stream stream;
     // What every segment touches.
     struct net *net;
-    struct net_flow_entry entry; // flow, hash, kind: 20 bytes
+    struct net_flow_entry entry; // 20 bytes
     uint32_t flags;              // enum tcp_flags
     uint32_t rcv_nxt;
     uint32_t rcv_adv; // right edge of the window as the peer knows it
@@ -166,6 +166,8 @@ struct tcp {
     TAILQ_ENTRY(tcp) held_link;
     uint64_t bytes_in, bytes_out;
     uint32_t segments_in, segments_out, retransmitted;
+
+    struct net_pair6 pair[]; // IPv6: the addresses
 };
 _Static_assert(offsetof(struct tcp, net) == 64, "the stream fills the first line");
 _Static_assert(sizeof(struct tcp) <= 960,
@@ -178,6 +180,7 @@ struct tcp_wait {
     uint32_t rcv_nxt, snd_nxt, rcv_wnd;
     uint32_t ts_recent, ts_offset;
     uint8_t stamps, rcv_scale;
+    struct net_pair6 pair[]; // IPv6: the addresses
 };
 
 struct tcp_listener {
@@ -198,6 +201,11 @@ struct tcp_segment {
     uint16_t mss;
     uint32_t ts_value, ts_echo;
 };
+
+static inline uint32_t tcp_l3_header(const struct tcp *c)
+{
+    return c->entry.pair_at ? IPV6_HEADER : IPV4_HEADER;
+}
 
 static inline bool seq_lt(uint32_t a, uint32_t b)
 {

@@ -8,8 +8,8 @@ static bool tcp_checksum_good(struct net *net, const struct packet *p)
 {
     if (p->frame->flags & FRAME_L4_SUM_GOOD)
         return true;
-    uint64_t pseudo = (uint64_t)p->src + p->dst +
-                      ((uint64_t)__builtin_bswap16((uint16_t)p->l4_len) << 16 | PROTOCOL_TCP << 8);
+    const struct net_flow ends = {.local = p->dst, .remote = p->src, .pair = p->pair};
+    uint64_t pseudo = net_pseudo_sum(&ends, PROTOCOL_TCP, p->l4_len);
     if (likely(net_sum_fold(net_sum(p->l4, p->l4_len, pseudo)) == 0xffff))
         return true;
     uint16_t field;
@@ -380,9 +380,7 @@ void tcp_input(struct net *net, const struct packet *p)
     net->counters.tcp_in++;
     if (unlikely(!tcp_parse(net, p, &seg)))
         return;
-    struct net_flow flow = {.local = p->dst, .remote = p->src};
-    memcpy(&flow.remote_port, p->l4, 2);
-    memcpy(&flow.local_port, p->l4 + 2, 2);
+    struct net_flow flow = packet_flow(p);
     uint32_t hash = p->hash ? p->hash : net_flows_hash(&net->flows, &flow);
     struct net_flow_entry *e = net_flows_find(&net->flows, &flow, hash);
     if (likely(e && e->kind == NET_FLOW_CONNECTION)) {

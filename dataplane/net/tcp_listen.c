@@ -10,8 +10,8 @@ static void tcp_listen_input(struct net *net, struct tcp_listener *l, const stru
         net->counters.tcp_syn_bad++;
         return;
     }
-    struct endpoint remote = {.family = 4, .port = __builtin_bswap16(flow->remote_port)};
-    memcpy(remote.addr, &p->src, 4);
+    struct endpoint local, remote;
+    net_flow_endpoints(flow, &local, &remote);
     if (net->config.admit && !net->config.admit(net->config.context, &remote)) {
         net->counters.tcp_syn_refused++;
         tcp_reset_stranger(net, p, seg);

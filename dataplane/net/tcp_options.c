@@ -71,7 +71,7 @@ uint32_t tcp_options_write_syn(const struct tcp *c, uint8_t *p)
     uint8_t *start = p;
     *p++ = OPTION_MSS;
     *p++ = 4;
-    store_be16(p, (uint16_t)(c->net->mtu - IPV4_HEADER - TCP_HEADER));
+    store_be16(p, (uint16_t)(c->net->mtu - tcp_l3_header(c) - TCP_HEADER));
     p += 2;
     // An answer offers what was offered to us; our own SYN offers everything.
     bool answer = c->state == TCP_SYN_RECEIVED;

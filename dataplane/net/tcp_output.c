@@ -61,7 +61,8 @@ static struct neighbour *tcp_neighbour(struct tcp *c)
 {
     struct neighbour *n = c->neighbour;
     if (unlikely(!n || n->generation != c->neighbour_generation)) {
-        n = c->neighbour = ipv4_route(c->net, c->entry.flow.remote);
+        struct net_flow flow = net_flow_of(&c->entry);
+        n = c->neighbour = net_route(c->net, &flow);
         c->neighbour_generation = n ? n->generation : 0;
     }
     return n;
@@ -82,7 +83,7 @@ struct tcp_fields {
 static void tcp_write_header(struct net *net, struct frame *f, const struct net_flow *flow,
                              const struct tcp_fields *h, uint32_t options, uint32_t payload)
 {
-    uint8_t *tcp = f->data + net->header_l2 + IPV4_HEADER;
+    uint8_t *tcp = f->data + net->header_l2 + net_l3_header(flow);
     uint32_t header = TCP_HEADER + options + (h->has_stamps ? TCP_STAMP_OPTION : 0);
     uint32_t len = header + payload;
     uint32_t w0 = (uint32_t)flow->remote_port << 16 | flow->local_port,
@@ -103,8 +104,7 @@ static void tcp_write_header(struct net *net, struct frame *f, const struct net_
         sum += (uint64_t)o0 + o1 + o2;
         end += TCP_STAMP_OPTION;
     }
-    uint64_t pseudo = (uint64_t)flow->local + flow->remote +
-                      ((uint64_t)__builtin_bswap16((uint16_t)len) << 16 | PROTOCOL_TCP << 8);
+    uint64_t pseudo = net_pseudo_sum(flow, PROTOCOL_TCP, len);
     uint16_t field;
     if (net->config.offloads & NET_TX_TCP_SUM) {
         f->flags |= FRAME_TX_L4_SUM;
@@ -116,7 +116,7 @@ static void tcp_write_header(struct net *net, struct frame *f, const struct net_
         field = (uint16_t)~net_sum_fold(sum);
     }
     store_raw32(tcp + TCP_SUM, field);
-    ipv4_write(net, f, flow->local, flow->remote, PROTOCOL_TCP, len);
+    net_l3_write(net, f, flow, PROTOCOL_TCP, 0, len);
     f->l4_len = (uint16_t)header;
     net->counters.tcp_out++;
 }
@@ -126,10 +126,12 @@ static void tcp_write_segment(struct tcp *c, struct frame *f, uint32_t seq, uint
                               uint8_t flags)
 {
     struct net *net = c->net;
+    struct net_flow flow = net_flow_of(&c->entry);
     struct tcp_fields h = {.seq = seq, .ack = c->rcv_nxt, .flags = flags};
     uint32_t options = 0;
     if (unlikely(flags & TH_SYN)) {
-        options = tcp_options_write_syn(c, f->data + net->header_l2 + IPV4_HEADER + TCP_HEADER);
+        options =
+            tcp_options_write_syn(c, f->data + net->header_l2 + net_l3_header(&flow) + TCP_HEADER);
         // The window of a SYN is never scaled (RFC 7323 2.2).
         uint32_t wnd = tcp_receive_space(c);
         h.window = (uint16_t)(wnd > 65535 ? 65535 : wnd);
@@ -140,7 +142,7 @@ static void tcp_write_segment(struct tcp *c, struct frame *f, uint32_t seq, uint
         h.ts_value = tcp_stamp(c);
         h.ts_echo = c->ts_recent;
     }
-    tcp_write_header(net, f, &c->entry.flow, &h, options, payload);
+    tcp_write_header(net, f, &flow, &h, options, payload);
     if (flags & TH_ACK) {
         c->flags &= ~(uint32_t)(TCP_ACK_NOW | TCP_ACK_DELAYED);
         c->rcv_acked = c->rcv_nxt;
@@ -417,7 +419,7 @@ void tcp_send_bare(struct net *net, const struct net_flow *flow, uint32_t seq, u
         h.ts_echo = stamps[1];
     }
     tcp_write_header(net, f, flow, &h, 0, 0);
-    net_send_to(net, ipv4_route(net, flow->remote), f);
+    net_send_to(net, net_route(net, flow), f);
 }
 
 void tcp_reset_stranger(struct net *net, const struct packet *p, const struct tcp_segment *seg)
@@ -426,9 +428,7 @@ void tcp_reset_stranger(struct net *net, const struct packet *p, const struct tc
         return;
     if (!net_limiter_take(net, &net->reset_limiter, RESETS_PER_SECOND, RESETS_BURST))
         return;
-    struct net_flow flow = {.local = p->dst, .remote = p->src};
-    memcpy(&flow.remote_port, p->l4, 2);
-    memcpy(&flow.local_port, p->l4 + 2, 2);
+    struct net_flow flow = packet_flow(p);
     net->counters.tcp_reset_out++;
     if (seg->flags & TH_ACK)
         tcp_send_bare(net, &flow, seg->ack, 0, TH_RST, 0, NULL);

@@ -29,40 +29,42 @@ void tcp_wait_enter(struct tcp *c)
     // The last acknowledgement leaves before the connection does.
     if (c->flags & (TCP_ACK_NOW | TCP_ACK_DELAYED))
         tcp_send_ack(c);
-    struct tcp_wait w = {
-        .entry = {.flow = c->entry.flow, .hash = c->entry.hash, .kind = NET_FLOW_TIME_WAIT},
-        .timer = {.fire = tcp_wait_timer},
-        .rcv_nxt = c->rcv_nxt,
-        .snd_nxt = c->snd_nxt,
-        .rcv_wnd = tcp_receive_space(c),
-        .ts_recent = c->ts_recent,
-        .ts_offset = c->ts_offset,
-        .stamps = (c->flags & TCP_STAMPS) != 0,
-        .rcv_scale = c->rcv_scale};
+    struct net_flow flow = net_flow_of(&c->entry);
+    struct tcp_wait *w = mi_malloc(sizeof(*w) + net_flow_extra(&flow));
+    if (w) {
+        *w = (struct tcp_wait){.timer = {.fire = tcp_wait_timer},
+                               .rcv_nxt = c->rcv_nxt,
+                               .snd_nxt = c->snd_nxt,
+                               .rcv_wnd = tcp_receive_space(c),
+                               .ts_recent = c->ts_recent,
+                               .ts_offset = c->ts_offset,
+                               .stamps = (c->flags & TCP_STAMPS) != 0,
+                               .rcv_scale = c->rcv_scale};
+        net_flow_entry_set(&w->entry, &flow, c->entry.hash, NET_FLOW_TIME_WAIT, w->pair);
+    }
     tcp_finish(c, STREAM_OK);
+    if (!w) {
+        net->counters.no_memory++;
+        return;
+    }
     while (net->n_waits && net->n_waits >= net->config.time_wait_max) {
         net->counters.tcp_time_wait_recycled++;
         tcp_wait_free(net, TAILQ_FIRST(&net->waits));
     }
-    struct tcp_wait *kept = mi_malloc(sizeof(*kept));
-    if (!kept) {
-        net->counters.no_memory++;
-        return;
-    }
-    *kept = w;
-    net_flows_add(&net->flows, &kept->entry);
-    TAILQ_INSERT_TAIL(&net->waits, kept, link);
+    net_flows_add(&net->flows, &w->entry);
+    TAILQ_INSERT_TAIL(&net->waits, w, link);
     net->n_waits++;
     net->counters.tcp_time_wait++;
-    net_wheel_start(&net->wheel, &kept->timer, net->now_us + TIME_WAIT_US);
+    net_wheel_start(&net->wheel, &w->timer, net->now_us + TIME_WAIT_US);
 }
 
 static void tcp_wait_ack(struct net *net, const struct tcp_wait *w)
 {
     uint32_t wnd = w->rcv_wnd >> w->rcv_scale;
     uint32_t stamps[2] = {(uint32_t)(net->now_us / 1000) + w->ts_offset, w->ts_recent};
-    tcp_send_bare(net, &w->entry.flow, w->snd_nxt, w->rcv_nxt, TH_ACK,
-                  (uint16_t)(wnd > 65535 ? 65535 : wnd), w->stamps ? stamps : NULL);
+    struct net_flow flow = net_flow_of(&w->entry);
+    tcp_send_bare(net, &flow, w->snd_nxt, w->rcv_nxt, TH_ACK, (uint16_t)(wnd > 65535 ? 65535 : wnd),
+                  w->stamps ? stamps : NULL);
 }
 
 bool tcp_wait_input(struct net *net, struct tcp_wait *w, const struct packet *p,

@@ -142,43 +142,56 @@ static void test_wheel(void **state)
     assert_true(fired > 10000);
 }
 
-// --- the table against a plain array
+// --- the table against a plain array, of both families
 // ------------------------------------------------------------------------
 
 static void test_flows(void **state)
 {
     (void)state;
     enum { N = 2000 };
-    static struct net_flow_entry entries[N];
+    static struct {
+        struct net_flow_entry entry;
+        struct net_pair6 pair;
+    } items[N];
+    static struct net_flow flows[N];
+    static struct net_pair6 pairs[N];
     static bool in[N];
     struct wire_rng rng;
     wire_seed(&rng, 11);
     struct net_flows f;
     assert_true(net_flows_init(&f, N, (struct net_key){1, 2}));
     for (unsigned i = 0; i < N; i++) {
+        flows[i] =
+            (struct net_flow){.local = 1, .remote = i / 3 + 1, .remote_port = (uint16_t)(i / 3 * 7)};
+        if (i % 3) { // two IPv6 flows that fold to the words of the IPv4 flow before them
+            memcpy(pairs[i].local, &flows[i].local, 4);
+            memcpy(pairs[i].remote + 4 * (i % 3), &flows[i].remote, 4);
+            assert_int_equal(net_fold6(pairs[i].local), flows[i].local);
+            assert_int_equal(net_fold6(pairs[i].remote), flows[i].remote);
+            flows[i].pair = &pairs[i];
+        }
+        uint32_t hash = net_flows_hash(&f, &flows[i]);
         // Few different hashes: long runs, with every kind of gap.
-        entries[i].flow =
-            (struct net_flow){.local = 1, .remote = i, .remote_port = (uint16_t)(i * 7)};
-        entries[i].hash = net_flows_hash(&f, &entries[i].flow);
-        if (i % 2)
-            entries[i].hash &= 0xffff003f;
-        if (i % 5 == 0)
-            entries[i].hash |= (uint32_t)f.mask; // runs over the end
+        if (i / 3 % 2)
+            hash &= 0xffff003f;
+        if (i % 4 == 0)
+            hash = 0xffff0000 | (uint32_t)f.mask; // runs over the end, with one tag
+        net_flow_entry_set(&items[i].entry, &flows[i], hash, NET_FLOW_CONNECTION, &items[i].pair);
     }
     for (int round = 0; round < 100000; round++) {
         unsigned i = wire_random(&rng) % N;
         if (in[i])
-            net_flows_remove(&f, &entries[i]);
+            net_flows_remove(&f, &items[i].entry);
         else
-            net_flows_add(&f, &entries[i]);
+            net_flows_add(&f, &items[i].entry);
         in[i] = !in[i];
         unsigned k = wire_random(&rng) % N;
-        assert_ptr_equal(net_flows_find(&f, &entries[k].flow, entries[k].hash),
-                         in[k] ? &entries[k] : NULL);
+        assert_ptr_equal(net_flows_find(&f, &flows[k], items[k].entry.hash),
+                         in[k] ? &items[k].entry : NULL);
         if (round % 10000 == 0)
             for (k = 0; k < N; k++)
-                assert_ptr_equal(net_flows_find(&f, &entries[k].flow, entries[k].hash),
-                                 in[k] ? &entries[k] : NULL);
+                assert_ptr_equal(net_flows_find(&f, &flows[k], items[k].entry.hash),
+                                 in[k] ? &items[k].entry : NULL);
     }
     net_flows_free(&f);
 }
