@@ -73,6 +73,8 @@
     /* loss and what became of it */                                                               \
     X(tcp_retransmit_timer, RECOVERY, "retransmissions by the timer (RTO)")                        \
     X(tcp_retransmit_fast, RECOVERY, "fast retransmissions")                                       \
+    X(tcp_sack_out, RECOVERY, "acknowledgements sent with SACK blocks")                            \
+    X(tcp_dsack_out, RECOVERY, "duplicates that the peer was told of (DSACK, RFC 2883)")           \
     /* attacks and abuse */                                                                        \
     X(ip_fragment, DEFENCES, "IP fragments (dropped: nothing is reassembled)")                     \
     X(ip_options, DEFENCES, "packets with IP options (dropped)")                                   \

@@ -54,6 +54,7 @@ struct net_config {
     uint64_t receive_memory_max; // bytes for all connections of this core
     uint32_t user_timeout_ms;    // give up on unacknowledged data, RFC 5482
     uint32_t delayed_ack_us;
+    bool no_sack;       // selective acknowledgements are neither offered nor agreed to
     uint8_t secret[16]; // keys sequence numbers, ports and the connection table
     uint64_t seed;      // of the generator for everything random that needs no secret
 

@@ -64,6 +64,8 @@ void tcp_take_options(struct tcp *c, const struct tcp_segment *seg)
         c->header_len =
             (uint8_t)(net->header_l2 + tcp_l3_header(c) + TCP_HEADER + TCP_STAMP_OPTION);
     }
+    if (seg->has_sack && !net->config.no_sack)
+        c->flags |= TCP_SACK;
     if (seg->has_scale) {
         c->flags |= TCP_OFFERED_SCALE;
         c->snd_scale = seg->scale;

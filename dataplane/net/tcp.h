@@ -59,6 +59,7 @@ enum tcp_flags {
     TCP_RTT_VALID = 1u << 14,
     TCP_GONE = 1u << 15, // in net->gone: only the stream is left
     TCP_DEAF = 1u << 16, // the owner closed: data that still comes is answered with RST
+    TCP_SACK = 1u << 17, // selective acknowledgements agreed (RFC 2018)
     TCP_OFFERED_SCALE = 1u << 18,
     TCP_ADMITTED = 1u << 19, // counted in its listener's backlog until the owner saw it
     TCP_HELD = 1u << 20,     // in net->held
@@ -81,9 +82,15 @@ struct tcp_range {
     uint32_t start, end;
     struct rx_chunk *first, *last;
 };
+// What came last is told of first (RFC 2018 4): a sequence number in each of the ranges that
+// changed most recently, newest first.
+#define TCP_SACK_BLOCKS_MAX 4
 struct tcp_ranges {
     uint32_t count;
-    uint32_t memory;
+    uint32_t fin_seq; // of a FIN that came before the data in front of it
+    bool has_fin;
+    uint8_t n_recent;
+    uint32_t recent[TCP_SACK_BLOCKS_MAX];
     struct tcp_range range[TCP_RANGES_MAX];
 };
 
@@ -139,7 +146,8 @@ struct tcp {
     struct rx_chunk *rx_shown, *rx_head, *rx_tail;
     struct rx_chunk **rx_borrowed; // the link to the first chunk that lies in a frame, or NULL
     struct tcp_ranges *ranges;
-    uint32_t rx_queued; // bytes from rx_head on
+    uint32_t rx_queued;              // bytes from rx_head on
+    uint32_t dsack_start, dsack_end; // what arrived twice, until an ACK has told of it; equal: none
 
     uint32_t recover,
         high_rxt;           // end of the data in flight when loss was found; end of what was resent
@@ -196,10 +204,13 @@ struct tcp_segment {
     uint32_t len; // of the payload
     const uint8_t *data;
     uint8_t flags; // enum tcp_header_flags
-    bool has_stamp, has_mss, has_scale, has_sack;
+    bool has_stamp, has_mss, has_scale;
+    bool has_sack;  // SACK permitted, in a SYN
+    uint8_t n_sack; // SACK blocks: pairs of 32-bit numbers in network byte order at `sack`
     uint8_t scale;
     uint16_t mss;
     uint32_t ts_value, ts_echo;
+    const uint8_t *sack;
 };
 
 static inline uint32_t tcp_l3_header(const struct tcp *c)
@@ -258,6 +269,20 @@ bool tcp_wait_input(struct net *net, struct tcp_wait *w, const struct packet *p,
 bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_segment *seg);
 uint32_t tcp_options_write_syn(const struct tcp *c, uint8_t *p);
 
+// --- tcp_sack.c: selective acknowledgements (RFC 2018, RFC 2883)
+// ---------------------------------------------------------------
+
+// A segment that lies at `seq` joined the ranges.
+void tcp_sack_note(struct tcp_ranges *r, uint32_t seq);
+// The next acknowledgement tells that [start, end) arrived again.
+void tcp_dsack_note(struct tcp *c, uint32_t start, uint32_t end);
+// Writes the option of an acknowledgement and returns its length, a multiple of four.
+uint32_t tcp_sack_write(struct tcp *c, uint8_t *p);
+static inline bool tcp_sack_wanted(const struct tcp *c)
+{
+    return (c->flags & TCP_SACK) && (c->ranges || c->dsack_start != c->dsack_end);
+}
+
 // --- tcp_output.c
 // ---------------------------------------------------------------------------------
 
@@ -309,6 +334,15 @@ void tcp_tx_disable(struct tcp *c);
 // -----------------------------------------------------
 
 void tcp_rx_data(struct tcp *c, const struct tcp_segment *seg);
+// Remembers a FIN at `seq`, beyond a gap.
+void tcp_rx_early_fin(struct tcp *c, uint32_t seq);
+// True when that FIN is next.
+static inline bool tcp_rx_fin_is_next(const struct tcp *c)
+{
+    return c->ranges && c->ranges->has_fin && c->ranges->fin_seq == c->rcv_nxt;
+}
+// The peer's FIN was taken: nothing can follow.
+void tcp_rx_free_ranges(struct tcp *c);
 void tcp_rx_refill(struct stream *s);
 void tcp_rx_turn_end(struct tcp *c);
 void tcp_rx_free(struct tcp *c);

@@ -42,6 +42,7 @@ static bool tcp_parse(struct net *net, const struct packet *p, struct tcp_segmen
     seg->data = p->l4 + header;
     seg->len = p->l4_len - header;
     seg->has_stamp = seg->has_mss = seg->has_scale = seg->has_sack = false;
+    seg->n_sack = 0;
     if (header > TCP_HEADER && !tcp_options_parse(p->l4 + TCP_HEADER, header - TCP_HEADER, seg)) {
         net->counters.tcp_bad_option++;
         return false;
@@ -159,10 +160,12 @@ static bool tcp_check_sequence(struct tcp *c, struct tcp_segment *seg)
             return false;
         }
         bool old = seq_le(seg->seq + length, c->rcv_nxt);
-        if (seg->len && old)
+        if (seg->len && old) {
             count->tcp_duplicate++;
-        else
+            tcp_dsack_note(c, seg->seq, seg->seq + seg->len);
+        } else {
             count->tcp_out_of_window++;
+        }
         if (c->state == TCP_SYN_RECEIVED && (seg->flags & TH_SYN) && seg->seq == c->irs)
             tcp_send_syn(c); // our answer to its SYN was lost
         else if (seg->flags & TH_SYN)
@@ -185,6 +188,7 @@ static bool tcp_check_sequence(struct tcp *c, struct tcp_segment *seg)
         uint32_t cut = c->rcv_nxt - seg->seq;
         c->net->counters.tcp_overlap++;
         cut = cut < seg->len ? cut : seg->len;
+        tcp_dsack_note(c, seg->seq, seg->seq + cut);
         seg->seq += cut;
         seg->data += cut;
         seg->len -= cut;
@@ -267,6 +271,7 @@ static bool tcp_check_ack(struct tcp *c, const struct packet *p, const struct tc
 static void tcp_deliver(struct tcp *c, struct tcp_segment *seg)
 {
     uint32_t fin_seq = seg->seq + seg->len;
+    bool fin = seg->flags & TH_FIN;
     if (seg->len) {
         if (unlikely(c->state != TCP_ESTABLISHED && c->state != TCP_FIN_WAIT_1 &&
                      c->state != TCP_FIN_WAIT_2))
@@ -279,18 +284,28 @@ static void tcp_deliver(struct tcp *c, struct tcp_segment *seg)
             }
             return;
         }
+        if (unlikely(fin && seg->seq != c->rcv_nxt))
+            tcp_rx_early_fin(c, fin_seq); // the acknowledgement of the data tells of it
+        bool gaps = c->ranges;
         tcp_rx_data(c, seg);
+        if (unlikely(gaps && tcp_rx_fin_is_next(c))) {
+            fin = true;
+            fin_seq = c->rcv_nxt;
+        }
     }
-    if (likely(!(seg->flags & TH_FIN)))
+    if (likely(!fin))
         return;
-    // A FIN counts when all before it has arrived; else its sender repeats it.
-    if (c->rcv_nxt != fin_seq) {
-        if (!seg->len)
-            tcp_send_ack(c);
-        return;
-    }
     if (c->state != TCP_ESTABLISHED && c->state != TCP_FIN_WAIT_1 && c->state != TCP_FIN_WAIT_2)
         return;
+    // A FIN counts when all before it has arrived.
+    if (c->rcv_nxt != fin_seq) {
+        if (!seg->len) {
+            tcp_rx_early_fin(c, fin_seq);
+            tcp_send_ack(c);
+        }
+        return;
+    }
+    tcp_rx_free_ranges(c);
     c->rcv_nxt++;
     c->flags |= TCP_ACK_NOW;
     tcp_note_turn(c);

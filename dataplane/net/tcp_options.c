@@ -1,4 +1,5 @@
-// TCP options (RFC 9293 3.1, RFC 7323): reading them from any segment, writing those of a SYN.
+// TCP options (RFC 9293 3.1, RFC 7323, RFC 2018): reading them from any segment, writing those of a
+// SYN.
 #include "dataplane/net/tcp.h"
 
 enum {
@@ -7,6 +8,7 @@ enum {
     OPTION_MSS = 2,
     OPTION_SCALE = 3,
     OPTION_SACK_PERMITTED = 4,
+    OPTION_SACK = 5,
     OPTION_STAMPS = 8,
     SCALE_MAX = 14, // RFC 7323 2.3
 };
@@ -50,6 +52,12 @@ bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_segment *seg)
                 return false;
             seg->has_sack = true;
             break;
+        case OPTION_SACK:
+            if (size < 10 || (size - 2) % 8)
+                return false;
+            seg->n_sack = (uint8_t)((size - 2) / 8);
+            seg->sack = p + 2;
+            break;
         case OPTION_STAMPS:
             if (size != 10)
                 return false;
@@ -75,14 +83,21 @@ uint32_t tcp_options_write_syn(const struct tcp *c, uint8_t *p)
     p += 2;
     // An answer offers what was offered to us; our own SYN offers everything.
     bool answer = c->state == TCP_SYN_RECEIVED;
-    if (!answer || (c->flags & TCP_STAMPS)) {
-        *p++ = OPTION_NOP;
-        *p++ = OPTION_NOP;
+    bool sack = answer ? c->flags & TCP_SACK : !c->net->config.no_sack;
+    bool stamps = !answer || (c->flags & TCP_STAMPS);
+    if (sack || stamps) {
+        *p++ = sack ? OPTION_SACK_PERMITTED : OPTION_NOP;
+        *p++ = sack ? 2 : OPTION_NOP;
+    }
+    if (stamps) {
         *p++ = OPTION_STAMPS;
         *p++ = 10;
         store_be32(p, tcp_stamp(c));
         store_be32(p + 4, answer ? c->ts_recent : 0);
         p += 8;
+    } else if (sack) {
+        *p++ = OPTION_NOP;
+        *p++ = OPTION_NOP;
     }
     if (!answer || (c->flags & TCP_OFFERED_SCALE)) {
         *p++ = OPTION_NOP;

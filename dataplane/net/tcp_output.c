@@ -78,8 +78,8 @@ struct tcp_fields {
     uint32_t ts_value, ts_echo;
 };
 
-// Writes the TCP header (behind it `options` bytes of a SYN are in place already, and then the
-// payload), completes the frame and counts it.
+// Writes the TCP header (behind it and the timestamps `options` bytes of a SYN or of SACK are in
+// place already, and then the payload), completes the frame and counts it.
 static void tcp_write_header(struct net *net, struct frame *f, const struct net_flow *flow,
                              const struct tcp_fields *h, uint32_t options, uint32_t payload)
 {
@@ -141,6 +141,9 @@ static void tcp_write_segment(struct tcp *c, struct frame *f, uint32_t seq, uint
         h.has_stamps = c->flags & TCP_STAMPS;
         h.ts_value = tcp_stamp(c);
         h.ts_echo = c->ts_recent;
+        // Segments with payload have headers of one length: blocks travel on bare acknowledgements.
+        if (unlikely(!payload && tcp_sack_wanted(c)) && !(flags & TH_RST))
+            options = tcp_sack_write(c, f->data + c->header_len);
     }
     tcp_write_header(net, f, &flow, &h, options, payload);
     if (flags & TH_ACK) {

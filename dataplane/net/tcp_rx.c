@@ -215,7 +215,7 @@ static void range_remove(struct tcp_ranges *r, uint32_t at)
 
 static void ranges_drop_if_empty(struct tcp *c)
 {
-    if (c->ranges && !c->ranges->count) {
+    if (c->ranges && !c->ranges->count && !c->ranges->has_fin) {
         c->net->rx_memory -= sizeof(*c->ranges);
         mi_free(c->ranges);
         c->ranges = NULL;
@@ -245,10 +245,12 @@ static void ranges_join(struct tcp *c)
             rx_append(c, k);
         }
         range_remove(r, 0);
-        c->flags |= TCP_ACK_NOW; // a gap was filled (RFC 5681 4.2)
     }
     if (!c->stream.in_len && c->rx_head)
         tcp_rx_refill(&c->stream);
+    // Data beyond it: it was none of the peer's.
+    if (r->has_fin && seq_lt(r->fin_seq, c->rcv_nxt))
+        r->has_fin = false;
     ranges_drop_if_empty(c);
 }
 
@@ -268,20 +270,39 @@ static struct rx_chunk *range_chunk(struct tcp *c, const uint8_t *data, uint32_t
     return k;
 }
 
+static struct tcp_ranges *ranges_get(struct tcp *c)
+{
+    if (c->ranges)
+        return c->ranges;
+    struct tcp_ranges *r = mi_malloc(sizeof(*r));
+    if (!r) {
+        c->net->counters.no_memory++;
+        return NULL;
+    }
+    r->count = 0;
+    r->n_recent = 0;
+    r->has_fin = false;
+    c->net->rx_memory += sizeof(*r);
+    return c->ranges = r;
+}
+
+void tcp_rx_early_fin(struct tcp *c, uint32_t seq)
+{
+    struct tcp_ranges *r = ranges_get(c);
+    if (!r)
+        return;
+    r->fin_seq = seq;
+    r->has_fin = true;
+}
+
 // Keeps a segment that lies beyond rcv_nxt. Bytes that are there already stay as they came first.
 static void ranges_insert(struct tcp *c, uint32_t seq, const uint8_t *data, uint32_t len)
 {
     struct net *net = c->net;
-    if (!c->ranges) {
-        c->ranges = mi_malloc(sizeof(*c->ranges));
-        if (!c->ranges) {
-            net->counters.no_memory++;
-            return;
-        }
-        c->ranges->count = 0;
-        net->rx_memory += sizeof(*c->ranges);
-    }
-    struct tcp_ranges *r = c->ranges;
+    struct tcp_ranges *r = ranges_get(c);
+    if (!r)
+        return;
+    uint32_t first = seq;
     uint32_t end = seq + len, i = r->count;
     // The first range that ends at or behind `seq`; segments mostly extend the last one.
     while (i && seq_le(seq, r->range[i - 1].end))
@@ -319,6 +340,7 @@ static void ranges_insert(struct tcp *c, uint32_t seq, const uint8_t *data, uint
             // Covered up to the end of this range.
             overlap = true;
             uint32_t covered = seq_lt(at->end, end) ? at->end : end;
+            tcp_dsack_note(c, seq, covered);
             data += covered - seq;
             seq = covered;
             continue;
@@ -347,6 +369,7 @@ static void ranges_insert(struct tcp *c, uint32_t seq, const uint8_t *data, uint
     }
     if (overlap)
         net->counters.tcp_overlap++;
+    tcp_sack_note(r, first);
     ranges_drop_if_empty(c);
 }
 
@@ -363,8 +386,10 @@ void tcp_rx_data(struct tcp *c, const struct tcp_segment *seg)
         tcp_note_turn(c);
         return;
     }
-    if (unlikely(c->ranges != NULL))
+    if (unlikely(c->ranges != NULL)) {
         ranges_join(c);
+        c->flags |= TCP_ACK_NOW; // a gap was filled, or a part of it (RFC 5681 4.2)
+    }
     // At least every second full segment is acknowledged (RFC 9293 3.8.6.3), within the turn.
     if (c->rcv_nxt - c->rcv_acked >= 2u * c->mss)
         c->flags |= TCP_ACK_NOW;
@@ -440,6 +465,21 @@ void tcp_rx_turn_end(struct tcp *c)
     tcp_finish(c, STREAM_NO_MEMORY);
 }
 
+void tcp_rx_free_ranges(struct tcp *c)
+{
+    struct tcp_ranges *r = c->ranges;
+    if (!r)
+        return;
+    for (uint32_t i = 0; i < r->count; i++)
+        for (struct rx_chunk *k = r->range[i].first, *next; k; k = next) {
+            next = k->next;
+            chunk_free(c->net, k);
+        }
+    r->count = 0;
+    r->has_fin = false;
+    ranges_drop_if_empty(c);
+}
+
 void tcp_rx_free(struct tcp *c)
 {
     struct net *net = c->net;
@@ -454,13 +494,5 @@ void tcp_rx_free(struct tcp *c)
     c->rx_queued = 0;
     c->stream.in = NULL;
     c->stream.in_len = 0;
-    if (c->ranges) {
-        for (uint32_t i = 0; i < c->ranges->count; i++)
-            for (struct rx_chunk *k = c->ranges->range[i].first, *next; k; k = next) {
-                next = k->next;
-                chunk_free(net, k);
-            }
-        c->ranges->count = 0;
-        ranges_drop_if_empty(c);
-    }
+    tcp_rx_free_ranges(c);
 }

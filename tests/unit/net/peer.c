@@ -234,6 +234,31 @@ void peer_none(struct peer *p)
     assert_int_equal(p->n_out, 0);
 }
 
+void peer_send_sack(struct peer *p, uint32_t ack, unsigned n, const uint32_t blocks[][2])
+{
+    uint8_t options[40];
+    uint32_t at = 0;
+    if (p->ts) {
+        store_be32(options, 0x0101080a);
+        store_be32(options + 4, p->ts);
+        store_be32(options + 8, p->ts_echo);
+        at = 12;
+    }
+    memcpy(options + at, (const uint8_t[4]){1, 1, 5, (uint8_t)(2 + 8 * n)}, 4);
+    at += 4;
+    for (unsigned i = 0; i < n; i++) {
+        store_be32(options + at, blocks[i][0]);
+        store_be32(options + at + 4, blocks[i][1]);
+        at += 8;
+    }
+    assert_true(at <= sizeof(options));
+    if (n) {
+        p->options = options;
+        p->options_len = at;
+    }
+    peer_send_at(p, TH_ACK, p->seq, ack, NULL, 0);
+}
+
 uint32_t peer_syn_options(struct peer *p, uint8_t *to, uint16_t mss, uint8_t scale)
 {
     uint32_t n = 0;
@@ -241,6 +266,10 @@ uint32_t peer_syn_options(struct peer *p, uint8_t *to, uint16_t mss, uint8_t sca
     to[n++] = 4;
     store_be16(to + n, mss);
     n += 2;
+    if (p->sack) {
+        memcpy(to + n, (const uint8_t[4]){1, 1, 4, 2}, 4);
+        n += 4;
+    }
     if (p->ts) {
         memcpy(to + n, (const uint8_t[4]){1, 1, 8, 10}, 4);
         store_be32(to + n + 4, p->ts);

@@ -32,6 +32,7 @@ struct peer {
     uint32_t seq, ack;  // the peer's next sequence number and what it acknowledges
     uint32_t ts;        // timestamp of the next segment, 0: no option
     uint32_t ts_echo;   // last one seen
+    bool sack;          // permitted in SYNs (peer_syn_options)
     uint16_t wnd;
     const uint8_t *options; // of the next segment only
     uint32_t options_len;
@@ -65,6 +66,8 @@ struct peer_segment *peer_only(struct peer *p);
 void peer_none(struct peer *p);
 // Listens, and opens a connection from the peer with MSS 1460, scale 7 and timestamps when p->ts.
 void peer_open(struct peer *p);
+// An acknowledgement with SACK blocks: n pairs of start and end.
+void peer_send_sack(struct peer *p, uint32_t ack, unsigned n, const uint32_t blocks[][2]);
 // SYN options as common stacks send them; scale 0xff: none.
 uint32_t peer_syn_options(struct peer *p, uint8_t *to, uint16_t mss, uint8_t scale);
 const struct net_counters *peer_count(struct peer *p);
