@@ -35,6 +35,8 @@ enum net_offload {
     NET_TX_SCATTER = 1u << 3,
 };
 
+enum net_congestion { NET_CUBIC, NET_NEWRENO, NET_DCTCP };
+
 struct net_config {
     uint8_t mac[6];
     uint16_t mtu;  // of IP, without Ethernet's header
@@ -54,9 +56,10 @@ struct net_config {
     uint64_t receive_memory_max; // bytes for all connections of this core
     uint32_t user_timeout_ms;    // give up on unacknowledged data, RFC 5482
     uint32_t delayed_ack_us;
-    bool no_sack;       // selective acknowledgements are neither offered nor agreed to
-    uint8_t secret[16]; // keys sequence numbers, ports and the connection table
-    uint64_t seed;      // of the generator for everything random that needs no secret
+    enum net_congestion congestion; // of connections that begin, see net_set_congestion
+    bool no_sack;                   // selective acknowledgements are neither offered nor agreed to
+    uint8_t secret[16];             // keys sequence numbers, ports and the connection table
+    uint64_t seed;                  // of the generator for everything random that needs no secret
 
     // Which core is home to a flow that another core's queue might get (design: mailboxes). NULL
     // with one core. Called for a frame that finds no connection; returns true when the frame was
@@ -77,6 +80,11 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
                        char *error, size_t error_size);
 // Frees everything without sending anything; streams are gone.
 void net_destroy(struct net *net);
+
+// The algorithm of this name (cubic, newreno, dctcp), -1 when there is none.
+int net_congestion_find(const char *name);
+// Congestion control of connections that begin from now on; those there are keep theirs.
+void net_set_congestion(struct net *net, enum net_congestion algorithm);
 
 // Accepts connections to `port` on any of our addresses, at most `backlog` at once half open or not
 // yet seen by the owner. -EADDRINUSE when something listens there.

@@ -47,6 +47,7 @@ struct tcp *tcp_new(struct net *net, const struct net_flow *flow, uint32_t hash)
     while (c->rcv_scale < 14 && 65535u << c->rcv_scale < net->config.receive_buffer_max)
         c->rcv_scale++;
     c->iss = tcp_initial_sequence(net, flow);
+    tcp_congestion_choose(c);
     c->last_rx_us = net->now_us;
     c->header_len = (uint8_t)(net->header_l2 + net_l3_header(flow) + TCP_HEADER);
     net_flows_add(&net->flows, &c->entry);

@@ -65,6 +65,16 @@ enum tcp_flags {
     TCP_HELD = 1u << 20,     // in net->held
 };
 
+// Explicit congestion notification of a connection (tcp_ecn.c).
+enum tcp_ecn {
+    TCP_ECN_AGREED = 1u << 0,   // both ends do it: data is sent as ECT(0)
+    TCP_ECN_EXACT = 1u << 1,    // as a receiver: each change of marking is told at once (RFC 8257)
+    TCP_ECN_ASKED = 1u << 2,    // our SYN asked
+    TCP_ECN_ECHO = 1u << 3,     // acknowledgements carry ECE
+    TCP_ECN_SEND_CWR = 1u << 4, // the next new data carries CWR: the window was lowered
+    TCP_ECN_REDUCED = 1u << 5,  // a mark lowered the window; not again before ecn_recover
+};
+
 // Received bytes that wait to be read. `cap` 0: they lie in a received frame and the struct is one
 // of the stack's small pieces; else `bytes` holds them.
 struct rx_chunk {
@@ -129,11 +139,13 @@ struct tcp {
     uint8_t state, header_len; // header_len: Ethernet, IP, TCP and options of a data segment
     uint8_t snd_scale, rcv_scale, backoff, dupacks;
     uint8_t tries;
-    uint8_t reserved[3];
+    uint8_t ecn; // enum tcp_ecn
+    uint8_t reserved[2];
 
     uint64_t last_rx_us, last_tx_us;
-    uint64_t rto_at_us; // 0: off
-    uint64_t ack_at_us; // 0: off
+    uint64_t last_data_us; // when new data was sent last
+    uint64_t rto_at_us;    // 0: off
+    uint64_t ack_at_us;    // 0: off
     uint32_t srtt_us, rttvar_us, rto_us;
     uint32_t ssthresh;
 
@@ -164,7 +176,9 @@ struct tcp {
     uint64_t keep_at_us;       // keepalive, or the end of FIN_WAIT_2; 0: off
     uint64_t unacked_since_us; // the peer owes us an acknowledgement since; 0: it does not
     const struct tcp_congestion *congestion;
-    uint64_t congestion_state[6]; // the algorithm's
+    uint64_t congestion_state[8]; // the algorithm's
+    uint32_t ecn_recover;         // snd_nxt when a mark lowered the window
+    uint32_t cwnd_used;           // when the window was the limit last, by congestion_clock
     struct tcp_listener *listener;
 
     struct net_timer timer;
@@ -306,9 +320,6 @@ void tcp_send_bare(struct net *net, const struct net_flow *flow, uint32_t seq, u
                    uint8_t flags, uint16_t window, const uint32_t stamps[2]);
 // Emits `payload` bytes that lie behind the header room of `f`, from snd_nxt on.
 void tcp_emit(struct tcp *c, struct frame *f, uint32_t payload, uint8_t flags);
-// What was learned of the path is out of date when nothing was sent for long (RFC 5681 4.1).
-void tcp_restart_idle(struct tcp *c);
-uint32_t tcp_initial_window(const struct tcp *c);
 uint32_t tcp_usable(const struct tcp *c); // bytes that the windows allow beyond snd_nxt
 uint32_t tcp_receive_space(const struct tcp *c);
 bool tcp_window_grew(const struct tcp *c);
@@ -360,9 +371,26 @@ void tcp_rtt_sample(struct tcp *c, uint32_t rtt_us);
 // The peer acknowledged up to `ack` (snd_una < ack <= snd_nxt).
 void tcp_acked(struct tcp *c, uint32_t ack, const struct tcp_segment *seg);
 void tcp_duplicate_ack(struct tcp *c);
-void tcp_congestion_init(struct tcp *c);
 void tcp_enter_loss(struct tcp *c);
 void tcp_resend_lost(struct tcp *c);
+
+// --- tcp_congestion.c
+// ---------------------------------------------------------------------------------
+
+// Gives the connection the algorithm that is set now.
+void tcp_congestion_choose(struct tcp *c);
+// Once the options of the peer's SYN are known.
+void tcp_congestion_init(struct tcp *c);
+uint32_t tcp_initial_window(const struct tcp *c);
+void tcp_congestion_idle(struct tcp *c);
+
+// Before new data goes out: what was learned of the path is out of date when nothing was sent for
+// long (RFC 5681 4.1).
+static inline void tcp_restart_idle(struct tcp *c)
+{
+    if (unlikely(!c->rtx_head && c->net->now_us - c->last_data_us > c->rto_us))
+        tcp_congestion_idle(c);
+}
 
 static inline void tcp_timer_by(struct tcp *c, uint64_t at_us)
 {

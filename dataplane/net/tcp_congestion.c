@@ -1,68 +1,103 @@
-// The congestion window at its start, and NewReno's way of moving it (RFC 5681, RFC 3465).
+// Congestion control around the algorithms: which one a connection has, the window at its start
+// (RFC 6928), after idleness (RFC 5681 4.1) and when it is not used (RFC 7661).
+#include <assert.h>
+
 #include "dataplane/net/congestion.h"
 
-enum { INITIAL_SEGMENTS = 10 }; // RFC 6928
-
-struct reno {
-    uint32_t partial; // bytes acknowledged towards the next increase of cwnd
+enum {
+    INITIAL_SEGMENTS = 10,   // RFC 6928
+    INITIAL_BYTES = 14600,   // the same for the usual MSS: segments larger than that do not add up
+    UNUSED_CLOCKS = 292969u, // RFC 7661 4.4: five minutes, in units of congestion_clock
 };
-_Static_assert(sizeof(struct reno) <= sizeof(((struct tcp *)0)->congestion_state), "fits");
 
-static struct reno *reno_of(struct tcp *c)
+static const struct tcp_congestion *const algorithms[] = {
+    [NET_CUBIC] = &tcp_cubic,
+    [NET_NEWRENO] = &tcp_reno,
+    [NET_DCTCP] = &tcp_dctcp,
+};
+#define ALGORITHMS (sizeof(algorithms) / sizeof(*algorithms))
+
+int net_congestion_find(const char *name)
 {
-    return (struct reno *)c->congestion_state;
+    for (unsigned i = 0; i < ALGORITHMS; i++)
+        if (strcmp(algorithms[i]->name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+void net_set_congestion(struct net *net, enum net_congestion algorithm)
+{
+    assert((unsigned)algorithm < ALGORITHMS);
+    net->config.congestion = algorithm;
 }
 
 uint32_t tcp_initial_window(const struct tcp *c)
 {
-    uint32_t low = 2u * c->mss > 14600 ? 2u * c->mss : 14600;
+    uint32_t low = 2u * c->mss > INITIAL_BYTES ? 2u * c->mss : INITIAL_BYTES;
     uint32_t full = INITIAL_SEGMENTS * (uint32_t)c->mss;
     return full < low ? full : low;
 }
 
+void tcp_congestion_choose(struct tcp *c)
+{
+    c->congestion = algorithms[c->net->config.congestion];
+}
+
 void tcp_congestion_init(struct tcp *c)
 {
-    c->congestion = &tcp_reno;
     c->cwnd = tcp_initial_window(c);
     c->ssthresh = UINT32_MAX;
+    c->cwnd_used = congestion_clock(c);
+    c->last_data_us = c->net->now_us;
     c->congestion->init(c);
 }
 
-static void reno_init(struct tcp *c)
+uint32_t congestion_cut(const struct tcp *c, uint32_t tenths)
 {
-    reno_of(c)->partial = 0;
+    uint32_t least = 2u * c->mss;
+    if (c->ecn & TCP_ECN_REDUCED)
+        return c->ssthresh > least ? c->ssthresh : least;
+    uint32_t cut = (uint32_t)((uint64_t)congestion_used(c) * tenths / 10);
+    return cut > least ? cut : least;
 }
 
-static void reno_acked(struct tcp *c, const struct tcp_ack *ack)
+void congestion_avoidance(struct tcp *c, uint32_t *partial, uint32_t acked)
 {
-    if (!ack->window_used)
-        return;
-    if (c->cwnd < c->ssthresh) {
-        c->cwnd += ack->acked; // by bytes: RFC 3465, so that delayed ACKs cost nothing
-        return;
-    }
-    struct reno *r = reno_of(c);
-    r->partial += ack->acked;
-    if (r->partial >= c->cwnd) {
-        r->partial -= c->cwnd;
+    *partial += acked;
+    while (*partial >= c->cwnd) {
+        *partial -= c->cwnd;
         c->cwnd += c->mss;
     }
 }
 
-static uint32_t reno_threshold(struct tcp *c)
+// Lowers the window to `cwnd`; slow start brings back most of what was there (RFC 2861 3.2, RFC
+// 7661 4.4.2).
+static void congestion_decay(struct tcp *c, uint32_t cwnd)
 {
-    uint32_t half = (c->snd_nxt - c->snd_una) / 2;
-    return half > 2u * c->mss ? half : 2u * c->mss;
+    if (c->ssthresh < c->cwnd / 4 * 3)
+        c->ssthresh = c->cwnd / 4 * 3;
+    c->cwnd = cwnd;
+    tcp_congestion_event(c, CONGESTION_IDLE);
 }
 
-static void reno_event(struct tcp *c, enum tcp_congestion_event event)
+void congestion_unused(struct tcp *c)
 {
-    if (event == CONGESTION_TIMEOUT)
-        reno_of(c)->partial = 0;
+    uint32_t now = congestion_clock(c), initial = tcp_initial_window(c);
+    if (likely(now - c->cwnd_used < UNUSED_CLOCKS))
+        return;
+    c->cwnd_used = now;
+    if (c->cwnd > initial)
+        congestion_decay(c, c->cwnd / 2 > initial ? c->cwnd / 2 : initial);
 }
 
-const struct tcp_congestion tcp_reno = {.name = "newreno",
-                                        .init = reno_init,
-                                        .acked = reno_acked,
-                                        .threshold = reno_threshold,
-                                        .event = reno_event};
+void tcp_congestion_idle(struct tcp *c)
+{
+    uint64_t idle_us = c->net->now_us - c->last_data_us;
+    uint32_t cwnd = c->cwnd, initial = tcp_initial_window(c);
+    c->last_data_us = c->net->now_us;
+    if (cwnd <= initial)
+        return;
+    for (; idle_us > c->rto_us && cwnd > initial; idle_us -= c->rto_us)
+        cwnd /= 2;
+    congestion_decay(c, cwnd > initial ? cwnd : initial);
+}

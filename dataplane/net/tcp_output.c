@@ -181,7 +181,7 @@ void tcp_emit(struct tcp *c, struct frame *f, uint32_t payload, uint8_t flags)
     struct frame_note *note = frame_note(f);
     note->seq = c->snd_nxt;
     note->len = payload;
-    note->sent_us = c->net->now_us;
+    note->sent_us = c->last_data_us = c->net->now_us;
     note->transmissions = 1;
     f->flags |= FRAME_KEEP;
     f->next = NULL;
@@ -213,15 +213,6 @@ uint32_t tcp_usable(const struct tcp *c)
     if ((c->flags & TCP_LOSS) && seq_lt(c->high_rxt, c->recover))
         return 0;
     return wnd > flight ? wnd - flight : 0;
-}
-
-void tcp_restart_idle(struct tcp *c)
-{
-    if (!c->rtx_head && c->net->now_us - c->last_tx_us > c->rto_us) {
-        uint32_t initial = tcp_initial_window(c);
-        if (c->cwnd > initial)
-            c->cwnd = initial;
-    }
 }
 
 static bool tcp_may_send_data(const struct tcp *c)

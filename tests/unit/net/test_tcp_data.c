@@ -240,7 +240,7 @@ static void test_fast_retransmit(void **state)
     struct stream_info info;
     p.stream->ops->info(p.stream, &info);
     assert_int_equal(info.unacked, 0);
-    assert_true(info.cwnd <= info.ssthresh && info.ssthresh == 7300);
+    assert_true(info.cwnd <= info.ssthresh && info.ssthresh == 10220);
     peer_stop(&p);
 }
 
