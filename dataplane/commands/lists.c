@@ -1,5 +1,4 @@
 // Commands on the ends of a list, and on one element by its index.
-#include "dataplane/commands/listpack_reply.h"
 #include "dataplane/commands/lists_commands.h"
 #include "dataplane/commands/lists_value.h"
 
@@ -113,7 +112,7 @@ void lindex_command(struct request *r)
     if (!request_integer(r, 2, &index))
         return;
     if (quicklist_iter_begin(&it, l.ql, index, false))
-        listpack_reply_item(r->out, &it.item);
+        list_reply_item(r, &it.item);
     else if (it.failed)
         request_error(r, ERR_OOM);
     else

@@ -70,6 +70,7 @@ struct settings {
     struct value_limits limits;
 };
 
+// A reply of a connection that waits for an earlier one, or is not there yet.
 // Who reads a reply.
 enum reader {
     READER_THERE,
@@ -77,7 +78,6 @@ enum reader {
     READER_GONE,    // or never wanted the reply
 };
 
-// A reply of a connection that waits for an earlier one, or is not there yet.
 struct reply_slot {
     struct reply_slot *next;
     struct client *client; // NULL once the connection is gone

@@ -109,6 +109,11 @@ static void tcp_syn_sent_input(struct tcp *c, const struct packet *p, struct tcp
 // --- synchronized states, 3.10.7.4
 // --------------------------------------------------------------------------
 
+static bool tcp_stamp_outdated(const struct tcp *c)
+{
+    return (uint32_t)(c->net->now_us / 1000000) - c->ts_recent_age_s >= PAWS_IDLE_S;
+}
+
 // First: the timestamp and the window. Cuts off what lies outside. False: dropped, and answered.
 static bool tcp_check_sequence(struct tcp *c, struct tcp_segment *seg)
 {
@@ -121,8 +126,7 @@ static bool tcp_check_sequence(struct tcp *c, struct tcp_segment *seg)
                 return false;
             }
         } else if (unlikely(seq_lt(seg->ts_value, c->ts_recent))) {
-            uint32_t age = (uint32_t)(c->net->now_us / 1000000) - c->ts_recent_age_s;
-            if (age < PAWS_IDLE_S) {
+            if (!tcp_stamp_outdated(c)) {
                 count->tcp_paws++;
                 // Repeats of old segments want an answer, bare acknowledgements do not (loops).
                 if (seg->len || (seg->flags & (TH_SYN | TH_FIN)))
@@ -327,7 +331,7 @@ static void tcp_fin_wait_2(struct tcp *c)
     tcp_timer_by(c, c->keep_at_us);
 }
 
-void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment *seg)
+static void tcp_synchronized_input(struct tcp *c, const struct packet *p, struct tcp_segment *seg)
 {
     struct net *net = c->net;
     bool had_data = seg->len != 0;
@@ -360,7 +364,7 @@ void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment
         return;
     // RFC 7323 4.3: the timestamp of the segment that covers what was acknowledged last.
     if ((c->flags & TCP_STAMPS) && seg->has_stamp && seq_le(seg->seq, c->rcv_acked) &&
-        seq_le(c->ts_recent, seg->ts_value)) {
+        (likely(seq_le(c->ts_recent, seg->ts_value)) || tcp_stamp_outdated(c))) {
         c->ts_recent = seg->ts_value;
         c->ts_recent_age_s = (uint32_t)(net->now_us / 1000000);
     }
@@ -403,7 +407,7 @@ void tcp_input(struct net *net, const struct packet *p)
         if (unlikely(c->state == TCP_SYN_SENT))
             tcp_syn_sent_input(c, p, &seg);
         else
-            tcp_segment_input(c, p, &seg);
+            tcp_synchronized_input(c, p, &seg);
         return;
     }
     tcp_unknown_input(net, p, &seg, &flow, hash, e);

@@ -93,9 +93,9 @@ static uint32_t build_tcp(const struct stage *g, struct flow *f, const struct sc
     tcp[13] = p->flags;
     store_be16(tcp + 14, (uint16_t)(p->given & GIVEN_WIN ? p->win : f->win));
     store_be16(tcp + 18, (uint16_t)p->urg);
+    uint64_t at = (uint64_t)p->seq - 1 + !!(p->flags & TH_SYN); // data of a SYN lies behind it
     for (uint32_t i = 0; i < p->len; i++)
-        tcp[header + i] =
-            p->given & GIVEN_FILL ? p->fill : pattern_byte(false, (uint64_t)p->seq - 1 + i);
+        tcp[header + i] = p->given & GIVEN_FILL ? p->fill : pattern_byte(false, at + i);
     return header + p->len;
 }
 

@@ -343,8 +343,10 @@ void stage_wait(struct stage *g, uint64_t until_us, bool until_output)
             return;
         }
     }
-    if (!until_output && until_us > g->now_us)
+    if (!until_output && until_us > g->now_us) {
         g->now_us = until_us;
+        net_input(g->net, NULL, 0, g->now_us); // as a core does before its owner acts
+    }
 }
 
 struct flow *stage_flow_of(struct stage *g, const struct script_packet *p)
