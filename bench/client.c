@@ -10,14 +10,7 @@
 #include "bench/clock.h"
 #include "bench/route.h"
 
-#define READY_MAX 256
 #define CONNECT_AT_ONCE 64 // below every listener's backlog
-#define LOOK_US 1000       // how often limits that need no precision are looked at
-#define REST_US 1000       // the longest sleep
-// Open loop: the kernel may wake us this much late, so the last bit of a pause is spent spinning.
-#define WAKE_EARLY_US 150
-// Open loop: how long after the end requests whose time had come may still be sent.
-#define GRACE_S 1.0
 // Ports tried for a connection, times threads: e^-8 of the connections are left with a stray one.
 #define PORT_TRIES 8u
 
@@ -35,14 +28,12 @@ static const char *reason(const struct stream *s)
     return s->error <= STREAM_ABORTED ? names[s->error] : "lost";
 }
 
-// Connection number `i` of c->n_all.
-static struct connection *connection_at(const struct client *c, unsigned i)
+struct connection *client_connection(const struct client *c, unsigned i)
 {
     return c->route ? route_connection(c->route, c->n_connections, i) : &c->connections[i];
 }
 
-// "connection 3", in a cluster "connection 3 to 127.0.0.1:7002".
-static const char *name_of(const struct client *c, const struct connection *k, char *text)
+const char *client_name(const struct client *c, const struct connection *k, char *text)
 {
     char address[ENDPOINT_TEXT_MAX];
     if (k == &c->asker)
@@ -135,6 +126,18 @@ static void send_due(struct client *c)
     push_touched(c);
 }
 
+void client_put_to_work(struct client *c, struct connection *k)
+{
+    k->waiting = k->next = k->write = 0;
+    k->left = c->pipeline;
+    if (c->route)
+        route_ready(c, k);
+    else if (c->open_loop)
+        list(c, k);
+    else
+        send_batch(c, k);
+}
+
 // A connection may carry load from now on.
 static void make_ready(struct client *c, struct connection *k)
 {
@@ -143,17 +146,9 @@ static void make_ready(struct client *c, struct connection *k)
         return;
     }
     k->state = CONNECTION_READY;
-    k->waiting = k->next = k->write = 0;
-    k->left = c->pipeline;
     c->connected++;
-    if (!c->m)
-        return;
-    if (c->route)
-        route_ready(c, k);
-    else if (c->open_loop)
-        list(c, k);
-    else
-        send_batch(c, k);
+    if (c->m)
+        client_put_to_work(c, k);
 }
 
 bool client_connect(struct client *c, struct connection *k)
@@ -197,7 +192,7 @@ void client_unasked(struct client *c, struct connection *k)
 {
     char text[MEASUREMENT_TEXT_MAX], name[NAME_MAX_SIZE];
     snprintf(text, sizeof(text), "%s: the server sent a reply that nobody asked for",
-             name_of(c, k, name));
+             client_name(c, k, name));
     fail(c, text);
     k->stream->ops->abort(k->stream);
 }
@@ -334,7 +329,7 @@ static void lose(struct client *c, struct connection *k)
     if (!wanted && !misplaced && !c->resting) {
         char text[MEASUREMENT_TEXT_MAX], name[NAME_MAX_SIZE], address[ENDPOINT_TEXT_MAX];
         if (k->state == CONNECTION_READY && k->waiting)
-            snprintf(text, sizeof(text), "%s %s with %u replies missing", name_of(c, k, name),
+            snprintf(text, sizeof(text), "%s %s with %u replies missing", client_name(c, k, name),
                      reason(k->stream), k->waiting);
         else
             snprintf(text, sizeof(text), "connection to %s %s",
@@ -427,7 +422,7 @@ static void serve(struct client *c, struct stream *s)
     } else if (events & STREAM_EOF && k->state < CONNECTION_CLOSING) {
         char text[MEASUREMENT_TEXT_MAX], name[NAME_MAX_SIZE];
         snprintf(text, sizeof(text), "the server closed %s with %u replies missing",
-                 name_of(c, k, name), k->state == CONNECTION_READY ? k->waiting : k->left);
+                 client_name(c, k, name), k->state == CONNECTION_READY ? k->waiting : k->left);
         fail(c, text);
         s->ops->abort(s);
     }
@@ -437,12 +432,11 @@ static void serve(struct client *c, struct stream *s)
 static void connect_more(struct client *c)
 {
     while (c->begun < c->n_all && c->begun < c->connected + CONNECT_AT_ONCE &&
-           client_connect(c, connection_at(c, c->begun)))
+           client_connect(c, client_connection(c, c->begun)))
         c->begun++;
 }
 
-// One turn. Returns the number of streams that had events.
-static unsigned turn(struct client *c, unsigned wait_us)
+unsigned client_turn(struct client *c, unsigned wait_us)
 {
     unsigned n = c->transport->ops->begin(c->transport, wait_us, c->ready, READY_MAX);
     c->now = clock_ticks();
@@ -460,7 +454,7 @@ static unsigned turn(struct client *c, unsigned wait_us)
     return n;
 }
 
-static bool stopped(struct client *c)
+bool client_stopped(struct client *c)
 {
     if (*c->stop)
         fail(c, "interrupted");
@@ -477,8 +471,8 @@ static uint64_t patience(const struct client *c)
 bool client_wait(struct client *c, const bool *done)
 {
     uint64_t limit = patience(c);
-    while (!*done && !stopped(c)) {
-        turn(c, REST_US);
+    while (!*done && !client_stopped(c)) {
+        client_turn(c, CLIENT_REST_US);
         if (clock_ticks() > limit)
             fail(c, "no answer to CLUSTER SLOTS; is the server there?");
     }
@@ -489,9 +483,9 @@ static bool connect_all(struct client *c)
 {
     uint64_t limit = patience(c);
     unsigned n = 1;
-    while (c->connected < c->n_all && !stopped(c)) {
+    while (c->connected < c->n_all && !client_stopped(c)) {
         unsigned before = c->connected;
-        n = turn(c, n ? 0 : REST_US);
+        n = client_turn(c, n ? 0 : CLIENT_REST_US);
         if (c->connected > before)
             limit = patience(c);
         else if (clock_ticks() > limit)
@@ -575,7 +569,7 @@ struct client *client_open(struct transport *t, const struct options *o, unsigne
     if (!o->cluster)
         c->n_all = c->n_connections;
     if (c->error[0] || (o->cluster && !route_open(c)) || !connect_all(c)) {
-        stopped(c);
+        client_stopped(c);
         snprintf(error, error_size, "%s", c->error);
         client_close(c);
         return NULL;
@@ -593,64 +587,7 @@ static void free_rings(struct client *c)
     c->ring = 0;
 }
 
-void client_close(struct client *c)
-{
-    if (!c)
-        return;
-    for (unsigned i = 0; i <= c->n_all; i++) {
-        struct connection *k = i < c->n_all ? connection_at(c, i) : &c->asker;
-        if (k->stream)
-            k->stream->ops->abort(k->stream);
-    }
-    // The resets leave with this turn.
-    c->m = NULL;
-    fail(c, "closed"); // nothing is to be opened any more
-    turn(c, 0);
-    free_rings(c);
-    route_close(c);
-    free(c->connections);
-    free(c);
-}
-
-unsigned client_connections(const struct client *c)
-{
-    return c->connected;
-}
-
-void client_rest(struct client *c)
-{
-    const struct timespec pause = {.tv_nsec = REST_US / 10 * 1000};
-    c->resting = true;
-    if (turn(c, REST_US) == 0 && c->options->transport == BENCH_DPDK)
-        nanosleep(&pause, NULL);
-    c->resting = false;
-}
-
-// --- a job
-// ------------------------------------------------------------------------------------------
-
-// The phases of a job; each ends at a time, some earlier.
-enum phase {
-    PHASE_WARM,    // requests are sent and not counted
-    PHASE_COUNTED, // the measured time
-    PHASE_GRACE,   // open loop: what was meant to be sent before the end
-    PHASE_DRAIN,   // nothing more is sent; replies are awaited
-};
-
-struct run {
-    const struct job *job;
-    struct client_view *view;
-    enum phase phase;
-    uint64_t phase_end; // ticks
-    uint64_t begin;     // of the measured time, ticks
-    uint64_t end;       // of the measured time; UINT64_MAX: by requests
-    uint64_t progress;  // when the last reply was seen, ticks
-    uint64_t seen;      // requests answered then
-    uint64_t written;   // bytes of requests before the measured time
-    uint64_t counted;   // requests answered before the last interval was given
-};
-
-static bool make_rings(struct client *c)
+bool client_make_rings(struct client *c)
 {
     size_t ring = 1;
     while (ring < c->pipeline)
@@ -672,297 +609,35 @@ static bool make_rings(struct client *c)
     return true;
 }
 
-static void reset_parts(struct measurement_part *parts, unsigned n)
+void client_close(struct client *c)
 {
-    for (unsigned i = 0; i < n; i++) {
-        struct measurement_part *p = &parts[i];
-        p->requests = p->bytes_in = p->bytes_out = 0;
-        memset(p->kinds, 0, sizeof(p->kinds));
-        histogram_reset(&p->latency);
-    }
-}
-
-// Everything counted until now was warm-up.
-static void start_counting(struct client *c, struct run *r)
-{
-    struct measurement *m = c->m;
-    r->begin = r->progress = c->now;
-    r->seen = 0;
-    r->written = c->protocol.written;
-    m->requests = m->bytes_in = m->connects = m->disconnects = 0;
-    m->busy_ns = m->turns = m->other_errors = 0;
-    m->moved = m->asked = m->retried = 0;
-    m->n_errors = m->n_evidence = 0;
-    memset(m->kinds, 0, sizeof(m->kinds));
-    histogram_reset(c->latency);
-    histogram_reset(&m->service);
-    histogram_reset(&m->lag);
-    histogram_reset(&m->jitter);
-    reset_parts(m->commands, m->n_commands);
-    reset_parts(m->nodes, m->n_nodes);
-    if (r->job->requests)
-        c->to_send = r->job->requests > c->waiting ? r->job->requests - c->waiting : 0;
-}
-
-// Requests whose time came before the end and that never left: their waiting counts as far as it
-// went.
-static void count_unsent(struct client *c, const struct run *r)
-{
-    while (c->due < r->end && c->to_send > 0) {
-        histogram_record(c->latency, clock_ns(c->now - c->due), 1);
-        c->m->unsent++;
-        c->to_send--;
-        draw_arrival(c);
-    }
-}
-
-// Open loop: some request that was meant to be sent in the measured time has not been.
-static bool behind(const struct client *c, const struct run *r)
-{
-    return c->due < r->end || (c->route && route_queued(c));
-}
-
-static void next_phase(struct client *c, struct run *r)
-{
-    double rate = clock_rate();
-    r->phase_end = UINT64_MAX;
-    switch (r->phase) {
-    case PHASE_WARM:
-        r->phase = PHASE_COUNTED;
-        start_counting(c, r);
-        if (!r->job->requests)
-            r->phase_end = r->end = r->begin + (uint64_t)(r->job->duration_s * rate);
-        c->due_end = r->end;
-        break;
-    case PHASE_COUNTED:
-        if (c->open_loop && behind(c, r)) {
-            r->phase = PHASE_GRACE;
-            r->phase_end = r->end + (uint64_t)(GRACE_S * rate);
-            break;
-        }
-        // fall through
-    case PHASE_GRACE:
-        if (c->open_loop)
-            count_unsent(c, r);
-        if (c->route)
-            route_drop(c);
-        r->phase = PHASE_DRAIN;
-        c->to_send = 0;
-        break;
-    case PHASE_DRAIN:
-        break;
-    }
-}
-
-static void describe_stall(struct client *c)
-{
-    char text[MEASUREMENT_TEXT_MAX], name[NAME_MAX_SIZE], address[ENDPOINT_TEXT_MAX] = "";
-    unsigned stuck = 0;
-    const struct connection *first = NULL;
-    for (unsigned i = 0; i < c->n_all; i++) {
-        const struct connection *k = connection_at(c, i);
-        if (k->waiting == 0)
-            continue;
-        if (!first)
-            first = k;
-        stuck++;
-    }
-    if (!first) {
-        fail(c, "no connection could be opened again for too long (--stall)");
+    if (!c)
         return;
+    for (unsigned i = 0; i <= c->n_all; i++) {
+        struct connection *k = i < c->n_all ? client_connection(c, i) : &c->asker;
+        if (k->stream)
+            k->stream->ops->abort(k->stream);
     }
-    struct stream_info info;
-    first->stream->ops->info(first->stream, &info);
-    endpoint_format(&info.local, address);
-    snprintf(text, sizeof(text),
-             "no reply for %g s (--stall): %llu replies are missing on %u of %u connections, %u of "
-             "them on %s (from %s)",
-             c->options->stall_s, (unsigned long long)c->waiting, stuck, c->n_all, first->waiting,
-             name_of(c, first, name), address);
-    fail(c, text);
-}
-
-static void count_missing(struct client *c)
-{
-    for (unsigned i = 0; i < c->n_all; i++) {
-        uint32_t waiting = connection_at(c, i)->waiting;
-        c->m->missing += waiting;
-        c->m->stuck += waiting > 0;
-    }
-}
-
-// Limits that need no precision.
-static void look(struct client *c, struct run *r, uint64_t now)
-{
-    if (c->m->requests != r->seen || (!c->waiting && c->open_loop)) {
-        r->progress = now;
-        r->seen = c->m->requests;
-    } else if (now - r->progress > (uint64_t)(c->options->stall_s * clock_rate())) {
-        describe_stall(c);
-    }
-    stopped(c);
-}
-
-// Gives the histogram to the watcher, who has asked for it, and goes on in the other.
-static void give(struct client *c, struct run *r, unsigned given)
-{
-    const struct measurement *m = c->m;
-    r->view->counts = (struct client_counts){.requests = m->requests,
-                                             .errors = m->kinds[REPLY_ERROR],
-                                             .wrong = m->kinds[REPLY_WRONG],
-                                             .connections = c->connected,
-                                             .measuring = r->phase != PHASE_WARM};
-    c->latency = &r->view->latency[(given + 1) % 2];
-    atomic_store_explicit(&r->view->given, given + 1, memory_order_release);
-}
-
-static bool prepare(struct client *c, const struct job *job, struct measurement *m)
-{
-    c->pipeline = job->pipeline;
-    c->open_loop = job->rate > 0;
-    c->churn = job->test->churn || c->options->churn;
-    c->by_command = m->commands != NULL;
-    c->error[0] = 0;
-    if (!protocol_init(&c->protocol, job->test, c->options, c->thread, c->error, sizeof(c->error)))
-        return false;
-    if (!workload_init(&c->workload, job->test, c->options, c->thread) ||
-        (c->route ? !route_prepare(c, job->test, m) : !make_rings(c))) {
-        fail(c, "out of memory");
-        return false;
-    }
-    c->waiting = 0;
-    c->blocked_until = 0;
-    c->first_touched = NULL;
-    c->due_end = UINT64_MAX;
-    c->to_send = UINT64_MAX;
-    return true;
-}
-
-static void start_load(struct client *c, const struct job *job)
-{
-    do
-        turn(c, 0);
-    while (clock_ticks() < job->begin);
-    c->begin = c->now = clock_ticks();
-    if (c->open_loop) {
-        arrivals_init(&c->arrivals, c->options->arrivals, job->rate, job->seed + c->thread);
-        arrivals_shift(&c->arrivals, (double)c->thread / c->options->threads);
-        c->ticks_per_ns = clock_rate() / 1e9;
-        draw_arrival(c);
-    }
-}
-
-// Puts all connections to work.
-static void start_connections(struct client *c)
-{
-    for (unsigned i = 0; i < c->n_all; i++) {
-        struct connection *k = connection_at(c, i);
-        if (k->state == CONNECTION_NONE && i < c->begun)
-            client_connect(c, k);
-        if (k->state != CONNECTION_READY)
-            continue;
-        k->waiting = k->next = k->write = 0;
-        k->left = c->pipeline;
-        k->sent = c->now;
-        if (c->route)
-            route_ready(c, k);
-        else if (c->open_loop)
-            list(c, k);
-        else
-            send_batch(c, k);
-    }
-    if (c->route)
-        route_send(c);
-    c->transport->ops->end(c->transport);
-}
-
-static unsigned pause_us(const struct client *c, bool idle)
-{
-    if (!idle)
-        return 0;
-    if (!c->open_loop || !c->to_send)
-        return REST_US;
-    uint64_t now = clock_ticks();
-    uint64_t us = c->due > now ? clock_ns(c->due - now) / 1000 : 0;
-    if (us <= WAKE_EARLY_US)
-        return 0;
-    us -= WAKE_EARLY_US;
-    return us < REST_US ? (unsigned)us : REST_US;
-}
-
-static bool over(const struct client *c, const struct run *r)
-{
-    if (c->waiting > 0 || r->phase < PHASE_COUNTED)
-        return false;
-    return c->to_send == 0;
-}
-
-static void loop(struct client *c, struct run *r)
-{
-    struct measurement *m = c->m;
-    bool idle = false;
-    uint64_t looked = 0, pause = (uint64_t)(LOOK_US * 1e-6 * clock_rate());
-    while (!c->error[0] && !over(c, r)) {
-        uint64_t from = clock_ticks();
-        if (__builtin_expect(from >= r->phase_end, 0)) {
-            c->now = from;
-            next_phase(c, r);
-        } else if (r->phase == PHASE_GRACE && !behind(c, r)) {
-            next_phase(c, r);
-        }
-        unsigned given = atomic_load_explicit(&r->view->given, memory_order_relaxed);
-        if (__builtin_expect(atomic_load_explicit(&r->view->wanted, memory_order_acquire) != given,
-                             0))
-            give(c, r, given);
-        unsigned wait_us = pause_us(c, idle);
-        idle = turn(c, wait_us) == 0;
-        uint64_t now = clock_ticks();
-        if (!idle) {
-            m->busy_ns += clock_ns(now - (wait_us ? c->now : from));
-            m->turns++;
-        } else if (!wait_us) {
-            histogram_record(&m->jitter, clock_ns(now - from), 1);
-        }
-        // By time and not by turns: one may last long while the server sends and sends.
-        if (idle || now - looked >= pause) {
-            look(c, r, now);
-            looked = now;
-        }
-    }
-    if (m->requests != r->seen)
-        r->progress = clock_ticks();
-}
-
-bool client_run(struct client *c, const struct job *job, struct measurement *m,
-                struct client_view *view)
-{
-    struct run r = {.job = job, .view = view, .end = UINT64_MAX, .phase_end = UINT64_MAX};
-    c->latency = &view->latency[atomic_load(&view->given) % 2];
-    if (prepare(c, job, m)) {
-        uint64_t retransmitted = c->transport->ops->retransmitted(c->transport);
-        start_load(c, job);
-        c->m = m;
-        r.progress = c->now;
-        r.begin = c->now;
-        r.phase_end = c->now + (uint64_t)(job->warmup_s * clock_rate());
-        if (job->warmup_s == 0)
-            next_phase(c, &r);
-        start_connections(c);
-        loop(c, &r);
-        if (c->error[0])
-            count_missing(c);
-        m->bytes_out = c->protocol.written - r.written;
-        m->retransmitted = c->transport->ops->retransmitted(c->transport) - retransmitted;
-        m->seconds = (double)(r.progress - r.begin) / clock_rate();
-        if (r.phase == PHASE_WARM)
-            start_counting(c, &r); // it ended before anything was to be counted
-    }
-    m->threads = 1;
-    m->finished = !c->error[0];
-    memcpy(m->error, c->error, sizeof(m->error));
+    // The resets leave with this turn.
     c->m = NULL;
-    c->open_loop = false;
-    workload_free(&c->workload);
-    protocol_free(&c->protocol);
-    return m->finished;
+    fail(c, "closed"); // nothing is to be opened any more
+    client_turn(c, 0);
+    free_rings(c);
+    route_close(c);
+    free(c->connections);
+    free(c);
+}
+
+unsigned client_connections(const struct client *c)
+{
+    return c->connected;
+}
+
+void client_rest(struct client *c)
+{
+    const struct timespec pause = {.tv_nsec = CLIENT_REST_US / 10 * 1000};
+    c->resting = true;
+    if (client_turn(c, CLIENT_REST_US) == 0 && c->options->transport == BENCH_DPDK)
+        nanosleep(&pause, NULL);
+    c->resting = false;
 }

@@ -1,4 +1,4 @@
-// What the files of the client share (client.c, route.c), and nobody else.
+// What the files of the client share (client.c, job.c, route.c), and nobody else.
 #pragma once
 
 #include <stdatomic.h>
@@ -15,7 +15,8 @@
 
 #define READY_MAX 256
 #define SETUP_MAX 1024
-#define NAME_MAX_SIZE 128 // of a connection, for people
+#define CLIENT_REST_US 1000 // the longest sleep
+#define NAME_MAX_SIZE 128   // of a connection, for people
 
 enum state {
     CONNECTION_NONE,
@@ -205,3 +206,15 @@ void client_count_odd(struct client *c, struct connection *k, struct request r,
                       enum reply_kind kind);
 // A reply came that nobody asked for: ends the connection.
 void client_unasked(struct client *c, struct connection *k);
+// Connection number `i` of c->n_all.
+struct connection *client_connection(const struct client *c, unsigned i);
+// "connection 3", in a cluster "connection 3 to 127.0.0.1:7002"; `text` has NAME_MAX_SIZE bytes.
+const char *client_name(const struct client *c, const struct connection *k, char *text);
+// One turn of at most `wait_us`. Returns the number of streams that had events.
+unsigned client_turn(struct client *c, unsigned wait_us);
+// A signal or another thread wants it to end.
+bool client_stopped(struct client *c);
+// Room for what is under way on each connection, without a cluster. False: memory is short.
+bool client_make_rings(struct client *c);
+// A connection that is ready, and has nothing under way, takes part in the running test.
+void client_put_to_work(struct client *c, struct connection *k);

@@ -1,4 +1,5 @@
 // Commands on the ends of a list, and on one element by its index.
+#include "dataplane/commands/listpack_reply.h"
 #include "dataplane/commands/lists_commands.h"
 #include "dataplane/commands/lists_value.h"
 
@@ -112,7 +113,7 @@ void lindex_command(struct request *r)
     if (!request_integer(r, 2, &index))
         return;
     if (quicklist_iter_begin(&it, l.ql, index, false))
-        list_reply_item(r, &it.item);
+        listpack_reply_item(r->out, &it.item);
     else if (it.failed)
         request_error(r, ERR_OOM);
     else

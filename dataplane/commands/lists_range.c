@@ -1,49 +1,13 @@
 // Commands that read many elements: LRANGE, LPOS.
-#include <string.h>
-
+#include "dataplane/commands/listpack_reply.h"
 #include "dataplane/commands/lists_commands.h"
 #include "dataplane/commands/lists_value.h"
 #include "dataplane/commands/steps.h"
 
 enum {
-    SHORT_MAX = 63, // bytes of an element that are copied as 64
-    SHORT_ROOM = 1 + 2 + 2 + 64 + 2,
     STEP_ELEMENTS = 4 * STEPS_ELEMENTS, // they are written faster than most
     STEP_BYTES = 64 * 1024,
 };
-
-// A short string: its header and 64 bytes at once, of which those beyond it are written over.
-static inline void reply_short(struct out *o, const uint8_t *ptr, uint32_t len)
-{
-    uint8_t *to = out_room(o, SHORT_ROOM);
-    *to++ = '$';
-    if (len >= 10)
-        *to++ = (uint8_t)('0' + len / 10);
-    *to++ = (uint8_t)('0' + len % 10);
-    memcpy(to, "\r\n", 2);
-    memcpy(to + 2, ptr, 64);
-    memcpy(to + 2 + len, "\r\n", 2);
-    o->pos = to + 2 + len + 2;
-}
-
-// The elements of a listpack from `*at` on, at most `most`; returns how many, and where the next
-// is.
-static uint64_t reply_run(struct request *r, uint8_t **at, const uint8_t *end, uint64_t most)
-{
-    struct out *o = r->out;
-    uint64_t n = 0;
-    const uint8_t *p = *at;
-    for (; n < most && *p != LP_END; n++) {
-        struct lp_item item;
-        p = lp_step(p, &item);
-        if (item.ptr && item.len <= SHORT_MAX && end - item.ptr >= 64)
-            reply_short(o, item.ptr, item.len);
-        else
-            list_reply_item(r, &item);
-    }
-    *at = (uint8_t *)p;
-    return n;
-}
 
 // Writes at most `most` elements from where `it` stands on, and stops behind the node that makes it
 // `bytes_max`. Returns how many, and the place behind them; ends `it`.
@@ -56,11 +20,13 @@ static uint64_t reply_forward(struct request *r, struct quicklist_iter *it, uint
     while (ok && n < most && bytes < bytes_max) {
         *behind = (struct quicklist_place){.node = it->node + 1};
         if (it->item.ptr == it->lp) { // a plain node
-            list_reply_item(r, &it->item);
+            listpack_reply_item(r->out, &it->item);
             bytes += it->item.len;
             n++;
         } else {
-            n += reply_run(r, &it->p, it->lp + lp_bytes(it->lp), most - n);
+            const uint8_t *p = it->p;
+            n += listpack_reply(r->out, &p, it->lp + lp_bytes(it->lp), most - n, 1);
+            it->p = (uint8_t *)p;
             bytes += lp_bytes(it->lp);
             if (*it->p != LP_END) {
                 *behind = quicklist_iter_place(it);
@@ -87,7 +53,7 @@ void list_reply_elements(struct request *r, const struct quicklist *ql, int64_t 
     }
     bool ok = quicklist_iter_begin(&it, ql, index, true);
     for (; ok && count; count--) {
-        list_reply_item(r, &it.item);
+        listpack_reply_item(r->out, &it.item);
         ok = count > 1 && quicklist_iter_next(&it);
     }
     r->out->failed |= it.failed;

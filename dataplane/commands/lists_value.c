@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "dataplane/commands/listpack_reply.h"
 #include "dataplane/commands/lookup.h"
 #include "dataplane/store/entry.h"
 
@@ -81,14 +82,6 @@ const void *list_text(const struct lp_item *item, char scratch[24], size_t *len)
     return scratch;
 }
 
-void list_reply_item(struct request *r, const struct lp_item *item)
-{
-    if (item->ptr)
-        reply_bulk(r->out, item->ptr, item->len);
-    else
-        reply_bulk_integer(r->out, item->value);
-}
-
 bool list_parse_end(struct request *r, int i, enum quicklist_end *end)
 {
     if (request_is(r, i, "left")) {
@@ -139,7 +132,7 @@ bool list_pop_one(struct list *l, enum quicklist_end end, void (*header)(struct 
         if (header)
             header(l);
         quicklist_iter_begin(&it, l->ql, end == QUICKLIST_HEAD ? 0 : -1, false);
-        list_reply_item(l->r, &it.item);
+        listpack_reply_item(l->r->out, &it.item);
         quicklist_iter_end(&it);
         quicklist_drop(l->ql, end);
     }

@@ -32,7 +32,6 @@ bool list_finish(struct list *l, uint64_t changes, const char *event);
 
 // Bytes of an element; those of an integer are printed to `scratch`.
 const void *list_text(const struct lp_item *item, char scratch[24], size_t *len);
-void list_reply_item(struct request *r, const struct lp_item *item);
 
 // LEFT or RIGHT. False: it is neither; ERR syntax error is answered.
 bool list_parse_end(struct request *r, int i, enum quicklist_end *end);

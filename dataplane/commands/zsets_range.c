@@ -1,4 +1,5 @@
 // Commands over a range of a sorted set, by rank, score or name: giving, storing, taking out.
+#include "dataplane/commands/listpack_reply.h"
 #include "dataplane/commands/steps.h"
 #include "dataplane/commands/zsets_commands.h"
 #include "dataplane/commands/zsets_value.h"
@@ -116,6 +117,10 @@ static bool walk_step(struct request *r, void *state)
     if (!w->begun)
         reply_array(r->out, (int64_t)(w->scores && !nested ? 2 * w->n : w->n));
     w->begun = true;
+    if (w->at.lp && !w->scores && !w->backward) { // names alone, from one place to the next
+        listpack_reply(r->out, &w->at.p, w->at.lp + lp_bytes(w->at.lp), w->n, 2);
+        return true;
+    }
     for (unsigned i = 0; w->n && i < STEPS_ELEMENTS; i++, w->n--) {
         char scratch[24];
         struct sorted_item item = sorted_item(&w->at, scratch);

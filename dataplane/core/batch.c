@@ -45,7 +45,7 @@ static inline void prefetch_overflow(struct core *c, unsigned i)
 // are under way at once.
 static void prefetch_groups(struct core *c, unsigned end)
 {
-    unsigned first = end > PREFETCH_GROUP ? (end - 1) / PREFETCH_GROUP * PREFETCH_GROUP : 0;
+    unsigned first = (end - 1) / PREFETCH_GROUP * PREFETCH_GROUP;
     for (unsigned i = first; i < end; i++)
         prefetch_bucket(c, i);
     if (first < PREFETCH_GROUP)
@@ -285,8 +285,8 @@ bool batch_run(struct core *c)
     }
     prefetch_rest(c);
     core_stage(c, STAGE_PARSE);
-    // For commands on other types than strings, one link of the chain behind the entry after the
-    // other is on its way while the commands before it execute.
+    // For commands on other types than strings, the links behind the entries are fetched before a
+    // group of them executes.
     for (unsigned i = 0; i < c->n_work; i++) {
         if (c->chains && i % CHAIN_GROUP == 0)
             prefetch_chains(c, i, i + CHAIN_GROUP < c->n_work ? i + CHAIN_GROUP : c->n_work);

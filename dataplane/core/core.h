@@ -70,7 +70,6 @@ struct settings {
     struct value_limits limits;
 };
 
-// A reply of a connection that waits for an earlier one, or is not there yet.
 // Who reads a reply.
 enum reader {
     READER_THERE,
@@ -78,6 +77,7 @@ enum reader {
     READER_GONE,    // or never wanted the reply
 };
 
+// A reply of a connection that waits for an earlier one, or is not there yet.
 struct reply_slot {
     struct reply_slot *next;
     struct client *client; // NULL once the connection is gone

@@ -169,6 +169,7 @@ void execute_quick(struct core *c, struct client *client, const struct work *w)
     r->may_step = true;
     r->may_block = !(client->flags & CLIENT_INTERNAL);
     r->blocked = r->replied_error = false;
+    r->error_prefix[0] = 0;
     if (c->timed != figures || c->timed_together == TIMED_TOGETHER_MAX) {
         execute_timed(c);
         c->timed = figures;
@@ -177,12 +178,6 @@ void execute_quick(struct core *c, struct client *client, const struct work *w)
     c->executing++;
     command->handler(r);
     c->executing--;
-    c->counters.commands++;
-    figures->calls++;
-    if (__builtin_expect(r->replied_error, 0)) {
-        figures->failed++;
-        count_error(c, r->error_prefix[0] ? r->error_prefix : "ERR", 0);
-        r->error_prefix[0] = 0; // not every error sets it
-    }
+    count_call(c, r);
     parked_serve(c);
 }

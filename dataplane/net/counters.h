@@ -84,9 +84,18 @@
     X(tcp_syn_bad, DEFENCES, "SYN segments where none may be (RFC 5961)")                          \
     X(tcp_challenge_ack, DEFENCES, "challenge ACKs sent (RFC 5961)")                               \
     X(tcp_challenge_limited, DEFENCES, "challenge ACKs that the rate limit held back")             \
-    X(tcp_syn_dropped, DEFENCES, "half-open connections dropped to make room for newer ones")      \
-    X(tcp_syn_refused, DEFENCES, "SYN segments refused by maxclients or a closed listener")        \
+    X(tcp_syn_dropped, DEFENCES, "SYN segments dropped: too many connections wait to be accepted") \
+    X(tcp_syn_refused, DEFENCES, "connections refused by their owner (answered by RST)")           \
     X(tcp_half_open_timeout, DEFENCES, "half-open connections whose peer never completed them")    \
+    X(tcp_syn_ack_repeated, DEFENCES, "SYN-ACKs repeated to peers that did not answer")            \
+    X(tcp_syn_limited, DEFENCES, "answers to SYN segments that the rate limit held back")          \
+    X(tcp_cookies_sent, DEFENCES, "SYN segments answered with a cookie: the queue was full")       \
+    X(tcp_cookies_accepted, DEFENCES, "connections made of a cookie that came back")               \
+    X(tcp_cookies_failed, DEFENCES, "acknowledgements that were no valid cookie (RST)")            \
+    X(tcp_backlog_full, DEFENCES, "handshakes not completed: too many wait to be accepted")        \
+    X(tcp_reset_limited, DEFENCES, "RST segments to strangers that the rate limit held back")      \
+    X(tcp_no_ack, DEFENCES, "segments with neither SYN, ACK nor RST (NULL, FIN, XMAS scans)")      \
+    X(tcp_mss_tiny, DEFENCES, "peers whose MSS is below 216 (they get segments of 216)")           \
     /* bounds of memory */                                                                         \
     X(tcp_connections_full, MEMORY, "connections refused because the table is full")               \
     X(tcp_receive_memory_full, MEMORY, "segments dropped because receive memory is used up")       \

@@ -2,7 +2,8 @@
 // that a look-up is one probe of one cache line nearly always and nothing is ever rehashed. A word
 // holds the address of an entry and 16 bits of its hash: other entries are not touched on the way.
 //
-// Entries begin with `struct net_flow_entry`; connections and those in TIME_WAIT share the table.
+// Entries begin with `struct net_flow_entry`; connections, half-open ones and
+// those in TIME_WAIT share the table.
 //
 // Both families share it too, and IPv4 pays for it with one comparison: a key is four words of
 // IPv4 addresses and ports, and those of IPv6 hold folded addresses there and have the true ones
@@ -28,7 +29,7 @@ struct net_flow {
     const struct net_pair6 *pair; // not owned: in a packet, or behind an entry
 };
 
-enum net_flow_kind { NET_FLOW_CONNECTION, NET_FLOW_TIME_WAIT };
+enum net_flow_kind { NET_FLOW_CONNECTION, NET_FLOW_TIME_WAIT, NET_FLOW_REQUEST };
 
 struct net_flow_entry {
     uint32_t local, remote;

@@ -83,10 +83,22 @@ struct net_limiter {
 
 struct tcp;
 struct tcp_wait;
+struct tcp_request;
 struct tcp_listener;
 struct rx_chunk;
 
 #define NET_LISTENERS_MAX 16
+
+#define NET_PORT_COUNTERS 1024 // RFC 6056 3.3.4 suggests as many
+
+// A SYN-ACK is repeated up to this many times: after 1, 2, 4 and 8 s, half a minute in all.
+#define TCP_SYN_ACK_TRIES 4
+
+// Half-open connections that were answered equally often, in the order of their next time.
+struct tcp_request_queue {
+    TAILQ_HEAD(tcp_request_list, tcp_request) list;
+    struct net_timer timer;
+};
 
 struct net {
     uint64_t now_us;
@@ -113,18 +125,21 @@ struct net {
     struct rx_chunk *free_pieces;
     struct rx_chunk *rx_spent; // read to the end this turn: its reader may still look at the bytes
 
-    struct net_key key_sequence, key_ports, key_stamps;
+    struct net_key key_sequence, key_ports, key_stamps, key_cookies, key_challenges;
     uint64_t random[2];
     struct net_config config;
-    struct net_limiter icmp_limiter, reset_limiter;
+    struct net_limiter icmp_limiter, reset_limiter, answer_limiter, repeat_limiter;
+    uint64_t challenge_second; // of this second's challenge ACKs so many are left
+    uint32_t challenges_left;
 
     struct tcp_listener *listeners[NET_LISTENERS_MAX];
     unsigned n_listeners;
-    TAILQ_HEAD(net_half_open_list, tcp) half_open; // oldest first
-    TAILQ_HEAD(net_gone_list, tcp) gone;           // closed, waiting for the owner to release them
-    TAILQ_HEAD(net_waits_list, tcp_wait) waits;    // TIME_WAIT, oldest first
-    uint32_t n_half_open, n_waits, n_connections, n_gone;
-    uint32_t port_counter;
+    struct tcp_request_queue requests[TCP_SYN_ACK_TRIES + 1]; // half open, by tries
+    uint64_t cookies_until_us;           // until then acknowledgements may bring cookies back
+    TAILQ_HEAD(net_gone_list, tcp) gone; // closed, waiting for the owner to release them
+    TAILQ_HEAD(net_waits_list, tcp_wait) waits; // TIME_WAIT, oldest first
+    uint32_t n_requests, n_waits, n_connections, n_gone;
+    uint32_t port_counters[NET_PORT_COUNTERS]; // by a hash of the destination
 
     uint32_t n_waiting_frames;
     struct neighbour *neighbours;

@@ -12,7 +12,7 @@ enum {
     // Ten thousand clients (the server's default `maxclients`) with room for those that come and
     // go.
     CONNECTIONS_DEFAULT = 65536,
-    // Half-open connections: a flood has to send this many SYNs within a client's round trip.
+    // Half-open connections, 88 bytes each; SYNs beyond are answered with cookies.
     HALF_OPEN_DEFAULT = 4096,
     TIME_WAIT_DEFAULT = 32768,        // 128 bytes each
     RECEIVE_BUFFER_DEFAULT = 1 << 20, // 10 Gbit/s over 0.8 ms
@@ -97,12 +97,11 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     TAILQ_INIT(&net->ready);
     LIST_INIT(&net->turn);
     TAILQ_INIT(&net->held);
-    TAILQ_INIT(&net->half_open);
     TAILQ_INIT(&net->gone);
     TAILQ_INIT(&net->waits);
     // One secret, a key of its own for each purpose.
-    struct net_key key = net_key_load(config->secret), keys[5];
-    for (uint64_t i = 0; i < 5; i++) {
+    struct net_key key = net_key_load(config->secret), keys[7];
+    for (uint64_t i = 0; i < 7; i++) {
         uint64_t words[2] = {2 * i, 2 * i + 1};
         keys[i].k0 = net_sip(key, &words[0], 1, 2, 4);
         keys[i].k1 = net_sip(key, &words[1], 1, 2, 4);
@@ -111,11 +110,16 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     net->key_ports = keys[2];
     net->key_stamps = keys[3];
     net->key_neighbours = keys[4];
+    net->key_cookies = keys[5];
+    net->key_challenges = keys[6];
     net->random[0] = config->seed ^ 0x9e3779b97f4a7c15;
     net->random[1] = config->seed * 0xbf58476d1ce4e5b9 + 1;
     net->ip_id = (uint16_t)net_random(net);
     net_wheel_init(&net->wheel, now_us);
-    if (!net_flows_init(&net->flows, net->config.connections_max + net->config.time_wait_max,
+    tcp_requests_init(net);
+    if (!net_flows_init(&net->flows,
+                        net->config.connections_max + net->config.time_wait_max +
+                            tcp_requests_max(net),
                         keys[0]) ||
         !neighbours_init(net)) {
         snprintf(error, error_size, "no memory for the table of %u connections",
@@ -290,5 +294,5 @@ const struct net_counters *net_counters(const struct net *net)
 
 unsigned net_connection_count(const struct net *net)
 {
-    return net->n_connections;
+    return net->n_connections + net->n_requests;
 }

@@ -69,8 +69,8 @@ struct net_config {
     // Asked when a source port is chosen for an active open: would frames of this flow come back to
     // this core's queue? NULL: any port will do.
     bool (*owns_flow)(void *context, const struct endpoint *local, const struct endpoint *remote);
-    // Asked for each SYN before it is answered: may this peer connect? Bounds like `maxclients` are
-    // the owner's. NULL: always.
+    // Asked when a handshake ends, before the connection is made: may this peer connect? If not it
+    // is reset. Bounds like `maxclients` are the owner's. NULL: always.
     bool (*admit)(void *context, const struct endpoint *remote);
 };
 
@@ -86,8 +86,9 @@ int net_congestion_find(const char *name);
 // Congestion control of connections that begin from now on; those there are keep theirs.
 void net_set_congestion(struct net *net, enum net_congestion algorithm);
 
-// Accepts connections to `port` on any of our addresses, at most `backlog` at once half open or not
-// yet seen by the owner. -EADDRINUSE when something listens there.
+// Accepts connections to `port` on any of our addresses, at most `backlog` at once not yet seen by
+// the owner, and as many half open; SYNs beyond are answered with cookies. -EADDRINUSE when
+// something listens there.
 int net_listen(struct net *net, uint16_t port, unsigned backlog);
 // Active open. The source port is drawn as RFC 6056 says. Returns the stream (STREAM_CONNECTED or
 // STREAM_CLOSED follows) or NULL with a negative errno in *error.

@@ -8,9 +8,7 @@
 
 enum {
     RTO_INITIAL_US = 1000000, // RFC 6298 2.1
-    MSS_DEFAULT = 536,        // RFC 9293 3.7.1, when the peer says nothing
-    MSS_MIN = 64,       // less than this makes headers of everything; peers that ask for it get it
-    PORT_FIRST = 10000, // RFC 6056: as wide as leaves the well-known ones alone
+    PORT_FIRST = 10000,       // RFC 6056: as wide as leaves the well-known ones alone
     PORT_COUNT = 55536,
     FIN_WAIT_2_US = 60000000,
 };
@@ -23,12 +21,36 @@ uint32_t tcp_initial_sequence(struct net *net, const struct net_flow *flow)
     return (uint32_t)(net->now_us / 4) + (uint32_t)net_flow_sip(net->key_sequence, flow, 2, 4);
 }
 
+uint32_t tcp_stamp_offset(const struct net *net, const struct net_flow *flow)
+{
+    return (uint32_t)net_flow_sip(net->key_stamps, flow, 2, 4);
+}
+
+uint8_t tcp_receive_scale(const struct net *net)
+{
+    uint8_t scale = 0;
+    while (scale < 14 && 65535u << scale < net->config.receive_buffer_max)
+        scale++;
+    return scale;
+}
+
+uint16_t tcp_our_mss(const struct net *net, const struct net_flow *flow)
+{
+    return (uint16_t)(net->mtu - net_l3_header(flow) - TCP_HEADER);
+}
+
+bool tcp_connections_full(struct net *net)
+{
+    if (likely(net->n_connections + net->n_gone < net->config.connections_max))
+        return false;
+    net->counters.tcp_connections_full++;
+    return true;
+}
+
 struct tcp *tcp_new(struct net *net, const struct net_flow *flow, uint32_t hash)
 {
-    if (net->n_connections + net->n_gone >= net->config.connections_max) {
-        net->counters.tcp_connections_full++;
+    if (tcp_connections_full(net))
         return NULL;
-    }
     struct tcp *c = mi_zalloc_aligned(sizeof(*c) + net_flow_extra(flow), 64);
     if (!c) {
         net->counters.no_memory++;
@@ -41,11 +63,10 @@ struct tcp *tcp_new(struct net *net, const struct net_flow *flow, uint32_t hash)
     net_flow_entry_set(&c->entry, flow, hash, NET_FLOW_CONNECTION, c->pair);
     c->timer.fire = tcp_timer_fire;
     c->rto_us = RTO_INITIAL_US;
-    c->ts_offset = (uint32_t)net_flow_sip(net->key_stamps, flow, 2, 4); // RFC 7323 5.4
-    c->peer_mss = MSS_DEFAULT;
-    c->mss = MSS_DEFAULT;
-    while (c->rcv_scale < 14 && 65535u << c->rcv_scale < net->config.receive_buffer_max)
-        c->rcv_scale++;
+    c->ts_offset = tcp_stamp_offset(net, flow);
+    c->peer_mss = TCP_MSS_DEFAULT;
+    c->mss = TCP_MSS_DEFAULT;
+    c->rcv_scale = tcp_receive_scale(net);
     c->iss = tcp_initial_sequence(net, flow);
     tcp_congestion_choose(c);
     c->last_rx_us = net->now_us;
@@ -74,9 +95,11 @@ void tcp_take_options(struct tcp *c, const struct tcp_segment *seg)
         c->snd_scale = c->rcv_scale = 0;
     }
     uint32_t ours = net->mtu - tcp_l3_header(c) - TCP_HEADER;
-    uint32_t mss = seg->has_mss ? seg->mss : MSS_DEFAULT;
-    if (mss < MSS_MIN)
-        mss = MSS_MIN;
+    uint32_t mss = seg->has_mss ? seg->mss : TCP_MSS_DEFAULT;
+    if (mss < TCP_MSS_MIN) {
+        net->counters.tcp_mss_tiny++;
+        mss = TCP_MSS_MIN;
+    }
     c->peer_mss = (uint16_t)mss;
     if (mss > ours)
         mss = ours;
@@ -103,15 +126,6 @@ void tcp_note_turn(struct tcp *c)
     LIST_INSERT_HEAD(&c->net->turn, c, turn_link);
 }
 
-void tcp_half_open_done(struct tcp *c)
-{
-    if (!(c->flags & TCP_HALF_OPEN))
-        return;
-    c->flags &= ~(uint32_t)TCP_HALF_OPEN;
-    TAILQ_REMOVE(&c->net->half_open, c, life_link);
-    c->net->n_half_open--;
-}
-
 static void tcp_leave_backlog(struct tcp *c)
 {
     if (!(c->flags & TCP_ADMITTED))
@@ -123,7 +137,6 @@ static void tcp_leave_backlog(struct tcp *c)
 void tcp_established(struct tcp *c)
 {
     struct net *net = c->net;
-    tcp_half_open_done(c);
     c->state = TCP_ESTABLISHED;
     c->rto_at_us = 0;
     c->unacked_since_us = 0;
@@ -161,7 +174,6 @@ void tcp_finish(struct tcp *c, enum stream_error error)
     struct net *net = c->net;
     assert(c->state != TCP_CLOSED);
     bool known = c->state != TCP_SYN_RECEIVED || !(c->flags & TCP_PASSIVE);
-    tcp_half_open_done(c);
     tcp_leave_held(c);
     tcp_tx_free(c);
     net_wheel_stop(&net->wheel, &c->timer);
@@ -360,13 +372,16 @@ int net_listen(struct net *net, uint16_t port, unsigned backlog)
     return 0;
 }
 
-// RFC 6056 3.3.3: an offset that is secret per destination, and a counter. Ports that the caller's
+// RFC 6056 3.3.4: an offset that is secret per destination, and a counter that few destinations
+// share, so that none learns how many connections are opened to others. Ports that the caller's
 // queues would not get back, that are taken or that listen are passed over.
 static bool tcp_choose_port(struct net *net, struct net_flow *flow, uint32_t *hash)
 {
-    uint32_t offset = (uint32_t)net_flow_sip(net->key_ports, flow, 2, 4);
+    uint64_t secret = net_flow_sip(net->key_ports, flow, 2, 4);
+    uint32_t offset = (uint32_t)secret,
+             *counter = &net->port_counters[(secret >> 32) % NET_PORT_COUNTERS];
     for (uint32_t i = 0; i < PORT_COUNT; i++) {
-        uint16_t port = (uint16_t)(PORT_FIRST + (offset + net->port_counter++) % PORT_COUNT);
+        uint16_t port = (uint16_t)(PORT_FIRST + (offset + (*counter)++) % PORT_COUNT);
         flow->local_port = __builtin_bswap16(port);
         if (tcp_listener_find(net, flow->local_port))
             continue;
@@ -448,7 +463,7 @@ void net_each_connection(struct net *net, uint64_t *cursor, unsigned max,
         } else {
             struct net_flow flow = net_flow_of(e);
             net_flow_endpoints(&flow, &info.local, &info.remote);
-            strcpy(info.state, "TIME-WAIT");
+            strcpy(info.state, e->kind == NET_FLOW_REQUEST ? "SYN-RECEIVED" : "TIME-WAIT");
         }
         each(context, &info);
         n++;
@@ -464,6 +479,8 @@ void tcp_free_all(struct net *net)
         while ((e = net_flows_at(&net->flows, i))) {
             if (e->kind == NET_FLOW_TIME_WAIT) {
                 tcp_wait_free(net, (struct tcp_wait *)e);
+            } else if (e->kind == NET_FLOW_REQUEST) {
+                tcp_request_free(net, (struct tcp_request *)e);
             } else {
                 struct tcp *c = (struct tcp *)((char *)e - offsetof(struct tcp, entry));
                 tcp_finish(c, STREAM_ABORTED);
@@ -484,5 +501,6 @@ void tcp_free_all(struct net *net)
 uint64_t net_memory(const struct net *net)
 {
     return (uint64_t)(net->n_connections + net->n_gone) * sizeof(struct tcp) +
-           (uint64_t)net->n_waits * sizeof(struct tcp_wait) + net->rx_memory + net->tx_memory;
+           (uint64_t)net->n_waits * sizeof(struct tcp_wait) +
+           (uint64_t)net->n_requests * sizeof(struct tcp_request) + net->rx_memory + net->tx_memory;
 }

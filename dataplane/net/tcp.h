@@ -51,7 +51,6 @@ enum tcp_flags {
     TCP_RX_FRAME = 1u << 6, // stream.in points into a received frame
     TCP_IN_TURN = 1u << 7,
     TCP_IN_READY = 1u << 8,
-    TCP_HALF_OPEN = 1u << 9,  // in net->half_open
     TCP_RECOVERY = 1u << 10,  // fast recovery, RFC 6582
     TCP_LOSS = 1u << 11,      // after a retransmission time-out
     TCP_PERSIST = 1u << 12,   // rto_at_us is the next window probe
@@ -184,7 +183,7 @@ struct tcp {
     struct net_timer timer;
     TAILQ_ENTRY(tcp) ready_link;
     LIST_ENTRY(tcp) turn_link;
-    TAILQ_ENTRY(tcp) life_link; // half_open or gone
+    TAILQ_ENTRY(tcp) life_link; // gone
     TAILQ_ENTRY(tcp) held_link;
     uint64_t bytes_in, bytes_out;
     uint32_t segments_in, segments_out, retransmitted;
@@ -205,11 +204,42 @@ struct tcp_wait {
     struct net_pair6 pair[]; // IPv6: the addresses
 };
 
+// A half-open connection: what a SYN said and what our answer promised.
+struct tcp_request {
+    struct net_flow_entry entry;
+    uint32_t irs, iss;
+    uint32_t ts_recent, ts_offset;
+    uint32_t challenge_ms;
+    uint64_t due_us; // when the answer goes again, or the request goes
+    TAILQ_ENTRY(tcp_request) link;
+    struct tcp_listener *listener;
+    uint16_t mss, wnd; // as the SYN had them; mss 0: not said
+    uint8_t tries, scale;
+    bool has_stamp : 1, has_scale : 1, has_sack : 1;
+    struct net_pair6 pair[]; // IPv6: the addresses
+};
+_Static_assert(sizeof(struct tcp_request) <= 88, "a flood's unit of memory");
+
 struct tcp_listener {
     struct net *net;
     uint16_t port; // network byte order
-    unsigned backlog, pending;
+    // At most `backlog` connections that the owner has not seen, and as many requests.
+    unsigned backlog, pending, requests;
 };
+
+// The options of a SYN.
+struct tcp_offer {
+    uint16_t mss;
+    uint8_t scale;
+    bool has_stamp, has_scale, has_sack;
+    uint32_t ts_value, ts_echo;
+};
+
+#define TCP_MSS_DEFAULT 536 // RFC 9293 3.7.1, when the peer says nothing
+// The least that is honoured: below it headers are most of what is sent, and a peer that asks for
+// it makes one reply cost a hundred segments. Links with smaller packets are not known (FreeBSD's
+// least as well).
+#define TCP_MSS_MIN 216
 
 // A received segment.
 struct tcp_segment {
@@ -253,9 +283,18 @@ void tcp_event(struct tcp *c, unsigned events);
 void tcp_finish(struct tcp *c, enum stream_error error);
 void tcp_free(struct tcp *c);
 void tcp_established(struct tcp *c);
-void tcp_half_open_done(struct tcp *c);
 struct tcp_listener *tcp_listener_find(struct net *net, uint16_t port);
 uint32_t tcp_initial_sequence(struct net *net, const struct net_flow *flow);
+// What is added to the clock of timestamps: secret for each connection (RFC 7323 5.4).
+uint32_t tcp_stamp_offset(const struct net *net, const struct net_flow *flow);
+static inline uint32_t tcp_stamp_clock(const struct net *net)
+{
+    return (uint32_t)(net->now_us / 1000);
+}
+uint8_t tcp_receive_scale(const struct net *net);
+uint16_t tcp_our_mss(const struct net *net, const struct net_flow *flow);
+// No more connections may be made (counted).
+bool tcp_connections_full(struct net *net);
 void tcp_note_turn(struct tcp *c);
 const char *tcp_state_name(unsigned state);
 
@@ -265,6 +304,51 @@ const char *tcp_state_name(unsigned state);
 // A segment whose flow is not a connection's; `e` is its entry in TIME_WAIT, or NULL.
 void tcp_unknown_input(struct net *net, const struct packet *p, struct tcp_segment *seg,
                        const struct net_flow *flow, uint32_t hash, struct net_flow_entry *e);
+
+// --- tcp_request.c: half-open connections
+// ---------------------------------------------------------
+
+void tcp_requests_init(struct net *net);
+// Requests that there can be: a peer that was in TIME_WAIT, which a stranger cannot be, needs an
+// initial sequence number that no cookie can have, and finds room when the queue is full.
+static inline uint32_t tcp_requests_max(const struct net *net)
+{
+    return net->config.half_open_max + net->config.half_open_max / 4;
+}
+// Remembers a SYN and answers it. False when memory is short. `iss_min`: the lowest initial
+// sequence number that may be used, 0: any.
+bool tcp_request_new(struct net *net, struct tcp_listener *l, const struct tcp_segment *syn,
+                     const struct net_flow *flow, uint32_t hash, uint32_t iss_min);
+void tcp_request_free(struct net *net, struct tcp_request *r);
+void tcp_request_input(struct net *net, struct tcp_request *r, const struct packet *p,
+                       struct tcp_segment *seg);
+// True when no more SYNs may be answered for now (counted).
+bool tcp_syn_limited(struct net *net);
+// Answers a SYN with what it offered, and no more. `p`: the packet that is answered, or NULL.
+void tcp_send_syn_ack(struct net *net, const struct packet *p, const struct net_flow *flow,
+                      const struct tcp_segment *syn, uint32_t iss, uint32_t ts_value);
+// A connection of which `syn` was the SYN and `seg` is the acknowledgement of our answer; the
+// caller hands `seg` to tcp_segment_input. NULL (counted) when there is no room, or its owner does
+// not want it: then it was reset and *refused is set.
+struct tcp *tcp_open(struct net *net, struct tcp_listener *l, const struct packet *p,
+                     const struct tcp_segment *seg, const struct net_flow *flow, uint32_t hash,
+                     const struct tcp_segment *syn, uint32_t iss, bool *refused);
+
+// --- tcp_cookies.c
+// --------------------------------------------------------------------------------
+
+// Answers a SYN and remembers nothing.
+void tcp_cookie_send(struct net *net, const struct packet *p, const struct tcp_segment *seg,
+                     const struct net_flow *flow);
+// An acknowledgement to a listener. True when it brought a cookie back: it is dealt with.
+bool tcp_cookie_input(struct net *net, struct tcp_listener *l, const struct packet *p,
+                      struct tcp_segment *seg, const struct net_flow *flow, uint32_t hash);
+
+// --- tcp_input.c
+// ----------------------------------------------------------------------------------
+
+// A segment of a connection that is not in SYN-SENT.
+void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment *seg);
 
 // --- tcp_wait.c: TIME_WAIT
 // ------------------------------------------------------------------------
@@ -281,7 +365,8 @@ bool tcp_wait_input(struct net *net, struct tcp_wait *w, const struct packet *p,
 
 // Reads the options; false when they are malformed.
 bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_segment *seg);
-uint32_t tcp_options_write_syn(const struct tcp *c, uint8_t *p);
+// Writes the options of a SYN and returns their length, a multiple of four.
+uint32_t tcp_options_write(const struct tcp_offer *o, uint8_t *p);
 
 // --- tcp_sack.c: selective acknowledgements (RFC 2018, RFC 2883)
 // ---------------------------------------------------------------
@@ -309,7 +394,10 @@ void tcp_send_ack(struct tcp *c);
 void tcp_send_syn(struct tcp *c);
 void tcp_send_reset(struct tcp *c);
 void tcp_send_probe(struct tcp *c);
+// An acknowledgement that makes an honest peer show that it is one (RFC 5961); limited.
 void tcp_challenge(struct tcp *c);
+// May one more be sent to the peer for which *last_ms was the last time (0: never)? Counted.
+bool tcp_challenge_allowed(struct net *net, uint32_t *last_ms);
 // Sends one frame of the retransmission queue again. False when no frame was free.
 bool tcp_resend(struct tcp *c, struct frame *f);
 void tcp_send_fin(struct tcp *c);
@@ -318,6 +406,10 @@ void tcp_reset_stranger(struct net *net, const struct packet *p, const struct tc
 // A segment without payload and connection, for TIME_WAIT and resets.
 void tcp_send_bare(struct net *net, const struct net_flow *flow, uint32_t seq, uint32_t ack,
                    uint8_t flags, uint16_t window, const uint32_t stamps[2]);
+// A SYN or SYN-ACK without a connection. `p`: the packet that it answers, or NULL.
+void tcp_send_offer(struct net *net, const struct packet *p, const struct net_flow *flow,
+                    uint32_t seq, uint32_t ack, uint8_t flags, uint16_t window,
+                    const struct tcp_offer *offer);
 // Emits `payload` bytes that lie behind the header room of `f`, from snd_nxt on.
 void tcp_emit(struct tcp *c, struct frame *f, uint32_t payload, uint8_t flags);
 uint32_t tcp_usable(const struct tcp *c); // bytes that the windows allow beyond snd_nxt

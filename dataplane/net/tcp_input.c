@@ -331,7 +331,7 @@ static void tcp_fin_wait_2(struct tcp *c)
     tcp_timer_by(c, c->keep_at_us);
 }
 
-static void tcp_synchronized_input(struct tcp *c, const struct packet *p, struct tcp_segment *seg)
+void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment *seg)
 {
     struct net *net = c->net;
     bool had_data = seg->len != 0;
@@ -407,7 +407,7 @@ void tcp_input(struct net *net, const struct packet *p)
         if (unlikely(c->state == TCP_SYN_SENT))
             tcp_syn_sent_input(c, p, &seg);
         else
-            tcp_synchronized_input(c, p, &seg);
+            tcp_segment_input(c, p, &seg);
         return;
     }
     tcp_unknown_input(net, p, &seg, &flow, hash, e);

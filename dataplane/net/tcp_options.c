@@ -74,36 +74,33 @@ bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_segment *seg)
     return true;
 }
 
-uint32_t tcp_options_write_syn(const struct tcp *c, uint8_t *p)
+uint32_t tcp_options_write(const struct tcp_offer *o, uint8_t *p)
 {
     uint8_t *start = p;
     *p++ = OPTION_MSS;
     *p++ = 4;
-    store_be16(p, (uint16_t)(c->net->mtu - tcp_l3_header(c) - TCP_HEADER));
+    store_be16(p, o->mss);
     p += 2;
-    // An answer offers what was offered to us; our own SYN offers everything.
-    bool answer = c->state == TCP_SYN_RECEIVED;
-    bool sack = answer ? c->flags & TCP_SACK : !c->net->config.no_sack;
-    bool stamps = !answer || (c->flags & TCP_STAMPS);
-    if (sack || stamps) {
-        *p++ = sack ? OPTION_SACK_PERMITTED : OPTION_NOP;
-        *p++ = sack ? 2 : OPTION_NOP;
+    if (o->has_sack || o->has_stamp) {
+        *p++ = o->has_sack ? OPTION_SACK_PERMITTED : OPTION_NOP;
+        *p++ = o->has_sack ? 2 : OPTION_NOP;
+        if (!o->has_stamp) {
+            *p++ = OPTION_NOP;
+            *p++ = OPTION_NOP;
+        }
     }
-    if (stamps) {
+    if (o->has_stamp) {
         *p++ = OPTION_STAMPS;
         *p++ = 10;
-        store_be32(p, tcp_stamp(c));
-        store_be32(p + 4, answer ? c->ts_recent : 0);
+        store_be32(p, o->ts_value);
+        store_be32(p + 4, o->ts_echo);
         p += 8;
-    } else if (sack) {
-        *p++ = OPTION_NOP;
-        *p++ = OPTION_NOP;
     }
-    if (!answer || (c->flags & TCP_OFFERED_SCALE)) {
+    if (o->has_scale) {
         *p++ = OPTION_NOP;
         *p++ = OPTION_SCALE;
         *p++ = 3;
-        *p++ = c->rcv_scale;
+        *p++ = o->scale;
     }
     return (uint32_t)(p - start);
 }

@@ -7,9 +7,10 @@
 
 #include "dataplane/net/tcp.h"
 
-// One challenge ACK (RFC 5961) per connection in this time. A limit per connection gives nothing
-// away about other connections, as one for all would.
-enum { CHALLENGE_INTERVAL_MS = 250 };
+// One challenge ACK (RFC 5961) per connection in this time, and so many for all in a second: half
+// of it and a secret part up to the whole more, so that whoever uses them up learns nothing of
+// other connections from when that is (CVE-2016-5696).
+enum { CHALLENGE_INTERVAL_MS = 250, CHALLENGES_PER_SECOND = 1000 };
 // Resets to strangers.
 enum { RESETS_PER_SECOND = 10000, RESETS_BURST = 1000 };
 // When no frame was free, sending is tried again after this.
@@ -17,7 +18,7 @@ enum { NO_FRAME_RETRY_US = 5000 };
 
 uint32_t tcp_stamp(const struct tcp *c)
 {
-    return (uint32_t)(c->net->now_us / 1000) + c->ts_offset;
+    return tcp_stamp_clock(c->net) + c->ts_offset;
 }
 
 uint32_t tcp_receive_space(const struct tcp *c)
@@ -131,8 +132,18 @@ static void tcp_write_segment(struct tcp *c, struct frame *f, uint32_t seq, uint
     struct tcp_fields h = {.seq = seq, .ack = c->rcv_nxt, .flags = flags};
     uint32_t options = 0;
     if (unlikely(flags & TH_SYN)) {
+        // An answer offers what was offered to us; our own SYN offers everything.
+        bool answer = c->state == TCP_SYN_RECEIVED;
+        const struct tcp_offer offer = {.mss = tcp_our_mss(net, &flow),
+                                        .scale = c->rcv_scale,
+                                        .has_stamp = !answer || (c->flags & TCP_STAMPS),
+                                        .has_scale = !answer || (c->flags & TCP_OFFERED_SCALE),
+                                        .has_sack = answer ? (c->flags & TCP_SACK) != 0
+                                                           : !net->config.no_sack,
+                                        .ts_value = tcp_stamp(c),
+                                        .ts_echo = answer ? c->ts_recent : 0};
         options =
-            tcp_options_write_syn(c, f->data + net->header_l2 + net_l3_header(&flow) + TCP_HEADER);
+            tcp_options_write(&offer, f->data + net->header_l2 + net_l3_header(&flow) + TCP_HEADER);
         // The window of a SYN is never scaled (RFC 7323 2.2).
         uint32_t wnd = tcp_receive_space(c);
         h.window = (uint16_t)(wnd > 65535 ? 65535 : wnd);
@@ -389,16 +400,32 @@ void tcp_send_probe(struct tcp *c)
         tcp_write_segment(c, f, c->snd_una - 1, 0, TH_ACK);
 }
 
+bool tcp_challenge_allowed(struct net *net, uint32_t *last_ms)
+{
+    uint32_t now_ms = (uint32_t)(net->now_us / 1000);
+    uint64_t second = net->now_us / 1000000;
+    if (second != net->challenge_second) {
+        uint64_t word = 1ull << 56 | second;
+        net->challenge_second = second;
+        net->challenges_left =
+            CHALLENGES_PER_SECOND / 2 +
+            (uint32_t)(net_sip(net->key_challenges, &word, 1, 2, 4) % CHALLENGES_PER_SECOND);
+    }
+    // What the first limit stops does not use up the second.
+    if ((*last_ms && now_ms - *last_ms < CHALLENGE_INTERVAL_MS) || !net->challenges_left) {
+        net->counters.tcp_challenge_limited++;
+        return false;
+    }
+    net->challenges_left--;
+    *last_ms = now_ms ? now_ms : 1;
+    net->counters.tcp_challenge_ack++;
+    return true;
+}
+
 void tcp_challenge(struct tcp *c)
 {
-    uint32_t now_ms = (uint32_t)(c->net->now_us / 1000);
-    if (c->challenge_ms && now_ms - c->challenge_ms < CHALLENGE_INTERVAL_MS) {
-        c->net->counters.tcp_challenge_limited++;
-        return;
-    }
-    c->challenge_ms = now_ms ? now_ms : 1;
-    c->net->counters.tcp_challenge_ack++;
-    tcp_send_ack(c);
+    if (tcp_challenge_allowed(c->net, &c->challenge_ms))
+        tcp_send_ack(c);
 }
 
 void tcp_send_bare(struct net *net, const struct net_flow *flow, uint32_t seq, uint32_t ack,
@@ -417,12 +444,29 @@ void tcp_send_bare(struct net *net, const struct net_flow *flow, uint32_t seq, u
     net_send_to(net, net_route(net, flow), f);
 }
 
+void tcp_send_offer(struct net *net, const struct packet *p, const struct net_flow *flow,
+                    uint32_t seq, uint32_t ack, uint8_t flags, uint16_t window,
+                    const struct tcp_offer *offer)
+{
+    struct frame *f = net_frame_new(net, true);
+    if (!f)
+        return;
+    struct tcp_fields h = {.seq = seq, .ack = ack, .flags = flags, .window = window};
+    uint32_t options =
+        tcp_options_write(offer, f->data + net->header_l2 + net_l3_header(flow) + TCP_HEADER);
+    tcp_write_header(net, f, flow, &h, options, 0);
+    (void)p;
+    net_send_to(net, net_route(net, flow), f);
+}
+
 void tcp_reset_stranger(struct net *net, const struct packet *p, const struct tcp_segment *seg)
 {
     if (seg->flags & TH_RST)
         return;
-    if (!net_limiter_take(net, &net->reset_limiter, RESETS_PER_SECOND, RESETS_BURST))
+    if (!net_limiter_take(net, &net->reset_limiter, RESETS_PER_SECOND, RESETS_BURST)) {
+        net->counters.tcp_reset_limited++;
         return;
+    }
     struct net_flow flow = packet_flow(p);
     net->counters.tcp_reset_out++;
     if (seg->flags & TH_ACK)

@@ -5,8 +5,7 @@
 #include "dataplane/net/tcp.h"
 
 enum {
-    SYN_TRIES = 6,     // 1 s doubled six times: two minutes
-    SYN_ACK_TRIES = 4, // half a minute in the half-open queue
+    SYN_TRIES = 6, // 1 s doubled six times: two minutes
     BACKOFF_MAX = 8,
     RTO_LIMIT_US =
         60000000, // RFC 6298 2.5: at least 60 s; no more, so that a FIN meets the peer in TIME_WAIT
@@ -35,18 +34,14 @@ static bool gave_up(const struct tcp *c)
 static bool handshake_timeout(struct tcp *c)
 {
     struct net *net = c->net;
-    bool active = !(c->flags & TCP_PASSIVE);
-    if (c->tries >= (active ? SYN_TRIES : SYN_ACK_TRIES)) {
-        if (active)
-            net->counters.tcp_timeouts++;
-        else
-            net->counters.tcp_half_open_timeout++;
+    if (c->tries >= SYN_TRIES) {
+        net->counters.tcp_timeouts++;
         struct neighbour *n = c->neighbour;
         bool nobody = n && n->generation == c->neighbour_generation && n->state == NEIGHBOUR_FAILED;
         tcp_finish(c, nobody || c->soft_error ? STREAM_UNREACHABLE : STREAM_TIMED_OUT);
         return false;
     }
-    if (active && c->neighbour && c->neighbour->generation == c->neighbour_generation &&
+    if (c->neighbour && c->neighbour->generation == c->neighbour_generation &&
         c->neighbour->state == NEIGHBOUR_FAILED) {
         tcp_finish(c, STREAM_UNREACHABLE);
         return false;

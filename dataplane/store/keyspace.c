@@ -4,8 +4,6 @@
 #include "common/memory.h"
 #include "dataplane/store/internal.h"
 
-enum { HUGE_PAGE = 2 << 20 };
-
 // Spreads the 16 bytes of the secret over the words that the hash wants.
 static struct hash_secret secret_expand(const uint8_t secret[16])
 {

@@ -30,6 +30,7 @@ void peer_start(struct peer *p, const struct net_config *config)
         .now_us = 5000000, .port = OUR_PORT, .peer_port = PEER_PORT, .seq = 1000, .wnd = 65000};
     if (config)
         p->config = *config;
+    memcpy(p->from, peer_ip_address, 4);
     memcpy(p->config.mac, our_mac, 6);
     if (!p->config.mtu)
         p->config.mtu = 1500;
@@ -80,7 +81,7 @@ void peer_ip(struct peer *p, uint8_t protocol, const uint8_t *l4, uint32_t len)
     store_be16(ip + 2, (uint16_t)(20 + len));
     ip[8] = 64;
     ip[9] = protocol;
-    memcpy(ip + 12, peer_ip_address, 4);
+    memcpy(ip + 12, p->from, 4);
     memcpy(ip + 16, our_ip, 4);
     uint16_t sum = (uint16_t)~net_sum_fold(net_sum(ip, 20, 0));
     memcpy(ip + 10, &sum, 2);
@@ -121,7 +122,7 @@ void peer_send_at(struct peer *p, uint8_t flags, uint32_t seq, uint32_t ack, con
     store_be16(tcp + 14, p->wnd);
     if (len)
         memcpy(tcp + header, data, len);
-    memcpy(ip + 12, peer_ip_address, 4);
+    memcpy(ip + 12, p->from, 4);
     memcpy(ip + 16, our_ip, 4);
     uint16_t sum = (uint16_t)~tcp_sum(ip, tcp, header + len);
     memcpy(tcp + 16, &sum, 2);

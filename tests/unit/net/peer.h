@@ -29,6 +29,7 @@ struct peer {
     uint64_t now_us;
     uint16_t port;      // our side's port at the stack
     uint16_t peer_port; // the peer's
+    uint8_t from[4];    // the address that it says it has
     uint32_t seq, ack;  // the peer's next sequence number and what it acknowledges
     uint32_t ts;        // timestamp of the next segment, 0: no option
     uint32_t ts_echo;   // last one seen

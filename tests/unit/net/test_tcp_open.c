@@ -232,8 +232,9 @@ static void test_half_open_bound(void **state)
         p.n_out = 0;
         peer_turn(&p);
         assert_true(net_connection_count(p.net) <= 40);
+        assert_true(p.n_out == 1 && p.out[0].flags == (TH_SYN | TH_ACK));
     }
-    assert_int_equal(peer_count(&p)->tcp_syn_dropped, 5000 - 40);
+    assert_int_equal(peer_count(&p)->tcp_cookies_sent, 5000 - 40);
     // An honest client comes through in the middle of it.
     p.peer_port = 9000;
     peer_open(&p);
@@ -241,7 +242,7 @@ static void test_half_open_bound(void **state)
     // The others give up after a while, in silence.
     peer_wait(&p, 60000000);
     assert_int_equal(net_connection_count(p.net), 1);
-    assert_int_equal(peer_count(&p)->tcp_half_open_timeout, 39);
+    assert_int_equal(peer_count(&p)->tcp_half_open_timeout, 40);
     peer_stop(&p);
 }
 
@@ -260,8 +261,15 @@ static void test_admit(void **state)
     peer_start(&p, &c);
     net_listen(p.net, OUR_PORT, 5);
     peer_send(&p, TH_SYN, NULL, 0);
-    assert_int_equal(peer_only(&p)->flags, TH_RST | TH_ACK);
+    struct peer_segment *s = peer_only(&p);
+    assert_int_equal(s->flags, TH_SYN | TH_ACK);
+    assert_int_equal(asked, 0);
+    p.ack = s->seq + 1;
+    peer_send(&p, TH_ACK, NULL, 0);
+    s = peer_only(&p);
+    assert_true(s->flags == TH_RST && s->seq == p.ack);
     assert_int_equal(asked, PEER_PORT);
+    assert_int_equal(net_connection_count(p.net), 0);
     peer_stop(&p);
 }
 

@@ -1,0 +1,100 @@
+// SYN cookies (Bernstein and Schenk 1996; RFC 4987 3.6): with the queue of half-open connections
+// full, our initial sequence number is what a request would have remembered, and the
+// acknowledgement brings it back. Nothing is kept of a SYN, nothing is allocated for it.
+//
+//   31                                3 2    0
+//   | keyed hash of flow, irs, period | MSS  |
+//
+// The hash covers a counter of 64 seconds, and the present and the last one are believed: a guess
+// is right once in 2^28 (two counters, eight sizes). With timestamps, window scale and SACK lie in
+// the lower bits of the one that we send, which the peer echoes; the clock goes back by less than
+// 64 ms for it and later timestamps of the connection are ahead. Without timestamps both are given
+// up.
+//
+// An acknowledgement is looked at only for as long as a cookie may be under way: at other times a
+// guess cannot open anything.
+#include "dataplane/net/tcp.h"
+
+enum {
+    PERIOD_US = 64000000,
+    PERIODS = 2, // during which a cookie is good
+    INDEX_BITS = 3,
+    // In the timestamp.
+    STAMP_BITS = 6,
+    STAMP_SCALE = 15, // no scale offered: larger than any
+    STAMP_SACK = 1 << 4,
+};
+
+// What peers announce: Ethernet with and without tunnels, IPv6's and IPv4's least, jumbo frames.
+// The largest that does not exceed the SYN's is taken.
+static const uint16_t sizes[1 << INDEX_BITS] = {TCP_MSS_MIN, 536,  1220, 1360,
+                                                1440,        1460, 4036, 8940};
+
+static uint32_t cookie(const struct net *net, uint64_t flow_hash, uint32_t irs, uint64_t period,
+                       uint32_t index)
+{
+    uint64_t words[3] = {flow_hash, (uint64_t)irs << 32 | (uint32_t)period, 3ull << 56 | index};
+    uint32_t hash = (uint32_t)net_sip(net->key_cookies, words, 3, 2, 4);
+    return (hash & ~(uint32_t)((1 << INDEX_BITS) - 1)) | index;
+}
+
+void tcp_cookie_send(struct net *net, const struct packet *p, const struct tcp_segment *seg,
+                     const struct net_flow *flow)
+{
+    if (tcp_syn_limited(net))
+        return;
+    uint32_t mss = seg->has_mss ? seg->mss : TCP_MSS_DEFAULT, index = 0;
+    while (index + 1 < sizeof(sizes) / sizeof(*sizes) && sizes[index + 1] <= mss)
+        index++;
+    uint32_t iss = cookie(net, net_flow_sip(net->key_cookies, flow, 2, 4), seg->seq,
+                          net->now_us / PERIOD_US, index);
+    struct tcp_segment syn = *seg;
+    uint32_t stamp = 0;
+    if (seg->has_stamp) {
+        uint32_t clock = tcp_stamp_clock(net), mask = (1u << STAMP_BITS) - 1;
+        stamp = (clock & ~mask) | (seg->has_scale ? seg->scale : STAMP_SCALE) |
+                (seg->has_sack ? STAMP_SACK : 0);
+        if (seq_lt(clock, stamp))
+            stamp -= 1u << STAMP_BITS;
+        stamp += tcp_stamp_offset(net, flow);
+    } else {
+        syn.has_scale = syn.has_sack = false;
+    }
+    net->cookies_until_us = net->now_us + (uint64_t)PERIODS * PERIOD_US;
+    net->counters.tcp_cookies_sent++;
+    tcp_send_syn_ack(net, p, flow, &syn, iss, stamp);
+}
+
+bool tcp_cookie_input(struct net *net, struct tcp_listener *l, const struct packet *p,
+                      struct tcp_segment *seg, const struct net_flow *flow, uint32_t hash)
+{
+    if (likely(net->now_us >= net->cookies_until_us))
+        return false;
+    uint32_t iss = seg->ack - 1, index = iss & ((1 << INDEX_BITS) - 1);
+    struct tcp_segment syn = {.seq = seg->seq - 1, .wnd = seg->wnd, .flags = TH_SYN};
+    uint64_t flow_hash = net_flow_sip(net->key_cookies, flow, 2, 4),
+             period = net->now_us / PERIOD_US;
+    if (cookie(net, flow_hash, syn.seq, period, index) != iss &&
+        cookie(net, flow_hash, syn.seq, period - 1, index) != iss) {
+        net->counters.tcp_cookies_failed++;
+        return false;
+    }
+    syn.has_mss = true;
+    syn.mss = sizes[index];
+    if (seg->has_stamp) {
+        uint32_t stamp = seg->ts_echo - tcp_stamp_offset(net, flow);
+        syn.has_stamp = true;
+        syn.ts_value = seg->ts_value;
+        syn.has_sack = stamp & STAMP_SACK;
+        syn.scale = stamp & 15;
+        syn.has_scale = syn.scale != STAMP_SCALE;
+    }
+    bool refused;
+    struct tcp *c = tcp_open(net, l, p, seg, flow, hash, &syn, iss, &refused);
+    if (c) {
+        net->counters.tcp_cookies_accepted++;
+        c->tries = 1; // when the answer was sent is not known
+        tcp_segment_input(c, p, seg);
+    }
+    return true; // without a connection the peer repeats, or was told
+}
