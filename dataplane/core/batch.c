@@ -128,6 +128,12 @@ void protocol_error(struct core *c, struct client *client)
     client_close(c, client);
 }
 
+// Whether what follows the command may be read with other limits.
+static bool changes_session(const struct work *w)
+{
+    return w->command && w->command->flags & CMD_NO_AUTH;
+}
+
 // What ended the parsing of a client, to be dealt with after the batch was executed.
 enum ended { ENDED_NONE, ENDED_ERROR, ENDED_TOO_BIG, ENDED_NO_MEMORY };
 
@@ -139,6 +145,8 @@ static enum ended gather_client(struct core *c, struct client *client, bool *mor
         .query_max = c->settings.query_max,
         .authenticated = client->authenticated || !c->settings.password,
     };
+    // AUTH, HELLO and RESET change the limits of what follows them.
+    bool guarded = c->settings.password, changed = false;
     unsigned share = BATCH_SHARE;
     *more = false;
     while (s->in_len) {
@@ -159,6 +167,10 @@ static enum ended gather_client(struct core *c, struct client *client, bool *mor
             share--;
             client->bytes_in += used;
             stream_consume(s, (uint32_t)used);
+            if (__builtin_expect(guarded, 0) && changes_session(w)) {
+                *more = s->in_len > 0;
+                return ENDED_NONE;
+            }
             continue;
         }
         enum parser_status status = parser_run(&client->parser, &limits, data, s->in_len, &used);
@@ -167,6 +179,7 @@ static enum ended gather_client(struct core *c, struct client *client, bool *mor
         case PARSER_COMMAND:
             if (!take(c, client, data, &buffered))
                 return ENDED_NO_MEMORY;
+            changed = guarded && changes_session(&c->work[c->n_work - 1]);
             share--;
             break;
         case PARSER_EMPTY:
@@ -183,8 +196,7 @@ static enum ended gather_client(struct core *c, struct client *client, bool *mor
         }
         client->bytes_in += used;
         stream_consume(s, (uint32_t)used);
-        // Authentication changes the limits of what follows.
-        if (buffered || !limits.authenticated) {
+        if (buffered || changed) {
             *more = s->in_len > 0;
             return ENDED_NONE;
         }

@@ -1,6 +1,7 @@
 """RESP that is none: answered as Redis words it, then closed; bounded in memory; nobody else notices."""
 
 import random
+import socket
 
 import pytest
 
@@ -105,3 +106,30 @@ def test_http_is_refused(wire, client):
         bad.sock.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nset owned yes\r\n")
         bad.rest()
     assert client.call("EXISTS", "owned") == 0
+def words(n):
+    return pollux.encode("MGET", *(f"k{i}" for i in range(n - 1)))
+
+
+PASSWORD = pollux.encode("AUTH", "secret")
+GUARDED = {
+    "before": words(20),
+    "behind-the-password": PASSWORD + words(20),
+    "behind-a-wrong-one": pollux.encode("AUTH", "wrong") + words(20),
+    "behind-a-reset": PASSWORD + words(20) + pollux.encode("RESET") + words(20),
+    "short-ones-first": pollux.encode("PING") * 3 + words(5) + PASSWORD + pollux.encode("PING") + words(20),
+}
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_limits_of_strangers(name):
+    """Who has not given the password may send little; what changes that counts from the next command on."""
+    answers = []
+    for kind in (pollux.Redis, pollux.Server):
+        server = kind({"requirepass": "secret"}).wait_ready()
+        with socket.create_connection((server.host, server.port), timeout=pollux.PATIENCE_S) as sock:
+            client = pollux.Client(sock)
+            client.sock.sendall(GUARDED[name])
+            client.sock.shutdown(socket.SHUT_WR)
+            answers.append(client.rest())
+        server.close()
+    assert answers[0] == answers[1]
