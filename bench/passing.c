@@ -78,44 +78,29 @@ uint16_t passing_port(const struct frame *f)
     return end - tcp < 4 ? 0 : (uint16_t)(tcp[2] << 8 | tcp[3]);
 }
 
-static bool pass(struct passing *p, unsigned from, unsigned to, const struct frame *f)
+bool passing_send(struct passing *p, unsigned from, unsigned to, const struct net_mail *mail)
 {
-    struct passed *copy = mi_malloc(sizeof(*copy) + f->len);
+    const struct frame *f = mail->frame;
+    struct passed *copy = mi_malloc(sizeof(*copy) + (f ? f->len : 0));
     if (!copy)
         return false;
-    memcpy(copy->bytes, f->data, f->len);
-    copy->frame = (struct frame){
-        .data = copy->bytes,
-        .buffer = copy->bytes,
-        .len = f->len,
-        .size = f->len,
-        .flags = f->flags & (FRAME_IP_SUM_GOOD | FRAME_L4_SUM_GOOD | FRAME_SUM_BAD),
-        .hash = f->hash,
-    };
+    copy->mail = *mail;
+    if (f) {
+        memcpy(copy->bytes, f->data, f->len);
+        copy->frame = (struct frame){
+            .data = copy->bytes,
+            .buffer = copy->bytes,
+            .len = f->len,
+            .size = f->len,
+            .flags = f->flags & (FRAME_IP_SUM_GOOD | FRAME_L4_SUM_GOOD | FRAME_SUM_BAD),
+            .hash = f->hash,
+        };
+        copy->mail.frame = &copy->frame;
+    }
     if (rte_ring_sp_enqueue(p->rings[from * p->threads + to], copy) == 0)
         return true;
     mi_free(copy);
     return false;
-}
-
-bool passing_tcp(struct passing *p, unsigned from, const struct frame *f)
-{
-    uint16_t port = passing_port(f);
-    unsigned home = passing_home(p, port);
-    return port && home != from && pass(p, from, home, f);
-}
-
-void passing_arp(struct passing *p, unsigned from, struct frame *const *frames, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++) {
-        uint16_t type;
-        const uint8_t *arp = payload(frames[i], &type);
-        bool reply = arp && type == 0x0806 && frames[i]->data + frames[i]->len - arp >= 28 &&
-                     arp[6] == 0 && arp[7] == 2;
-        for (unsigned to = 0; reply && to < p->threads; to++)
-            if (to != from)
-                pass(p, from, to, frames[i]);
-    }
 }
 
 struct passed *passing_take(struct passing *p, unsigned to)

@@ -21,6 +21,7 @@ struct devices {
     struct nic *nic;
     struct passing *passing; // NULL: one thread
     char name[32];           // the driver may keep it
+    uint8_t secret[16];      // of all stacks
 };
 
 struct transport_nic {
@@ -51,18 +52,17 @@ static struct stream *nic_connect(struct transport *t, const struct endpoint *to
     return net_connect(((struct transport_nic *)t)->net, to, error);
 }
 
-static bool find_home(void *context, const struct frame *frame, uint32_t hash)
-{
-    struct transport_nic *n = context;
-    (void)hash;
-    return passing_tcp(n->passing, n->thread, frame);
-}
-
-static bool owns_flow(void *context, const struct endpoint *local, const struct endpoint *remote)
+static unsigned stack_of(void *context, const struct endpoint *local, const struct endpoint *remote)
 {
     const struct transport_nic *n = context;
     (void)remote;
-    return passing_home(n->passing, local->port) == n->thread;
+    return passing_home(n->passing, local->port);
+}
+
+static bool send_mail(void *context, unsigned to, const struct net_mail *mail)
+{
+    struct transport_nic *n = context;
+    return passing_send(n->passing, n->thread, to, mail);
 }
 
 // What came to other threads' queues and is ours.
@@ -72,10 +72,11 @@ static void take_passed(struct transport_nic *n)
         struct passed *p = passing_take(n->passing, n->thread);
         if (!p)
             break;
-        uint16_t port = passing_port(&p->frame);
-        n->strays[port / 8] |= (uint8_t)(1 << port % 8);
-        struct frame *frame = &p->frame;
-        net_input(n->net, &frame, 1, n->now_us);
+        if (p->mail.frame) {
+            uint16_t port = passing_port(&p->frame);
+            n->strays[port / 8] |= (uint8_t)(1 << port % 8);
+        }
+        net_receive(n->net, &p->mail, n->now_us);
         n->taken[n->n_taken++] = p;
     }
 }
@@ -101,10 +102,8 @@ static unsigned nic_begin(struct transport *t, unsigned wait_us, struct stream *
     n->n_received = port_rx(n->port, n->received, BURST);
     n->now_us = now_us(n);
     net_input(n->net, n->received, n->n_received, n->now_us);
-    if (__builtin_expect(n->passing != NULL, 0)) {
-        passing_arp(n->passing, n->thread, n->received, n->n_received);
+    if (__builtin_expect(n->passing != NULL, 0))
         take_passed(n);
-    }
     return net_ready(n->net, ready, max);
 }
 
@@ -180,6 +179,11 @@ struct devices *devices_open(const struct options *o, char *error, size_t error_
         devices_close(d);
         return NULL;
     }
+    if (getrandom(d->secret, sizeof(d->secret), 0) != sizeof(d->secret)) {
+        snprintf(error, error_size, "the kernel gave no random bytes");
+        devices_close(d);
+        return NULL;
+    }
     if (o->threads > 1 && !(d->passing = passing_open(o->threads))) {
         snprintf(error, error_size, "out of memory");
         devices_close(d);
@@ -197,8 +201,8 @@ void devices_close(struct devices *d)
     free(d);
 }
 
-static bool open_stack(struct transport_nic *n, const struct options *o, char *error,
-                       size_t error_size)
+static bool open_stack(struct transport_nic *n, const struct options *o, unsigned thread,
+                       char *error, size_t error_size)
 {
     const struct nic_info *info = nic_info(n->devices->nic);
     struct net_config config = {
@@ -208,8 +212,10 @@ static bool open_stack(struct transport_nic *n, const struct options *o, char *e
         .connections_max = o->connections + 16,
         .seed = clock_ticks(),
         .context = n,
-        .find_home = n->passing ? find_home : NULL,
-        .owns_flow = n->passing ? owns_flow : NULL,
+        .stacks = n->passing ? o->threads : 1,
+        .stack = thread,
+        .stack_of = stack_of,
+        .send = send_mail,
     };
     memcpy(config.mac, info->mac, sizeof(config.mac));
     config.addresses[0].family = 4;
@@ -219,10 +225,7 @@ static bool open_stack(struct transport_nic *n, const struct options *o, char *e
         config.gateway.prefix = 32;
         inet_pton(AF_INET, o->nic_gateway, config.gateway.addr);
     }
-    if (getrandom(config.secret, sizeof(config.secret), 0) != sizeof(config.secret)) {
-        snprintf(error, error_size, "the kernel gave no random bytes");
-        return false;
-    }
+    memcpy(config.secret, n->devices->secret, sizeof(config.secret));
     n->us_per_tick = 1e6 / clock_rate();
     n->start_ticks = clock_ticks();
     n->net = net_create(&config, port_pool(n->port), now_us(n), error, error_size);
@@ -269,7 +272,7 @@ struct transport *transport_nic_open(struct devices *d, const struct options *o,
     if (code != 0)
         snprintf(error, error_size, "%s: thread %u cannot use its queue: %s", o->nic_devices[0],
                  thread, strerror(-code));
-    if (!n->attached || !open_stack(n, o, error, error_size) ||
+    if (!n->attached || !open_stack(n, o, thread, error, error_size) ||
         !wait_for_link(n, o, error, error_size)) {
         nic_shut(&n->transport);
         return NULL;

@@ -240,6 +240,10 @@ struct nic *nic_open(const struct nic_options *options, char *error, size_t erro
         return NULL;
     }
     nic->info.queues = nic->n_ports;
+    // What spreads flows over several devices is before them: a switch, or a kernel.
+    if (nic->n_devices > 1 || !nic->spread.known)
+        spread_invent(&nic->spread, nic->n_ports);
+    nic->info.spread_known = nic->spread.known;
     if (nic->n_ports < queues)
         log_warning("The NIC has %u queues for %u cores: the other cores get their work from those",
                     nic->n_ports, queues);
@@ -264,6 +268,12 @@ void nic_close(struct nic *nic)
 const struct nic_info *nic_info(const struct nic *nic)
 {
     return &nic->info;
+}
+
+unsigned nic_queue_of(const struct nic *nic, const struct endpoint *local,
+                      const struct endpoint *remote)
+{
+    return spread_queue(&nic->spread, local, remote);
 }
 
 struct port *nic_port(struct nic *nic, unsigned index)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "common/frame.h"
+#include "common/stream.h"
 
 struct nic;
 struct port;
@@ -37,7 +38,8 @@ struct nic_info {
     uint32_t offloads; // enum net_offload's bits (NET_TX_…), the same numbers
     bool rx_sums;      // the port verifies checksums
     bool rss;
-    unsigned queues; // queue pairs that exist; may be less than cores
+    bool spread_known; // the port told by which hash it spreads flows over its queues
+    unsigned queues;   // queue pairs that exist; may be less than cores
     bool huge_pages;
 };
 
@@ -49,6 +51,11 @@ void nic_close(struct nic *nic); // stops and closes the ports, ends the EAL, re
 const struct nic_info *nic_info(const struct nic *nic);
 // The queue pair of core `index` (0 …), NULL if there are fewer queues.
 struct port *nic_port(struct nic *nic, unsigned index);
+
+// The queue (index of nic_port) to which the frames of a flow come, as far as can be told: where
+// `spread_known` is false, a number that is the same for all frames of a flow and no more.
+unsigned nic_queue_of(const struct nic *nic, const struct endpoint *local,
+                      const struct endpoint *remote);
 
 // On the polling core's thread, before its first burst and after its last.
 int port_attach(struct port *port);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "drivers/nic.h"
+#include "drivers/nic_spread.h"
 
 // Offload bits as struct nic_info shows them; dataplane/net's enum net_offload has the same
 // numbers.
@@ -73,6 +74,7 @@ struct nic {
     unsigned n_ports;
     uint64_t memory_bytes; // of all pools
     unsigned rx_frames, tx_frames;
+    struct nic_spread spread;
     char *error;
     size_t error_size;
 };

@@ -169,26 +169,67 @@ static uint32_t choose_offloads(const struct rte_eth_dev_info *info, struct rte_
     return ours;
 }
 
-// TCP's four-tuple by a key that gives both directions of a flow the same hash.
-static bool choose_rss(const struct rte_eth_dev_info *info, unsigned queues,
+// Flows are spread over the queues by their addresses and ports, or by addresses alone where the
+// port has no more, with a key of ours where it takes one.
+static bool choose_rss(const struct rte_eth_dev_info *info, unsigned queues, uint8_t *key,
                        struct rte_eth_conf *conf)
 {
-    static uint8_t key[64];
     uint64_t types = info->flow_type_rss_offloads &
                      (RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP);
-    if (!types)
-        types = info->flow_type_rss_offloads & RTE_ETH_RSS_IP;
+    if (!(types & RTE_ETH_RSS_NONFRAG_IPV4_TCP))
+        types |= info->flow_type_rss_offloads & RTE_ETH_RSS_IPV4;
+    if (!(types & RTE_ETH_RSS_NONFRAG_IPV6_TCP))
+        types |= info->flow_type_rss_offloads & RTE_ETH_RSS_IPV6;
     if (queues < 2 || !types)
         return false;
     conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     conf->rx_adv_conf.rss_conf.rss_hf = types;
-    if (info->hash_key_size && info->hash_key_size <= sizeof(key)) {
-        for (size_t i = 0; i < sizeof(key); i++)
-            key[i] = i % 2 ? 0x5a : 0x6d;
+    if (info->hash_key_size && info->hash_key_size <= NIC_RSS_KEY_MAX) {
         conf->rx_adv_conf.rss_conf.rss_key = key;
         conf->rx_adv_conf.rss_conf.rss_key_len = info->hash_key_size;
     }
     return true;
+}
+
+// The table that turns hashes into queues, round and round; then as the port says that it is.
+static bool read_table(const struct nic_device *d, const struct rte_eth_dev_info *info,
+                       unsigned queues, struct nic_spread *s)
+{
+    struct rte_eth_rss_reta_entry64 groups[NIC_RSS_TABLE_MAX / RTE_ETH_RETA_GROUP_SIZE];
+    unsigned size = info->reta_size;
+    if (!size || size > NIC_RSS_TABLE_MAX || size % RTE_ETH_RETA_GROUP_SIZE)
+        return false;
+    memset(groups, 0, sizeof(groups));
+    for (unsigned i = 0; i < size; i++) {
+        struct rte_eth_rss_reta_entry64 *g = &groups[i / RTE_ETH_RETA_GROUP_SIZE];
+        g->mask = UINT64_MAX;
+        g->reta[i % RTE_ETH_RETA_GROUP_SIZE] = (uint16_t)(i % queues);
+    }
+    // A port that does not take a table may still tell the one that it has.
+    rte_eth_dev_rss_reta_update(d->port_id, groups, (uint16_t)size);
+    if (rte_eth_dev_rss_reta_query(d->port_id, groups, (uint16_t)size) < 0)
+        return false;
+    for (unsigned i = 0; i < size; i++) {
+        s->table[i] = groups[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE];
+        if (s->table[i] >= queues)
+            return false;
+    }
+    s->table_size = (uint16_t)size;
+    return true;
+}
+
+// Asks a port that was started by what hash it spreads flows. It is believed until frames come
+// otherwise.
+static void read_spread(const struct nic_device *d, const struct rte_eth_dev_info *info,
+                        unsigned queues, struct nic_spread *s)
+{
+    struct rte_eth_rss_conf conf = {.rss_key = s->key, .rss_key_len = NIC_RSS_KEY_MAX};
+    if (rte_eth_dev_rss_hash_conf_get(d->port_id, &conf) < 0 || !conf.rss_key ||
+        info->hash_key_size < NIC_RSS_KEY_MIN || info->hash_key_size > NIC_RSS_KEY_MAX)
+        return;
+    s->ports4 = conf.rss_hf & RTE_ETH_RSS_NONFRAG_IPV4_TCP;
+    s->ports6 = conf.rss_hf & RTE_ETH_RSS_NONFRAG_IPV6_TCP;
+    s->known = (s->ports4 || conf.rss_hf & RTE_ETH_RSS_IPV4) && read_table(d, info, queues, s);
 }
 
 static bool choose_mtu(struct nic *nic, const struct nic_device *d,
@@ -323,7 +364,8 @@ bool port_start_device(struct nic *nic, struct nic_device *d)
     if (!choose_mtu(nic, d, &info, &mtu, &largest))
         return false;
     uint32_t offloads = choose_offloads(&info, &conf);
-    bool rss = choose_rss(&info, queues, &conf);
+    spread_invent(&nic->spread, queues);
+    bool rss = choose_rss(&info, queues, nic->spread.key, &conf);
     conf.rxmode.mtu = mtu;
     conf.intr_conf.rxq = d->tap; // makes the descriptors that tell of frames
     e = rte_eth_dev_configure(d->port_id, (uint16_t)queues, (uint16_t)queues, &conf);
@@ -353,6 +395,8 @@ bool port_start_device(struct nic *nic, struct nic_device *d)
         for (unsigned q = 0; q < queues; q++)
             nic->port[nic->n_ports - queues + q].wait_fd =
                 rte_eth_dev_rx_intr_ctl_q_get_fd(d->port_id, (uint16_t)q);
+    if (rss)
+        read_spread(d, &info, queues, &nic->spread);
     rte_eth_allmulticast_enable(
         d->port_id); // neighbour discovery; where there is no filter it fails
     struct nic_info *i = &nic->info;

@@ -147,7 +147,6 @@ struct core {
     struct port *port; // NULL with sockets, or where there are fewer queues than cores
     struct net *net;
     struct message *passed; // frames of other cores, until the end of the turn
-    unsigned passing_hops;  // of the frame that net_input looks at, 0: our own port's
     struct io *io;
     struct sockets *sockets;
     struct frame *frames[TURN_FRAMES]; // received this turn

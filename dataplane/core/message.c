@@ -158,8 +158,8 @@ static void receive_one(struct core *c, struct message *m)
     case MESSAGE_PART_DONE:
         gather_part_done(c, m);
         break;
-    case MESSAGE_FRAME:
-        passed_frame(c, m);
+    case MESSAGE_NET:
+        passed_take(c, m);
         break;
     case MESSAGE_BLOCKED:
     case MESSAGE_SERVED:

@@ -16,18 +16,18 @@ enum message_kind {
     MESSAGE_RETURN,  // they are back
     MESSAGE_PART,    // a core's part of a gathered command
     MESSAGE_PART_DONE,
-    MESSAGE_FRAME,   // a received frame whose flow may live there
+    MESSAGE_NET,     // from stack to stack: a frame whose flow may live there, or news
     MESSAGE_BLOCKED, // a command on its way home: it waits (blocked.h)
     MESSAGE_SERVED,
     MESSAGE_RETRY,
     MESSAGE_UNPARK,
 };
 
-// A frame that travels between cores: a copy in plain memory, freed at the end of the receiver's
-// turn.
-struct passed_frame {
+// What a stack sends to another, with a copy of the frame in plain memory; freed at the end of the
+// receiver's turn.
+struct passed {
+    struct net_mail mail;
     struct frame frame;
-    unsigned hops; // cores it has been to
     uint8_t bytes[];
 };
 
@@ -44,15 +44,15 @@ struct message {
     struct server *server; // for the service thread
     struct session session;
     const struct command *command;
-    struct reply_slot *slot;     // at home
-    struct outbuf out;           // the reply, written away from home
-    struct loan *loan;           // MESSAGE_BORROW … MESSAGE_RETURN
-    struct gather *gather;       // MESSAGE_PART …
-    struct passed_frame *passed; // MESSAGE_FRAME
-    struct waiter *waiter;       // MESSAGE_BLOCKED …; of a loan: the command that came to wait
-    bool retried;                // MESSAGE_RETURN: it waited before, and ran again
-    bool changed;                // MESSAGE_RETURN: keys may be other than they were
-    bool whole;                  // needs all slots of the core that executes it
+    struct reply_slot *slot; // at home
+    struct outbuf out;       // the reply, written away from home
+    struct loan *loan;       // MESSAGE_BORROW … MESSAGE_RETURN
+    struct gather *gather;   // MESSAGE_PART …
+    struct passed *passed;   // MESSAGE_NET
+    struct waiter *waiter;   // MESSAGE_BLOCKED …; of a loan: the command that came to wait
+    bool retried;            // MESSAGE_RETURN: it waited before, and ran again
+    bool changed;            // MESSAGE_RETURN: keys may be other than they were
+    bool whole;              // needs all slots of the core that executes it
     bool has_key;
     struct key key;
     unsigned n_slots;
@@ -81,13 +81,9 @@ bool mailbox_pending(struct core *c);
 void mailbox_wake(struct core *c);
 
 // --- passing.c
-// Copies a received frame to the next core that has a stack. False: it has been everywhere, there
-// is no other stack, or no room.
-bool pass_frame(struct core *c, const struct frame *frame);
-// Copies ARP replies of the burst to all other stacks: the answer comes to one queue, the question
-// may have been another's.
-void pass_arp_replies(struct core *c, struct frame **frames, unsigned n);
-void passed_frame(struct core *c, struct message *m);
+// Sends to the stack of another core (net_config's `send`).
+bool pass_mail(struct core *c, unsigned to, const struct net_mail *mail);
+void passed_take(struct core *c, struct message *m);
 void passed_free(struct core *c); // end of the turn
 // Room for another frame in the ring to that core, beside all other messages.
 bool mailbox_takes_frame(const struct core *c, unsigned to);

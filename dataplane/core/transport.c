@@ -10,10 +10,16 @@
 
 #define IO_ENTRIES 1024
 
-static bool find_home(void *context, const struct frame *frame, uint32_t hash)
+// Where the port should put the frames of a flow.
+static unsigned stack_of(void *context, const struct endpoint *local, const struct endpoint *remote)
 {
-    (void)hash;
-    return pass_frame(context, frame);
+    const struct core *c = context;
+    return nic_queue_of(c->server->nic, local, remote);
+}
+
+static bool send_mail(void *context, unsigned to, const struct net_mail *mail)
+{
+    return pass_mail(context, to, mail);
 }
 
 static int start_frames(struct core *c, char *error, size_t size)
@@ -21,7 +27,11 @@ static int start_frames(struct core *c, char *error, size_t size)
     struct net_config config = c->server->net_config;
     config.seed = core_random(c);
     config.context = c;
-    config.find_home = c->server->n_cores > 1 ? find_home : NULL;
+    // Cores that have a queue are the first ones, in its order.
+    config.stacks = nic_info(c->server->nic)->queues;
+    config.stack = c->index;
+    config.stack_of = stack_of;
+    config.send = send_mail;
     if (port_attach(c->port)) {
         snprintf(error, size, "core %u cannot attach to its port queue", c->index);
         return -1;
@@ -141,11 +151,8 @@ bool transport_receive(struct core *c)
 {
     if (c->net) {
         c->n_frames = port_rx(c->port, c->frames, TURN_FRAMES);
-        if (c->n_frames) {
-            if (c->server->n_cores > 1)
-                pass_arp_replies(c, c->frames, c->n_frames);
+        if (c->n_frames)
             net_input(c->net, c->frames, c->n_frames, c->now_us);
-        }
         bool more = net_advance(c->net, c->now_us);
         // The ring of this core carries wakes and watched descriptors only; they matter while
         // asleep.

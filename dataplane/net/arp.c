@@ -1,6 +1,6 @@
 // ARP for IPv4 over Ethernet (RFC 826), as a host does it: answers for our addresses, learns from
 // requests to us and from answers to what we asked, and believes nobody about our own addresses.
-#include "dataplane/net/internal.h"
+#include "dataplane/net/homes.h"
 
 enum {
     ARP_LENGTH = 28,
@@ -72,10 +72,15 @@ void arp_input(struct net *net, const uint8_t *p, uint32_t len)
     }
     bool to_us = ipv4_is_ours(net, target);
     if (sender && ipv4_is_on_link(net, sender)) {
-        struct neighbour *n = neighbour_find(net, sender);
-        bool asked = n && (n->state == NEIGHBOUR_INCOMPLETE || n->state == NEIGHBOUR_PROBE);
-        neighbour_learn(net, sender, mac, to_us && operation == ARP_REQUEST,
-                        asked && operation == ARP_REPLY && to_us);
+        // An answer may be to another stack's question.
+        struct net_news news = {.kind = NET_NEWS_NEIGHBOUR,
+                                .family = 4,
+                                .create = to_us && operation == ARP_REQUEST,
+                                .answer = to_us && operation == ARP_REPLY};
+        memcpy(news.addr, &sender, 4);
+        memcpy(news.mac, mac, 6);
+        if (neighbour_hear(net, &news) || news.answer)
+            homes_tell(net, &news);
     }
     // A probe for an address (RFC 5227) has no sender; it is answered and not learned from.
     if (operation == ARP_REQUEST && to_us)

@@ -8,7 +8,7 @@
 //   NEIGHBOUR  ARP and neighbour discovery   IP       IPv4 and IPv6
 //   ICMP       echo, errors, path MTU        TCP      connections and segments in order
 //   RECOVERY   loss, retransmission, SACK    DEFENCES attacks and abuse that were refused
-//   MEMORY     bounds of memory that were hit
+//   QUEUES     flows and frames between cores   MEMORY  bounds of memory that were hit
 //
 // X(name, group, description): the description is one line that says what is counted, in an
 // operator's words. New ones go to the end of their group. The first eight lie in one cache line.
@@ -70,6 +70,8 @@
     X(tcp_timeouts, TCP, "connections of ours that could not be opened in time")                   \
     X(tcp_time_wait, TCP, "connections that went to TIME-WAIT")                                    \
     X(tcp_time_wait_recycled, TCP, "TIME-WAIT entries that ended early to make room")              \
+    X(tcp_port_reused, TCP, "connections of ours that took a port out of TIME-WAIT (RFC 6191)")    \
+    X(tcp_port_exhausted, TCP, "connections not opened: no source port left for the destination")  \
     /* loss and what became of it */                                                               \
     X(tcp_retransmit_timer, RECOVERY, "retransmissions by the timer (RTO)")                        \
     X(tcp_retransmit_fast, RECOVERY, "fast retransmissions")                                       \
@@ -96,6 +98,15 @@
     X(tcp_reset_limited, DEFENCES, "RST segments to strangers that the rate limit held back")      \
     X(tcp_no_ack, DEFENCES, "segments with neither SYN, ACK nor RST (NULL, FIN, XMAS scans)")      \
     X(tcp_mss_tiny, DEFENCES, "peers whose MSS is below 216 (they get segments of 216)")           \
+    /* several cores, each with its queue */                                                       \
+    X(home_as_hashed, QUEUES, "frames of unknown flows that came to the queue that their hash names") \
+    X(home_elsewhere, QUEUES, "frames of unknown flows that came to another queue")                \
+    X(home_asked, QUEUES, "frames sent to the core that knows where their flow lives")             \
+    X(home_given, QUEUES, "frames sent on by that core to where their flow lives")                 \
+    X(home_registered, QUEUES, "flows of other cores that were registered here")                   \
+    X(home_ended, QUEUES, "registered flows that have ended")                                      \
+    X(home_full, QUEUES, "connections refused because the registry of flows is full")              \
+    X(home_lost, QUEUES, "frames and news that found no room on their way to another core")        \
     /* bounds of memory */                                                                         \
     X(tcp_connections_full, MEMORY, "connections refused because the table is full")               \
     X(tcp_receive_memory_full, MEMORY, "segments dropped because receive memory is used up")       \

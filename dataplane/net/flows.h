@@ -35,9 +35,9 @@ struct net_flow_entry {
     uint32_t local, remote;
     uint16_t local_port, remote_port;
     uint32_t hash;
-    uint8_t kind; // enum net_flow_kind
-    uint8_t reserved;
-    uint16_t pair_at; // IPv6: where its net_pair6 lies, in bytes from here; 0: IPv4
+    uint8_t kind;      // enum net_flow_kind
+    uint8_t registrar; // homes.h: 1 + the stack that has it registered, 0: none
+    uint16_t pair_at;  // IPv6: where its net_pair6 lies, in bytes from here; 0: IPv4
 };
 _Static_assert(sizeof(struct net_flow_entry) == 20, "shares a line with what segments touch");
 

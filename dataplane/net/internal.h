@@ -81,6 +81,7 @@ struct net_limiter {
     uint32_t tokens;
 };
 
+struct net_homes;
 struct tcp;
 struct tcp_wait;
 struct tcp_request;
@@ -125,7 +126,8 @@ struct net {
     struct rx_chunk *free_pieces;
     struct rx_chunk *rx_spent; // read to the end this turn: its reader may still look at the bytes
 
-    struct net_key key_sequence, key_ports, key_stamps, key_cookies, key_challenges;
+    struct net_key key_sequence, key_ports, key_stamps, key_cookies, key_challenges, key_homes;
+    struct net_homes *homes; // NULL: one stack
     uint64_t random[2];
     struct net_config config;
     struct net_limiter icmp_limiter, reset_limiter, answer_limiter, repeat_limiter;
@@ -135,11 +137,15 @@ struct net {
     struct tcp_listener *listeners[NET_LISTENERS_MAX];
     unsigned n_listeners;
     struct tcp_request_queue requests[TCP_SYN_ACK_TRIES + 1]; // half open, by tries
-    uint64_t cookies_until_us;           // until then acknowledgements may bring cookies back
-    TAILQ_HEAD(net_gone_list, tcp) gone; // closed, waiting for the owner to release them
+    uint64_t cookies_until_us; // until then acknowledgements may bring cookies back
+    uint64_t cookies_tell_us;  // when other stacks are told next that cookies are under way
+    TAILQ_HEAD(net_gone_list, tcp) gone;        // closed, waiting for the owner to release them
     TAILQ_HEAD(net_waits_list, tcp_wait) waits; // TIME_WAIT, oldest first
     uint32_t n_requests, n_waits, n_connections, n_gone;
     uint32_t port_counters[NET_PORT_COUNTERS]; // by a hash of the destination
+    // No port was found for this destination: not looked for again before this.
+    uint64_t port_exhausted; // its keyed hash
+    uint64_t port_exhausted_until_us;
 
     uint32_t n_waiting_frames;
     struct neighbour *neighbours;
@@ -218,6 +224,9 @@ struct neighbour *neighbour_find(struct net *net, uint32_t addr);
 // reachability.
 void neighbour_learn(struct net *net, uint32_t addr, const uint8_t mac[6], bool create,
                      bool solicited);
+// What ARP or another stack says of a neighbour, by the same rules for both. True when it changed
+// the table.
+bool neighbour_hear(struct net *net, const struct net_news *news);
 // Asks again when what is known has become stale. Called on use.
 void neighbour_refresh(struct net *net, struct neighbour *n);
 // Keeps a frame until the address is resolved; the oldest goes when there are too many.

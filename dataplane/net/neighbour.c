@@ -225,3 +225,16 @@ void net_each_neighbour(struct net *net,
         each(context, &out);
     }
 }
+
+bool neighbour_hear(struct net *net, const struct net_news *news)
+{
+    uint32_t addr = load_raw32(news->addr);
+    struct neighbour *n = neighbour_find(net, addr);
+    bool asked = n && (n->state == NEIGHBOUR_INCOMPLETE || n->state == NEIGHBOUR_PROBE);
+    bool known = n && neighbour_usable(n) && memcmp(n->header, news->mac, 6) == 0;
+    neighbour_learn(net, addr, news->mac, news->create, asked && news->answer);
+    if (known)
+        return false;
+    n = neighbour_find(net, addr);
+    return n && neighbour_usable(n) && memcmp(n->header, news->mac, 6) == 0;
+}

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "common/prefetch.h"
-#include "dataplane/net/internal.h"
+#include "dataplane/net/homes.h"
 #include "dataplane/net/tcp.h"
 
 enum {
@@ -66,6 +66,8 @@ static const char *net_refuse(const struct net_config *c, const struct frame_poo
         return "the hardware address must not be a group address";
     if (c->mtu < MTU_MIN || c->mtu > MTU_MAX)
         return "the MTU must be between 576 and 9216";
+    if (c->stacks > NET_STACKS_MAX || (c->stacks > 1 && c->stack >= c->stacks))
+        return "at most 64 stacks can share an address";
     if (c->vlan > 4094)
         return "the VLAN must be below 4095";
     if (c->receive_buffer_max && c->receive_buffer_max < RECEIVE_BUFFER_MIN)
@@ -100,8 +102,8 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     TAILQ_INIT(&net->gone);
     TAILQ_INIT(&net->waits);
     // One secret, a key of its own for each purpose.
-    struct net_key key = net_key_load(config->secret), keys[7];
-    for (uint64_t i = 0; i < 7; i++) {
+    struct net_key key = net_key_load(config->secret), keys[8];
+    for (uint64_t i = 0; i < 8; i++) {
         uint64_t words[2] = {2 * i, 2 * i + 1};
         keys[i].k0 = net_sip(key, &words[0], 1, 2, 4);
         keys[i].k1 = net_sip(key, &words[1], 1, 2, 4);
@@ -112,6 +114,7 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     net->key_neighbours = keys[4];
     net->key_cookies = keys[5];
     net->key_challenges = keys[6];
+    net->key_homes = keys[7];
     net->random[0] = config->seed ^ 0x9e3779b97f4a7c15;
     net->random[1] = config->seed * 0xbf58476d1ce4e5b9 + 1;
     net->ip_id = (uint16_t)net_random(net);
@@ -121,9 +124,11 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
                         net->config.connections_max + net->config.time_wait_max +
                             tcp_requests_max(net),
                         keys[0]) ||
-        !neighbours_init(net)) {
+        !neighbours_init(net) || !homes_init(net)) {
         snprintf(error, error_size, "no memory for the table of %u connections",
                  net->config.connections_max);
+        homes_free(net);
+        mi_free(net->neighbours);
         net_flows_free(&net->flows);
         mi_free(net);
         return NULL;
@@ -135,6 +140,7 @@ void net_destroy(struct net *net)
 {
     if (!net)
         return;
+    homes_free(net);
     tcp_free_all(net);
     neighbours_free(net);
     net_flows_free(&net->flows);

@@ -37,6 +37,38 @@ enum net_offload {
 
 enum net_congestion { NET_CUBIC, NET_NEWRENO, NET_DCTCP };
 
+// Stacks that share their addresses, one at each queue (homes.h).
+#define NET_STACKS_MAX 64
+
+// What a stack tells the others, since frames that teach come to one queue alone.
+struct net_news {
+    enum net_news_kind {
+        NET_NEWS_NEIGHBOUR, // `addr` has the hardware address `mac`
+        NET_NEWS_COOKIES,   // SYN cookies are under way, and may come back to any of us
+    } kind;
+    uint8_t family;
+    uint8_t addr[16];
+    uint8_t mac[6];
+    bool create; // worth knowing where it was not known: it asked for us
+    bool answer; // to what one of us asked
+};
+
+// What stacks send each other. `frame` is the sender's and must be copied.
+struct net_mail {
+    enum net_mail_kind {
+        NET_MAIL_ASK,  // who is home to this frame's flow?
+        NET_MAIL_GIVE, // you are
+        NET_MAIL_END,  // a flow that we are home to has ended
+        NET_MAIL_NEWS,
+    } kind;
+    unsigned from;  // number of the sending stack
+    bool fresh;     // GIVE: the flow was registered for this frame
+    uint64_t flow;  // GIVE, END: its keyed hash
+    uint64_t taken; // END: how many were given to us
+    struct frame *frame;
+    struct net_news news;
+};
+
 struct net_config {
     uint8_t mac[6];
     uint16_t mtu;  // of IP, without Ethernet's header
@@ -58,17 +90,23 @@ struct net_config {
     uint32_t delayed_ack_us;
     enum net_congestion congestion; // of connections that begin, see net_set_congestion
     bool no_sack;                   // selective acknowledgements are neither offered nor agreed to
-    uint8_t secret[16];             // keys sequence numbers, ports and the connection table
-    uint64_t seed;                  // of the generator for everything random that needs no secret
+    // Keys sequence numbers, ports, cookies and tables; the same for all stacks that share
+    // addresses.
+    uint8_t secret[16];
+    uint64_t seed; // of the generator for everything random that needs no secret
 
-    // Which core is home to a flow that another core's queue might get (design: mailboxes). NULL
-    // with one core. Called for a frame that finds no connection; returns true when the frame was
-    // passed on (copied) to the core that has it.
-    bool (*find_home)(void *context, const struct frame *frame, uint32_t flow_hash);
-    void *context;
-    // Asked when a source port is chosen for an active open: would frames of this flow come back to
-    // this core's queue? NULL: any port will do.
-    bool (*owns_flow)(void *context, const struct endpoint *local, const struct endpoint *remote);
+    void *context; // of the functions below
+
+    // Several stacks that share our addresses; this one's number. 0 or 1: there is no other, and
+    // the two functions are not used.
+    unsigned stacks, stack;
+    // Where the frames of a flow should come, as far as anybody can tell: the same number below
+    // `stacks` on all of them. Active opens choose their source ports by it.
+    unsigned (*stack_of)(void *context, const struct endpoint *local,
+                         const struct endpoint *remote);
+    // Sends to another stack (its net_receive), in order. False: ASK, GIVE and NEWS may be lost
+    // where there is no room; END may not.
+    bool (*send)(void *context, unsigned to, const struct net_mail *mail);
     // Asked when a handshake ends, before the connection is made: may this peer connect? If not it
     // is reset. Bounds like `maxclients` are the owner's. NULL: always.
     bool (*admit)(void *context, const struct endpoint *remote);
@@ -91,11 +129,16 @@ void net_set_congestion(struct net *net, enum net_congestion algorithm);
 // something listens there.
 int net_listen(struct net *net, uint16_t port, unsigned backlog);
 // Active open. The source port is drawn as RFC 6056 says. Returns the stream (STREAM_CONNECTED or
-// STREAM_CLOSED follows) or NULL with a negative errno in *error.
+// STREAM_CLOSED follows) or NULL with a negative errno in *error: -EADDRNOTAVAIL when no source
+// port is left for this destination, -ENETUNREACH without a route, -EAFNOSUPPORT, -EINVAL, -ENOMEM.
 struct stream *net_connect(struct net *net, const struct endpoint *to, int *error);
 
 // Takes frames that a port received; they stay the caller's and must live until `net_turn_end`.
 void net_input(struct net *net, struct frame **frames, unsigned n, uint64_t now_us);
+// Takes what another stack sent. Its frame must live until `net_turn_end`, too.
+void net_receive(struct net *net, const struct net_mail *mail, uint64_t now_us);
+// Flows that live at other stacks and are registered here.
+unsigned net_registered(const struct net *net);
 // Timers that are due: at most a bounded amount of work. Returns true if more is due at once.
 bool net_advance(struct net *net, uint64_t now_us);
 // When `net_advance` should be called at the latest (microseconds), UINT64_MAX for never.

@@ -4,12 +4,15 @@
 #include <mimalloc.h>
 #include <stdio.h>
 
+#include "dataplane/net/homes.h"
 #include "dataplane/net/tcp.h"
 
 enum {
     RTO_INITIAL_US = 1000000, // RFC 6298 2.1
     PORT_FIRST = 10000,       // RFC 6056: as wide as leaves the well-known ones alone
     PORT_COUNT = 55536,
+    // All ports towards a destination were looked at in vain: a search costs milliseconds.
+    PORT_EXHAUSTED_US = 100000,
     FIN_WAIT_2_US = 60000000,
 };
 
@@ -178,6 +181,7 @@ void tcp_finish(struct tcp *c, enum stream_error error)
     tcp_tx_free(c);
     net_wheel_stop(&net->wheel, &c->timer);
     net_flows_remove(&net->flows, &c->entry);
+    homes_end(net, &c->entry);
     net->n_connections--;
     c->state = TCP_CLOSED;
     c->flags &= ~(uint32_t)(TCP_ACK_NOW | TCP_ACK_DELAYED);
@@ -373,11 +377,17 @@ int net_listen(struct net *net, uint16_t port, unsigned backlog)
 }
 
 // RFC 6056 3.3.4: an offset that is secret per destination, and a counter that few destinations
-// share, so that none learns how many connections are opened to others. Ports that the caller's
-// queues would not get back, that are taken or that listen are passed over.
-static bool tcp_choose_port(struct net *net, struct net_flow *flow, uint32_t *hash)
+// share, so that none learns how many connections are opened to others. Ports whose frames would
+// come to another stack, that are taken or that listen are passed over. A connection in TIME_WAIT
+// gives its port where timestamps tell old segments from new ones (RFC 6191, RFC 7323); *iss_min is
+// then the lowest initial sequence number allowed, else 0.
+static bool tcp_choose_port(struct net *net, struct net_flow *flow, uint32_t *hash,
+                            uint32_t *iss_min)
 {
+    *iss_min = 0;
     uint64_t secret = net_flow_sip(net->key_ports, flow, 2, 4);
+    if (net->now_us < net->port_exhausted_until_us && secret == net->port_exhausted)
+        return false;
     uint32_t offset = (uint32_t)secret,
              *counter = &net->port_counters[(secret >> 32) % NET_PORT_COUNTERS];
     for (uint32_t i = 0; i < PORT_COUNT; i++) {
@@ -386,16 +396,17 @@ static bool tcp_choose_port(struct net *net, struct net_flow *flow, uint32_t *ha
         if (tcp_listener_find(net, flow->local_port))
             continue;
         *hash = net_flows_hash(&net->flows, flow);
-        if (net_flows_find(&net->flows, flow, *hash))
+        struct net_flow_entry *e = net_flows_find(&net->flows, flow, *hash);
+        if (e && !tcp_wait_may_reuse(net, e))
             continue;
-        if (net->config.owns_flow) {
-            struct endpoint local, remote;
-            net_flow_endpoints(flow, &local, &remote);
-            if (!net->config.owns_flow(net->config.context, &local, &remote))
-                continue;
-        }
+        if (!homes_may_open(net, flow))
+            continue;
+        if (e)
+            *iss_min = tcp_wait_reuse(net, e);
         return true;
     }
+    net->port_exhausted = secret;
+    net->port_exhausted_until_us = net->now_us + PORT_EXHAUSTED_US;
     return false;
 }
 
@@ -403,7 +414,7 @@ struct stream *net_connect(struct net *net, const struct endpoint *to, int *erro
 {
     struct net_flow flow = {.remote = load_raw32(to->addr),
                             .remote_port = __builtin_bswap16(to->port)};
-    uint32_t hash;
+    uint32_t hash = 0, iss_min = 0;
     *error = 0;
     if (to->family != 4)
         *error = -EAFNOSUPPORT;
@@ -411,8 +422,10 @@ struct stream *net_connect(struct net *net, const struct endpoint *to, int *erro
         *error = -EINVAL;
     else if (!(flow.local = ipv4_source(net, flow.remote)) || !ipv4_route(net, flow.remote))
         *error = -ENETUNREACH;
-    else if (!tcp_choose_port(net, &flow, &hash))
+    else if (!tcp_choose_port(net, &flow, &hash, &iss_min))
         *error = -EADDRNOTAVAIL;
+    if (*error == -EADDRNOTAVAIL)
+        net->counters.tcp_port_exhausted++;
     if (*error)
         return NULL;
     struct tcp *c = tcp_new(net, &flow, hash);
@@ -421,6 +434,8 @@ struct stream *net_connect(struct net *net, const struct endpoint *to, int *erro
         return NULL;
     }
     c->state = TCP_SYN_SENT;
+    if (iss_min && seq_lt(c->iss, iss_min))
+        c->iss = iss_min;
     c->snd_una = c->iss;
     c->snd_nxt = c->iss + 1;
     c->rto_at_us = net->now_us + c->rto_us;

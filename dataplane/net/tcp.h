@@ -340,9 +340,15 @@ struct tcp *tcp_open(struct net *net, struct tcp_listener *l, const struct packe
 // Answers a SYN and remembers nothing.
 void tcp_cookie_send(struct net *net, const struct packet *p, const struct tcp_segment *seg,
                      const struct net_flow *flow);
-// An acknowledgement to a listener. True when it brought a cookie back: it is dealt with.
-bool tcp_cookie_input(struct net *net, struct tcp_listener *l, const struct packet *p,
-                      struct tcp_segment *seg, const struct net_flow *flow, uint32_t hash);
+// An acknowledgement to a listener brings a cookie back that this stack, or another one with its
+// secret, has sent.
+bool tcp_cookie_good(const struct net *net, const struct tcp_segment *seg,
+                     const struct net_flow *flow);
+// Makes the connection of it, as far as there is room.
+void tcp_cookie_open(struct net *net, struct tcp_listener *l, const struct packet *p,
+                     struct tcp_segment *seg, const struct net_flow *flow, uint32_t hash);
+// Another stack sends cookies.
+void tcp_cookies_hear(struct net *net);
 
 // --- tcp_input.c
 // ----------------------------------------------------------------------------------
@@ -355,6 +361,10 @@ void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment
 
 void tcp_wait_enter(struct tcp *c);
 void tcp_wait_free(struct net *net, struct tcp_wait *w);
+// An active open may take the place of this entry: it is in TIME_WAIT, and timestamps protect what
+// comes of it. tcp_wait_reuse does so, and returns the lowest initial sequence number allowed.
+bool tcp_wait_may_reuse(const struct net *net, const struct net_flow_entry *e);
+uint32_t tcp_wait_reuse(struct net *net, struct net_flow_entry *e);
 // Returns true when the segment opens the connection again: `w` is gone, *iss is the lowest
 // allowed.
 bool tcp_wait_input(struct net *net, struct tcp_wait *w, const struct packet *p,

@@ -13,11 +13,13 @@
 //
 // An acknowledgement is looked at only for as long as a cookie may be under way: at other times a
 // guess cannot open anything.
+#include "dataplane/net/homes.h"
 #include "dataplane/net/tcp.h"
 
 enum {
     PERIOD_US = 64000000,
     PERIODS = 2, // during which a cookie is good
+    TELL_US = 1000000,
     INDEX_BITS = 3,
     // In the timestamp.
     STAMP_BITS = 6,
@@ -60,27 +62,35 @@ void tcp_cookie_send(struct net *net, const struct packet *p, const struct tcp_s
     } else {
         syn.has_scale = syn.has_sack = false;
     }
-    net->cookies_until_us = net->now_us + (uint64_t)PERIODS * PERIOD_US;
+    // It may come back to another stack, which looks at it only if it knows; told once a second.
+    if (net->homes && net->now_us >= net->cookies_tell_us) {
+        homes_tell(net, &(struct net_news){.kind = NET_NEWS_COOKIES});
+        net->cookies_tell_us = net->now_us + TELL_US;
+    }
+    tcp_cookies_hear(net);
     net->counters.tcp_cookies_sent++;
     tcp_send_syn_ack(net, p, flow, &syn, iss, stamp);
 }
 
-bool tcp_cookie_input(struct net *net, struct tcp_listener *l, const struct packet *p,
-                      struct tcp_segment *seg, const struct net_flow *flow, uint32_t hash)
+bool tcp_cookie_good(const struct net *net, const struct tcp_segment *seg,
+                     const struct net_flow *flow)
 {
     if (likely(net->now_us >= net->cookies_until_us))
         return false;
-    uint32_t iss = seg->ack - 1, index = iss & ((1 << INDEX_BITS) - 1);
-    struct tcp_segment syn = {.seq = seg->seq - 1, .wnd = seg->wnd, .flags = TH_SYN};
+    uint32_t iss = seg->ack - 1, irs = seg->seq - 1, index = iss & ((1 << INDEX_BITS) - 1);
     uint64_t flow_hash = net_flow_sip(net->key_cookies, flow, 2, 4),
              period = net->now_us / PERIOD_US;
-    if (cookie(net, flow_hash, syn.seq, period, index) != iss &&
-        cookie(net, flow_hash, syn.seq, period - 1, index) != iss) {
-        net->counters.tcp_cookies_failed++;
-        return false;
-    }
+    return cookie(net, flow_hash, irs, period, index) == iss ||
+           cookie(net, flow_hash, irs, period - 1, index) == iss;
+}
+
+void tcp_cookie_open(struct net *net, struct tcp_listener *l, const struct packet *p,
+                     struct tcp_segment *seg, const struct net_flow *flow, uint32_t hash)
+{
+    uint32_t iss = seg->ack - 1;
+    struct tcp_segment syn = {.seq = seg->seq - 1, .wnd = seg->wnd, .flags = TH_SYN};
     syn.has_mss = true;
-    syn.mss = sizes[index];
+    syn.mss = sizes[iss & ((1 << INDEX_BITS) - 1)];
     if (seg->has_stamp) {
         uint32_t stamp = seg->ts_echo - tcp_stamp_offset(net, flow);
         syn.has_stamp = true;
@@ -89,12 +99,16 @@ bool tcp_cookie_input(struct net *net, struct tcp_listener *l, const struct pack
         syn.scale = stamp & 15;
         syn.has_scale = syn.scale != STAMP_SCALE;
     }
-    bool refused;
+    bool refused; // without a connection the peer repeats, or was told
     struct tcp *c = tcp_open(net, l, p, seg, flow, hash, &syn, iss, &refused);
     if (c) {
         net->counters.tcp_cookies_accepted++;
         c->tries = 1; // when the answer was sent is not known
         tcp_segment_input(c, p, seg);
     }
-    return true; // without a connection the peer repeats, or was told
+}
+
+void tcp_cookies_hear(struct net *net)
+{
+    net->cookies_until_us = net->now_us + (uint64_t)PERIODS * PERIOD_US;
 }

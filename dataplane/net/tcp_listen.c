@@ -1,5 +1,6 @@
 // Segments that no connection waits for: a SYN for a listener, one of a half-open connection, of
 // one in TIME_WAIT or of another core, and those that get a reset (RFC 9293 3.10.7.1, 3.10.7.2).
+#include "dataplane/net/homes.h"
 #include "dataplane/net/tcp.h"
 
 static void tcp_listen_input(struct net *net, struct tcp_listener *l, const struct packet *p,
@@ -38,21 +39,37 @@ void tcp_unknown_input(struct net *net, const struct packet *p, struct tcp_segme
         return;
     }
     uint32_t iss_min = 0;
-    bool again = e && tcp_wait_input(net, (struct tcp_wait *)e, p, seg, &iss_min);
-    if (e && !again)
-        return;
+    uint8_t registrar = 0;
+    if (e) {
+        // What comes of it takes its registration over.
+        registrar = e->registrar;
+        e->registrar = 0;
+        if (!tcp_wait_input(net, (struct tcp_wait *)e, p, seg, &iss_min)) {
+            e->registrar = registrar;
+            return;
+        }
+    }
     struct tcp_listener *l = tcp_listener_find(net, flow->local_port);
-    bool opens = (seg->flags & (TH_SYN | TH_ACK | TH_RST)) == TH_SYN;
+    uint8_t kind = seg->flags & (TH_SYN | TH_ACK | TH_RST);
+    bool opens = kind == TH_SYN;
+    bool cookie = l && kind == TH_ACK && tcp_cookie_good(net, seg, flow);
+    // Another stack may be home to this flow.
+    if (!e && homes_pass(net, p->frame, flow, hash, l && (opens || cookie)))
+        return;
     if (l && opens) {
         tcp_listen_input(net, l, p, seg, flow, hash, iss_min);
+        if (unlikely(registrar))
+            homes_settle(net, flow, hash, registrar);
         return;
     }
-    if (l && (seg->flags & (TH_SYN | TH_ACK | TH_RST)) == TH_ACK &&
-        tcp_cookie_input(net, l, p, seg, flow, hash))
+    if (unlikely(registrar))
+        homes_end_flow(net, flow, registrar);
+    if (cookie) {
+        tcp_cookie_open(net, l, p, seg, flow, hash);
         return;
-    // Another core may be home to this flow.
-    if (net->config.find_home && net->config.find_home(net->config.context, p->frame, hash))
-        return;
+    }
+    if (l && kind == TH_ACK && net->now_us < net->cookies_until_us)
+        net->counters.tcp_cookies_failed++;
     // RFC 9293 3.10.7.2: to a listener, what neither opens nor acknowledges says nothing (NULL, FIN
     // and XMAS scans).
     if (l && !(seg->flags & (TH_SYN | TH_ACK | TH_RST))) {

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <mimalloc.h>
 
+#include "dataplane/net/homes.h"
 #include "dataplane/net/tcp.h"
 
 enum {
@@ -94,6 +95,7 @@ void tcp_request_free(struct net *net, struct tcp_request *r)
 {
     TAILQ_REMOVE(&net->requests[r->tries].list, r, link);
     net_flows_remove(&net->flows, &r->entry);
+    homes_end(net, &r->entry);
     net->n_requests--;
     r->listener->requests--;
     mi_free(r);
@@ -224,6 +226,8 @@ static void request_done(struct net *net, struct tcp_request *r, const struct pa
     // The round trip is known when the answer went once (Karn's rule).
     c->tries = r->tries;
     c->last_tx_us = r->due_us - INTERVAL_US;
+    c->entry.registrar = r->entry.registrar;
+    r->entry.registrar = 0;
     tcp_request_free(net, r);
     tcp_segment_input(c, p, seg);
 }

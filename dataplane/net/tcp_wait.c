@@ -3,11 +3,15 @@
 // their number is bounded: the oldest goes first.
 #include <mimalloc.h>
 
+#include "dataplane/net/homes.h"
 #include "dataplane/net/tcp.h"
 
 // Twice the maximum segment lifetime. Networks hold no segment for longer than seconds; common
 // stacks keep 60 s.
 enum { TIME_WAIT_US = 60000000 };
+// A port is used again for the same destination after this long: timestamps, of a millisecond here
+// and of up to a second elsewhere (RFC 7323 5.4), have moved on then.
+enum { REUSE_US = 1000000 };
 
 static void tcp_wait_timer(void *context, struct net_timer *timer)
 {
@@ -18,6 +22,7 @@ void tcp_wait_free(struct net *net, struct tcp_wait *w)
 {
     net_wheel_stop(&net->wheel, &w->timer);
     net_flows_remove(&net->flows, &w->entry);
+    homes_end(net, &w->entry);
     TAILQ_REMOVE(&net->waits, w, link);
     net->n_waits--;
     mi_free(w);
@@ -41,6 +46,8 @@ void tcp_wait_enter(struct tcp *c)
                                .stamps = (c->flags & TCP_STAMPS) != 0,
                                .rcv_scale = c->rcv_scale};
         net_flow_entry_set(&w->entry, &flow, c->entry.hash, NET_FLOW_TIME_WAIT, w->pair);
+        w->entry.registrar = c->entry.registrar;
+        c->entry.registrar = 0; // goes on
     }
     tcp_finish(c, STREAM_OK);
     if (!w) {
@@ -56,6 +63,29 @@ void tcp_wait_enter(struct tcp *c)
     net->n_waits++;
     net->counters.tcp_time_wait++;
     net_wheel_start(&net->wheel, &w->timer, net->now_us + TIME_WAIT_US);
+}
+
+// Beyond anything that the old incarnation could still have under way.
+static uint32_t tcp_wait_next_sequence(const struct tcp_wait *w)
+{
+    uint32_t iss = w->snd_nxt + 65535 + 2;
+    return iss ? iss : 1;
+}
+
+bool tcp_wait_may_reuse(const struct net *net, const struct net_flow_entry *e)
+{
+    const struct tcp_wait *w = (const struct tcp_wait *)e;
+    return e->kind == NET_FLOW_TIME_WAIT && w->stamps &&
+           net_timer_due_us(&w->timer) <= net->now_us + TIME_WAIT_US - REUSE_US;
+}
+
+uint32_t tcp_wait_reuse(struct net *net, struct net_flow_entry *e)
+{
+    struct tcp_wait *w = (struct tcp_wait *)e;
+    uint32_t iss = tcp_wait_next_sequence(w);
+    net->counters.tcp_port_reused++;
+    tcp_wait_free(net, w);
+    return iss;
 }
 
 static void tcp_wait_ack(struct net *net, const struct tcp_wait *w)
@@ -78,8 +108,7 @@ bool tcp_wait_input(struct net *net, struct tcp_wait *w, const struct packet *p,
         bool newer = w->stamps && seg->has_stamp ? seq_lt(w->ts_recent, seg->ts_value)
                                                  : seq_lt(w->rcv_nxt, seg->seq);
         if (newer) {
-            // Beyond anything that the old incarnation could still have under way.
-            *iss = w->snd_nxt + 65535 + 2;
+            *iss = tcp_wait_next_sequence(w);
             tcp_wait_free(net, w);
             return true;
         }

@@ -113,9 +113,20 @@ void wire_address(struct endpoint *e, unsigned i, uint16_t port)
 void wire_init(struct wire *w, uint64_t seed, const struct wire_conditions *conditions,
                const struct net_config *base, unsigned frames)
 {
-    *w = (struct wire){.conditions = *conditions, .now_us = 1000000 + seed % 1000000};
+    wire_init_many(w, seed, conditions, base, frames, WIRE_STACKS, NULL);
+}
+
+void wire_init_many(struct wire *w, uint64_t seed, const struct wire_conditions *conditions,
+                    const struct net_config *base, unsigned frames, unsigned stacks,
+                    void (*configure)(struct wire *w, unsigned i, struct net_config *config))
+{
+    *w = (struct wire){.conditions = *conditions,
+                       .now_us = 1000000 + seed % 1000000,
+                       .stacks = stacks,
+                       .wake_us = UINT64_MAX};
+    assert(stacks <= WIRE_STACKS_MAX);
     wire_seed(&w->rng, seed);
-    for (unsigned i = 0; i < WIRE_STACKS; i++) {
+    for (unsigned i = 0; i < stacks; i++) {
         struct net_config c = *base;
         if (!c.mtu)
             c.mtu = 1500;
@@ -126,6 +137,8 @@ void wire_init(struct wire *w, uint64_t seed, const struct wire_conditions *cond
         for (int k = 0; k < 16; k++)
             c.secret[k] = (uint8_t)wire_random(&w->rng);
         c.seed = wire_random(&w->rng);
+        if (configure)
+            configure(w, i, &c);
         wire_pool_init(&w->pool[i], c.mtu + 64u, frames);
         char error[128];
         w->net[i] = net_create(&c, &w->pool[i].pool, w->now_us, error, sizeof(error));
@@ -204,7 +217,7 @@ static void wire_carry(struct wire *w, unsigned from, uint8_t *data, uint32_t le
         uint64_t at = leaves + c->delay_us;
         if (wire_chance(&w->rng, c->reorder))
             at += wire_random(&w->rng) % (10ull * c->jitter_us + 1);
-        wire_put(w, !from, data, len, at);
+        wire_put(w, w->place ? w->place(w, from, data, len) : !from, data, len, at);
         if (wire_chance(&w->rng, c->corrupt)) {
             // One bit somewhere in an IP packet: what a checksum must catch (ARP has none).
             struct wire_flight *f = NULL;
@@ -274,7 +287,9 @@ bool wire_turn(struct wire *w, unsigned i, void (*serve)(void *context, struct w
 bool wire_step(struct wire *w)
 {
     uint64_t next = w->in_flight ? w->heap[0].at_us : UINT64_MAX;
-    for (unsigned i = 0; i < WIRE_STACKS; i++) {
+    if (w->wake_us < next)
+        next = w->wake_us;
+    for (unsigned i = 0; i < w->stacks; i++) {
         uint64_t timer = net_next_timer(w->net[i]);
         if (timer < next)
             next = timer;
@@ -291,7 +306,7 @@ void wire_run(struct wire *w, uint64_t until_us,
 {
     while (true) {
         bool busy = false;
-        for (unsigned i = 0; i < WIRE_STACKS; i++)
+        for (unsigned i = 0; i < w->stacks; i++)
             busy |= wire_turn(w, i, serve, context);
         uint64_t before = w->now_us;
         if (!wire_step(w) || w->now_us > until_us) {
@@ -306,7 +321,7 @@ void wire_run(struct wire *w, uint64_t until_us,
 unsigned wire_free(struct wire *w)
 {
     unsigned leaked = 0;
-    for (unsigned i = 0; i < WIRE_STACKS; i++) {
+    for (unsigned i = 0; i < w->stacks; i++) {
         net_destroy(w->net[i]);
         leaked += w->pool[i].taken;
         wire_pool_free(&w->pool[i]);

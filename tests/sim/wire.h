@@ -37,6 +37,7 @@ struct wire_conditions {
 };
 
 #define WIRE_STACKS 2
+#define WIRE_STACKS_MAX 9
 
 struct wire_flight {
     uint64_t at_us, order;
@@ -48,16 +49,20 @@ struct wire {
     struct wire_conditions conditions;
     struct wire_rng rng;
     uint64_t now_us, order;
-    struct net *net[WIRE_STACKS];
-    struct wire_pool pool[WIRE_STACKS];
-    uint64_t line_free_us[WIRE_STACKS];
+    unsigned stacks; // WIRE_STACKS, or as wire_init_many was told
+    struct net *net[WIRE_STACKS_MAX];
+    struct wire_pool pool[WIRE_STACKS_MAX];
+    uint64_t line_free_us[WIRE_STACKS_MAX];
     struct wire_flight *heap;
     unsigned in_flight, heap_size;
     bool cut; // nothing passes
     uint64_t delivered, lost, doubled, corrupted;
     // Called for each frame before it enters the wire; returns false to lose it. NULL: none.
     bool (*filter)(struct wire *w, unsigned from, uint8_t *data, uint32_t len);
+    // To which stack a frame goes. NULL: there are two, and it is the other.
+    unsigned (*place)(struct wire *w, unsigned from, const uint8_t *data, uint32_t len);
     void *context;
+    uint64_t wake_us; // wire_step stops here, too; UINT64_MAX: need not
     // What was delivered in this turn of each stack.
     struct frame rx[64];
     uint8_t *rx_data[64];
@@ -66,6 +71,10 @@ struct wire {
 // Two stacks 10.0.0.1 and 10.0.0.2 with the defaults of `base` (addresses and MACs are filled in).
 void wire_init(struct wire *w, uint64_t seed, const struct wire_conditions *conditions,
                const struct net_config *base, unsigned frames);
+// The same with any number of stacks, of which `configure` changes what it likes.
+void wire_init_many(struct wire *w, uint64_t seed, const struct wire_conditions *conditions,
+                    const struct net_config *base, unsigned frames, unsigned stacks,
+                    void (*configure)(struct wire *w, unsigned i, struct net_config *config));
 // Stops the stacks and checks that every frame came back; returns how many did not.
 unsigned wire_free(struct wire *w);
 // One turn of one stack: due frames in, `serve` for streams that are ready (and the context),

@@ -1,4 +1,4 @@
-// Frames that came to the wrong thread's queue.
+// What threads send each other: frames that came to the wrong queue, and news.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -44,46 +44,34 @@ static void ports_are_found(void **state)
     assert_int_equal(passing_port(&f), 0);
 }
 
-static void strays_go_home(void **state)
+static void mail_travels_with_its_frame(void **state)
 {
     (void)state;
     struct passing *p = passing_open(3);
     struct frame f = tcp_to(40003, false);
-    unsigned home = passing_home(p, 40003);
-    assert_int_equal(home, 40003 % 3);
-    assert_false(passing_tcp(p, home, &f)); // nobody else knows it
-    assert_true(passing_tcp(p, (home + 1) % 3, &f));
-    assert_null(passing_take(p, (home + 1) % 3));
-    assert_null(passing_take(p, (home + 2) % 3));
-    struct passed *passed = passing_take(p, home);
+    struct net_mail mail = {.kind = NET_MAIL_ASK, .from = 2, .frame = &f};
+    assert_int_equal(passing_home(p, 40003), 40003 % 3);
+    assert_true(passing_send(p, 2, 1, &mail));
+    assert_null(passing_take(p, 2));
+    assert_null(passing_take(p, 0));
+    struct passed *passed = passing_take(p, 1);
     assert_non_null(passed);
+    assert_int_equal(passed->mail.kind, NET_MAIL_ASK);
+    assert_int_equal(passed->mail.from, 2);
+    assert_ptr_equal(passed->mail.frame, &passed->frame);
     assert_int_equal(passed->frame.len, f.len);
     assert_memory_equal(passed->frame.data, bytes, f.len);
     assert_int_equal(passed->frame.flags, FRAME_IP_SUM_GOOD);
     assert_int_equal(passing_port(&passed->frame), 40003);
     passing_free(passed);
-    assert_null(passing_take(p, home));
-    passing_close(p);
-}
-
-static void arp_replies_go_to_all(void **state)
-{
-    (void)state;
-    struct passing *p = passing_open(3);
-    struct frame f = tcp_to(1, false), *frames[] = {&f};
-    passing_arp(p, 1, frames, 1);
-    assert_null(passing_take(p, 0)); // TCP is not
-    memcpy(bytes + 12, "\x08\x06\x00\x01\x08\x00\x06\x04\x00\x01", 10);
-    f.len = 42;
-    passing_arp(p, 1, frames, 1);
-    assert_null(passing_take(p, 0)); // a question is not
-    bytes[12 + 9] = 2;
-    passing_arp(p, 1, frames, 1);
-    for (unsigned thread = 0; thread < 3; thread++) {
-        struct passed *passed = passing_take(p, thread);
-        assert_int_equal(passed != NULL, thread != 1);
-        passing_free(passed);
-    }
+    assert_null(passing_take(p, 1));
+    mail = (struct net_mail){.kind = NET_MAIL_NEWS, .news = {.family = 4, .addr = {10, 0, 0, 7}}};
+    assert_true(passing_send(p, 0, 1, &mail));
+    passed = passing_take(p, 1);
+    assert_non_null(passed);
+    assert_null(passed->mail.frame);
+    assert_int_equal(passed->mail.news.addr[3], 7);
+    passing_free(passed);
     passing_close(p);
 }
 
@@ -92,13 +80,14 @@ static void a_full_ring_loses_frames_and_frees_the_rest(void **state)
     (void)state;
     struct passing *p = passing_open(2);
     struct frame f = tcp_to(2, false);
+    struct net_mail mail = {.kind = NET_MAIL_ASK, .from = 1, .frame = &f};
     unsigned sent = 0;
-    while (sent < 100000 && passing_tcp(p, 1, &f))
+    while (sent < 100000 && passing_send(p, 1, 0, &mail))
         sent++;
     assert_in_range(sent, 100, 10000);
-    assert_false(passing_tcp(p, 1, &f));
+    assert_false(passing_send(p, 1, 0, &mail));
     passing_free(passing_take(p, 0));
-    assert_true(passing_tcp(p, 1, &f));
+    assert_true(passing_send(p, 1, 0, &mail));
     passing_close(p); // under the sanitizers: nothing is left
 }
 
@@ -106,8 +95,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ports_are_found),
-        cmocka_unit_test(strays_go_home),
-        cmocka_unit_test(arp_replies_go_to_all),
+        cmocka_unit_test(mail_travels_with_its_frame),
         cmocka_unit_test(a_full_ring_loses_frames_and_frees_the_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,7 +66,8 @@ void peer_raw(struct peer *p, const uint8_t *data, uint32_t len)
     f->data = f->buffer = malloc(len ? len : 1);
     if (len)
         memcpy(f->data, data, len);
-    net_input(p->net, &f, 1, p->now_us);
+    if (!p->held)
+        net_input(p->net, &f, 1, p->now_us);
 }
 
 void peer_ip(struct peer *p, uint8_t protocol, const uint8_t *l4, uint32_t len)

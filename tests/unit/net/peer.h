@@ -42,6 +42,7 @@ struct peer {
     struct frame rx[PEER_OUT_MAX];
     unsigned n_rx;
     bool arp_asked;
+    bool held; // what is sent is put together and kept in `rx`: the test brings it in by itself
     struct stream *stream; // the last accepted or connected
     unsigned events;       // of it, collected
 };

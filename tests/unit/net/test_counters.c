@@ -57,8 +57,8 @@ static void descriptions(void **state)
 static void groups(void **state)
 {
     (void)state;
-    static const char *const known[] = {"FRAMES", "DROPS",    "NEIGHBOUR", "IP",    "ICMP",
-                                        "TCP",    "RECOVERY", "DEFENCES",  "MEMORY"};
+    static const char *const known[] = {"FRAMES", "DROPS",    "NEIGHBOUR", "IP",     "ICMP",
+                                        "TCP",    "RECOVERY", "DEFENCES",  "QUEUES", "MEMORY"};
     for (size_t i = 0; i < ROWS; i++) {
         size_t k = 0;
         while (k < sizeof(known) / sizeof(known[0]) && strcmp(known[k], rows[i].group) != 0)

@@ -273,34 +273,6 @@ static void test_admit(void **state)
     peer_stop(&p);
 }
 
-static unsigned homes;
-static bool home(void *context, const struct frame *frame, uint32_t hash)
-{
-    (void)context;
-    (void)hash;
-    homes++;
-    return frame->len > 54;
-}
-
-// Another core is asked before a reset is sent, and not for what opens a connection here.
-static void test_find_home(void **state)
-{
-    (void)state;
-    struct peer p;
-    struct net_config c = {.find_home = home};
-    peer_start(&p, &c);
-    homes = 0;
-    peer_send_at(&p, TH_ACK, 500, 9999, "abc", 3);
-    peer_none(&p);
-    assert_int_equal(homes, 1);
-    peer_send_at(&p, TH_ACK, 500, 9999, NULL, 0);
-    assert_int_equal(peer_only(&p)->flags, TH_RST);
-    assert_int_equal(homes, 2);
-    peer_open(&p);
-    assert_int_equal(homes, 2);
-    peer_stop(&p);
-}
-
 static void test_connections_max(void **state)
 {
     (void)state;
@@ -351,8 +323,7 @@ int main(void)
         cmocka_unit_test(test_active_silence),  cmocka_unit_test(test_simultaneous),
         cmocka_unit_test(test_strangers),       cmocka_unit_test(test_repeated_syn),
         cmocka_unit_test(test_half_open_bound), cmocka_unit_test(test_admit),
-        cmocka_unit_test(test_find_home),       cmocka_unit_test(test_connections_max),
-        cmocka_unit_test(test_partial_sum),
+        cmocka_unit_test(test_connections_max), cmocka_unit_test(test_partial_sum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
