@@ -76,6 +76,9 @@
     X(tcp_retransmit_timer, RECOVERY, "retransmissions by the timer (RTO)")                        \
     X(tcp_retransmit_fast, RECOVERY, "fast retransmissions")                                       \
     X(tcp_sack_out, RECOVERY, "acknowledgements sent with SACK blocks")                            \
+    X(tcp_ecn_agreed, RECOVERY, "connections that speak ECN (RFC 3168)")                           \
+    X(tcp_ecn_marked, RECOVERY, "segments of data that the network marked (CE)")                   \
+    X(tcp_ecn_reduced, RECOVERY, "times that a mark lowered a window")                             \
     X(tcp_dsack_out, RECOVERY, "duplicates that the peer was told of (DSACK, RFC 2883)")           \
     /* attacks and abuse */                                                                        \
     X(ip_fragment, DEFENCES, "IP fragments (dropped: nothing is reassembled)")                     \

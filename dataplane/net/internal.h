@@ -248,6 +248,9 @@ void arp_request(struct net *net, uint32_t addr, const uint8_t *to);
 
 // --- IP (ipv4.c, ipv6.c) -------------------------------------------------------------------------
 
+// The lower two bits of the traffic class (RFC 3168).
+enum ip_ecn { IP_NOT_ECT = 0, IP_ECT1 = 1, IP_ECT0 = 2, IP_CE = 3, IP_ECN_MASK = 3 };
+
 // A received packet. `l4` and `l4_len` are what the IP header says, within the frame.
 struct packet {
     struct frame *frame;

@@ -109,6 +109,7 @@ void tcp_take_options(struct tcp *c, const struct tcp_segment *seg)
     if (c->flags & TCP_STAMPS)
         mss -= TCP_STAMP_OPTION;
     c->mss = (uint16_t)mss;
+    tcp_ecn_negotiate(c, seg);
     tcp_congestion_init(c);
 }
 

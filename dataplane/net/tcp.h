@@ -39,6 +39,8 @@ enum tcp_header_flags {
     TH_PSH = 8,
     TH_ACK = 16,
     TH_URG = 32,
+    TH_ECE = 64, // a mark is echoed; in a SYN: ECN is spoken (RFC 3168)
+    TH_CWR = 128,
 };
 
 enum tcp_flags {
@@ -215,7 +217,7 @@ struct tcp_request {
     struct tcp_listener *listener;
     uint16_t mss, wnd; // as the SYN had them; mss 0: not said
     uint8_t tries, scale;
-    bool has_stamp : 1, has_scale : 1, has_sack : 1;
+    bool has_stamp : 1, has_scale : 1, has_sack : 1, has_ecn : 1;
     struct net_pair6 pair[]; // IPv6: the addresses
 };
 _Static_assert(sizeof(struct tcp_request) <= 88, "a flood's unit of memory");
@@ -248,6 +250,7 @@ struct tcp_segment {
     uint32_t len; // of the payload
     const uint8_t *data;
     uint8_t flags; // enum tcp_header_flags
+    uint8_t ecn;   // enum ip_ecn
     bool has_stamp, has_mss, has_scale;
     bool has_sack;  // SACK permitted, in a SYN
     uint8_t n_sack; // SACK blocks: pairs of 32-bit numbers in network byte order at `sack`
@@ -475,6 +478,22 @@ void tcp_acked(struct tcp *c, uint32_t ack, const struct tcp_segment *seg);
 void tcp_duplicate_ack(struct tcp *c);
 void tcp_enter_loss(struct tcp *c);
 void tcp_resend_lost(struct tcp *c);
+
+// --- tcp_ecn.c
+// ---------------------------------------------------------------------------------
+
+// Whether this SYN asks for ECN and is agreed to.
+bool tcp_ecn_asked(const struct net *net, const struct tcp_segment *syn);
+// ECE and CWR of a SYN of ours.
+uint8_t tcp_ecn_syn_flags(struct tcp *c);
+// What the peer's SYN says about ECN.
+void tcp_ecn_negotiate(struct tcp *c, const struct tcp_segment *seg);
+// With ECN agreed. A segment that is written: adds to its flags and returns its enum ip_ecn.
+uint8_t tcp_ecn_mark(struct tcp *c, bool new_data, uint8_t *flags);
+// Data in the window, before it is delivered.
+void tcp_ecn_received(struct tcp *c, const struct tcp_segment *seg);
+// An acceptable acknowledgement, before it is taken.
+void tcp_ecn_acked(struct tcp *c, const struct tcp_segment *seg);
 
 // --- tcp_congestion.c
 // ---------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ void tcp_cookie_send(struct net *net, const struct packet *p, const struct tcp_s
     uint32_t iss = cookie(net, net_flow_sip(net->key_cookies, flow, 2, 4), seg->seq,
                           net->now_us / PERIOD_US, index);
     struct tcp_segment syn = *seg;
+    syn.flags = TH_SYN; // ECN has no place in a cookie
     uint32_t stamp = 0;
     if (seg->has_stamp) {
         uint32_t clock = tcp_stamp_clock(net), mask = (1u << STAMP_BITS) - 1;

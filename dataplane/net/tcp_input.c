@@ -38,7 +38,8 @@ static bool tcp_parse(struct net *net, const struct packet *p, struct tcp_segmen
     seg->seq = load_be32(p->l4 + TCP_SEQ);
     seg->ack = load_be32(p->l4 + TCP_ACK);
     seg->wnd = load_be16(p->l4 + TCP_WINDOW);
-    seg->flags = p->l4[TCP_FLAGS] & 0x3f;
+    seg->flags = p->l4[TCP_FLAGS];
+    seg->ecn = p->traffic_class & IP_ECN_MASK;
     seg->data = p->l4 + header;
     seg->len = p->l4_len - header;
     seg->has_stamp = seg->has_mss = seg->has_scale = seg->has_sack = false;
@@ -245,6 +246,8 @@ static bool tcp_check_ack(struct tcp *c, const struct packet *p, const struct tc
         return false;
     }
     uint32_t wnd = seg->wnd << c->snd_scale;
+    if (unlikely(c->ecn & TCP_ECN_AGREED))
+        tcp_ecn_acked(c, seg);
     if (seq_lt(c->snd_una, seg->ack)) {
         tcp_acked(c, seg->ack, seg);
         if (c->neighbour && c->neighbour->generation == c->neighbour_generation)
@@ -383,6 +386,8 @@ void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment
         }
     }
     if (seg->len || (seg->flags & TH_FIN)) {
+        if (unlikely(c->ecn & TCP_ECN_AGREED) && seg->len)
+            tcp_ecn_received(c, seg);
         tcp_deliver(c, seg);
         if (unlikely(c->state == TCP_CLOSED))
             return;

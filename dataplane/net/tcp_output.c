@@ -76,6 +76,7 @@ struct tcp_fields {
     uint32_t seq, ack;
     uint16_t window;
     uint8_t flags;
+    uint8_t ecn; // enum ip_ecn
     bool has_stamps;
     uint32_t ts_value, ts_echo;
 };
@@ -118,7 +119,7 @@ static void tcp_write_header(struct net *net, struct frame *f, const struct net_
         field = (uint16_t)~net_sum_fold(sum);
     }
     store_raw32(tcp + TCP_SUM, field);
-    net_l3_write(net, f, flow, PROTOCOL_TCP, 0, len);
+    net_l3_write(net, f, flow, PROTOCOL_TCP, h->ecn, len);
     f->l4_len = (uint16_t)header;
     net->counters.tcp_out++;
 }
@@ -150,6 +151,8 @@ static void tcp_write_segment(struct tcp *c, struct frame *f, uint32_t seq, uint
         c->rcv_adv = c->rcv_nxt + h.window;
     } else {
         h.window = flags & TH_RST ? 0 : tcp_window(c);
+        if (unlikely(c->ecn & TCP_ECN_AGREED) && !(flags & TH_RST))
+            h.ecn = tcp_ecn_mark(c, payload && frame_note(f)->transmissions == 1, &h.flags);
         h.has_stamps = c->flags & TCP_STAMPS;
         h.ts_value = tcp_stamp(c);
         h.ts_echo = c->ts_recent;
@@ -379,7 +382,9 @@ void tcp_send_syn(struct tcp *c)
 {
     struct frame *f = net_frame_new(c->net, true);
     if (f)
-        tcp_write_segment(c, f, c->iss, 0, c->state == TCP_SYN_SENT ? TH_SYN : TH_SYN | TH_ACK);
+        tcp_write_segment(c, f, c->iss, 0,
+                          (c->state == TCP_SYN_SENT ? TH_SYN : TH_SYN | TH_ACK) |
+                              tcp_ecn_syn_flags(c));
 }
 
 void tcp_send_reset(struct tcp *c)

@@ -56,8 +56,8 @@ void tcp_send_syn_ack(struct net *net, const struct packet *p, const struct net_
                               .scale = tcp_receive_scale(net),
                               .ts_value = ts_value,
                               .ts_echo = syn->ts_value};
-    tcp_send_offer(net, p, flow, iss, syn->seq + 1, TH_SYN | TH_ACK, (uint16_t)request_window(net),
-                   &offer);
+    uint8_t flags = TH_SYN | TH_ACK | (tcp_ecn_asked(net, syn) ? TH_ECE : 0);
+    tcp_send_offer(net, p, flow, iss, syn->seq + 1, flags, (uint16_t)request_window(net), &offer);
 }
 
 // What the SYN said, as it was.
@@ -65,7 +65,7 @@ static struct tcp_segment request_syn(const struct tcp_request *r)
 {
     return (struct tcp_segment){.seq = r->irs,
                                 .wnd = r->wnd,
-                                .flags = TH_SYN,
+                                .flags = r->has_ecn ? TH_SYN | TH_ECE | TH_CWR : TH_SYN,
                                 .has_stamp = r->has_stamp,
                                 .has_mss = r->mss != 0,
                                 .has_scale = r->has_scale,
@@ -156,7 +156,8 @@ bool tcp_request_new(struct net *net, struct tcp_listener *l, const struct tcp_s
                               .scale = syn->scale,
                               .has_stamp = syn->has_stamp,
                               .has_scale = syn->has_scale,
-                              .has_sack = syn->has_sack};
+                              .has_sack = syn->has_sack,
+                              .has_ecn = tcp_ecn_asked(net, syn)};
     if (iss_min && seq_lt(r->iss, iss_min))
         r->iss = iss_min;
     net_flow_entry_set(&r->entry, flow, hash, NET_FLOW_REQUEST, r->pair);

@@ -108,6 +108,11 @@ int action_config(struct stage *g, const char *word, struct text *t)
         good = config_address(g, t, true);
     } else if (!strcmp(word, "offload")) {
         good = config_offload(g, t);
+    } else if (!strcmp(word, "congestion")) {
+        char name[16];
+        int algorithm = text_word(t, name, sizeof(name), "") ? net_congestion_find(name) : -1;
+        good = algorithm >= 0;
+        g->config.congestion = (enum net_congestion)algorithm;
     } else if (!strcmp(word, "neighbours")) {
         good = g->manual_neighbours = text_take(t, "manual");
     } else if (!strcmp(word, "trust-partial-sums")) {
