@@ -193,6 +193,33 @@ void wire_inject(struct wire *w, unsigned to, const uint8_t *data, uint32_t len)
     wire_put(w, to, data, len, w->now_us);
 }
 
+// As a router does under congestion (RFC 3168 5). False: not a packet of ECN's.
+static bool wire_mark(uint8_t *data, uint32_t len)
+{
+    enum { ETHER = 14, NOT_ECT = 0, CE = 3 };
+    uint8_t *ip = data + ETHER;
+    if (len < ETHER + 20u)
+        return false;
+    if (data[12] == 0x86 && data[13] == 0xdd) {
+        if ((ip[1] >> 4 & CE) == NOT_ECT)
+            return false;
+        ip[1] |= CE << 4;
+        return true;
+    }
+    if (data[12] != 0x08 || data[13] != 0x00 || (ip[1] & CE) == NOT_ECT)
+        return false;
+    ip[1] |= CE;
+    ip[10] = ip[11] = 0;
+    uint32_t sum = 0;
+    for (unsigned i = 0; i < 20; i += 2)
+        sum += (uint32_t)ip[i] << 8 | ip[i + 1];
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = ~((sum & 0xffff) + (sum >> 16));
+    ip[10] = (uint8_t)(sum >> 8);
+    ip[11] = (uint8_t)sum;
+    return true;
+}
+
 static void wire_carry(struct wire *w, unsigned from, uint8_t *data, uint32_t len)
 {
     const struct wire_conditions *c = &w->conditions;
@@ -204,10 +231,18 @@ static void wire_carry(struct wire *w, unsigned from, uint8_t *data, uint32_t le
     if (c->bytes_per_us) {
         if (w->line_free_us[from] < w->now_us)
             w->line_free_us[from] = w->now_us;
-        if (c->queue_us && w->line_free_us[from] - w->now_us > c->queue_us) {
+        struct wire_queue *q = &w->queue[from];
+        uint64_t wait_us = w->line_free_us[from] - w->now_us;
+        if (c->queue_us && wait_us > c->queue_us) {
             w->lost++;
+            q->lost++;
             return;
         }
+        q->frames++;
+        q->sum_us += wait_us;
+        q->max_us = wait_us > q->max_us ? wait_us : q->max_us;
+        if (c->mark_us && wait_us > c->mark_us)
+            q->marked += wire_mark(data, len);
         w->line_free_us[from] += (len + c->bytes_per_us - 1) / c->bytes_per_us;
         leaves = w->line_free_us[from];
     }

@@ -34,10 +34,16 @@ struct wire_conditions {
         jitter_us;         // one way; a reordered frame takes up to ten times the jitter more
     uint32_t bytes_per_us; // line rate, 0: infinite
     uint32_t queue_us;     // frames that would wait longer than this for the line are lost
+    uint32_t mark_us;      // packets of ECN's that would wait longer are marked; 0: none
 };
 
 #define WIRE_STACKS 2
 #define WIRE_STACKS_MAX 9
+
+// How long frames waited for the line.
+struct wire_queue {
+    uint64_t frames, sum_us, max_us, marked, lost;
+};
 
 struct wire_flight {
     uint64_t at_us, order;
@@ -53,6 +59,8 @@ struct wire {
     struct net *net[WIRE_STACKS_MAX];
     struct wire_pool pool[WIRE_STACKS_MAX];
     uint64_t line_free_us[WIRE_STACKS_MAX];
+    // Of each stack's frames; may be set to zero to begin anew.
+    struct wire_queue queue[WIRE_STACKS_MAX];
     struct wire_flight *heap;
     unsigned in_flight, heap_size;
     bool cut; // nothing passes
