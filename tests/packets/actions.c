@@ -117,6 +117,8 @@ int action_config(struct stage *g, const char *word, struct text *t)
         good = g->manual_neighbours = text_take(t, "manual");
     } else if (!strcmp(word, "trust-partial-sums")) {
         good = g->config.trust_partial_sums = true;
+    } else if (!strcmp(word, "no-sack")) {
+        good = g->config.no_sack = true;
     } else if (!strcmp(word, "family")) { // addresses of the documentation's prefix
         flow_defaults(g, &g->flow[0], 'A', 6);
         struct text six = {.p = "2001:db8::1/64"};
