@@ -68,15 +68,19 @@ void arp_input(struct net *net, const uint8_t *p, uint32_t len)
     if ((mac[0] & 1) || memcmp(mac, zero, 6) == 0 || (sender && ipv4_is_ours(net, sender)) ||
         (operation != ARP_REQUEST && operation != ARP_REPLY)) {
         net->counters.arp_bad++;
+        if (sender && ipv4_is_ours(net, sender) && memcmp(mac, net->config.mac, 6) != 0)
+            net_conflict(net, 4, p + ARP_SENDER_IP, mac, false);
         return;
     }
     bool to_us = ipv4_is_ours(net, target);
+    // A gratuitous packet (not to us) tells of a change, and nothing of who was not known.
     if (sender && ipv4_is_on_link(net, sender)) {
         // An answer may be to another stack's question.
         struct net_news news = {.kind = NET_NEWS_NEIGHBOUR,
                                 .family = 4,
                                 .create = to_us && operation == ARP_REQUEST,
-                                .answer = to_us && operation == ARP_REPLY};
+                                .answer = to_us && operation == ARP_REPLY,
+                                .override = true};
         memcpy(news.addr, &sender, 4);
         memcpy(news.mac, mac, 6);
         if (neighbour_hear(net, &news) || news.answer)

@@ -33,6 +33,7 @@
     X(ip_bad_sum, DROPS, "packets with a wrong IP checksum, or that the port calls damaged")       \
     X(ip_protocol, DROPS, "packets of a protocol that is not spoken here (answered by ICMP)")      \
     X(ip_ttl, DROPS, "packets whose time to live was over")                                        \
+    X(ip6_no_next, DROPS, "IPv6 packets without an upper protocol")                                \
     X(tcp_bad_header, DROPS, "TCP headers with a wrong length, port or address")                   \
     X(tcp_bad_sum, DROPS, "segments with a wrong TCP checksum")                                    \
     X(tcp_partial_sum, DROPS, "segments whose sum is half done: sender on veth, see ethtool -K tx off") \
@@ -43,12 +44,22 @@
     X(arp_bad, NEIGHBOUR, "ARP packets that make no sense")                                        \
     X(arp_full, NEIGHBOUR, "neighbours that found no place: all in their set are in use")          \
     X(arp_unresolved, NEIGHBOUR, "packets dropped because a neighbour did not answer")             \
+    X(nd_in, NEIGHBOUR, "neighbour discovery messages received")                                   \
+    X(nd_out, NEIGHBOUR, "solicitations of neighbours and routers sent")                           \
+    X(nd_bad, NEIGHBOUR, "neighbour discovery messages that make no sense")                        \
+    X(nd_probes, NEIGHBOUR, "probes for another owner of an address of ours")                      \
+    X(nd_duplicate, NEIGHBOUR, "addresses given up because another host has them")                 \
+    X(nd_looped, NEIGHBOUR, "probes of ours that the link sent back")                              \
+    X(nd_router_in, NEIGHBOUR, "router advertisements heeded")                                     \
+    X(nd_router_ignored, NEIGHBOUR, "router advertisements ignored (nic-router-advertisements no)") \
+    X(neighbour_changed, NEIGHBOUR, "neighbours that took another hardware address")               \
     /* ICMP */                                                                                     \
     X(icmp_in, ICMP, "ICMP packets received")                                                      \
     X(icmp_out, ICMP, "ICMP packets sent")                                                         \
     X(icmp_bad, ICMP, "ICMP packets that are short, long or damaged")                              \
     X(icmp_limited, ICMP, "ICMP answers that the rate limit held back")                            \
     X(icmp_unreachable, ICMP, "destination unreachable received")                                  \
+    X(icmp_too_big, ICMP, "packet too big, or fragmentation needed, received")                     \
     /* connections and segments */                                                                 \
     X(tcp_accepted, TCP, "connections accepted")                                                   \
     X(tcp_connected, TCP, "connections opened by us")                                              \
@@ -83,6 +94,17 @@
     /* attacks and abuse */                                                                        \
     X(ip_fragment, DEFENCES, "IP fragments (dropped: nothing is reassembled)")                     \
     X(ip_options, DEFENCES, "packets with IP options (dropped)")                                   \
+    X(ip6_chain, DEFENCES, "IPv6 header chains that are cut off, too long or out of order")        \
+    X(ip6_option, DEFENCES, "IPv6 packets with an unknown option that forbids skipping it")        \
+    X(ip6_routing, DEFENCES, "IPv6 packets that were to be routed on from here (RFC 5095)")        \
+    X(icmp_foreign, DEFENCES, "ICMP errors about packets that are no TCP segments of ours")        \
+    X(nd_foreign, DEFENCES, "neighbour discovery from beyond the link or in fragments (RFC 6980)") \
+    X(nd_conflict, DEFENCES, "advertisements of our own address by somebody else (ignored)")       \
+    X(nd_redirect, DEFENCES, "redirects (ignored)")                                                \
+    X(nd_limited, DEFENCES, "solicitations that the rate limit left unanswered")                   \
+    X(neighbour_ask_limited, DEFENCES, "questions for neighbours that the rate limit held back")   \
+    X(neighbour_locked, DEFENCES, "hardware addresses not believed: another was heard just now")   \
+    X(neighbour_bad_mac, DEFENCES, "neighbours with a group or empty hardware address")            \
     X(ip_martian, DEFENCES, "packets from an address that cannot be a sender, LAND included")      \
     X(tcp_paws, DEFENCES, "segments with an old timestamp (RFC 7323 PAWS)")                        \
     X(tcp_reset_bad, DEFENCES, "RST segments that were not believed (RFC 5961)")                   \
@@ -113,6 +135,8 @@
     /* bounds of memory */                                                                         \
     X(tcp_connections_full, MEMORY, "connections refused because the table is full")               \
     X(tcp_receive_memory_full, MEMORY, "segments dropped because receive memory is used up")       \
+    X(nd_routers_full, MEMORY, "routers that found no place in the list")                          \
+    X(nd_prefixes_full, MEMORY, "advertised prefixes that found no place in the list")             \
     X(no_frame, MEMORY, "frames that were wanted while the transmit pool was empty")               \
     X(no_memory, MEMORY, "allocations that failed, and frames that found the output full")
 // clang-format on

@@ -227,6 +227,17 @@ void homes_tell(struct net *net, const struct net_news *news)
             homes_send(net, i, &mail);
 }
 
+void homes_show(struct net *net, const struct frame *frame)
+{
+    struct net_homes *h = net->homes;
+    if (!h || h->arrived || !net_limiter_take(net, &h->news_limiter, NEWS_A_SECOND, NEWS_BURST))
+        return;
+    struct net_mail mail = {.kind = NET_MAIL_SHOW, .frame = (struct frame *)(uintptr_t)frame};
+    for (unsigned i = 0; i < net->config.stacks; i++)
+        if (i != net->config.stack)
+            homes_send(net, i, &mail);
+}
+
 static void homes_take_frame(struct net *net, const struct net_mail *mail)
 {
     struct net_homes *h = net->homes;
@@ -265,6 +276,7 @@ void net_receive(struct net *net, const struct net_mail *mail, uint64_t now_us)
     switch (mail->kind) {
     case NET_MAIL_ASK:
     case NET_MAIL_GIVE:
+    case NET_MAIL_SHOW:
         homes_take_frame(net, mail);
         break;
     case NET_MAIL_END:

@@ -40,3 +40,5 @@ static inline void homes_end(struct net *net, const struct net_flow_entry *e)
 void homes_settle(struct net *net, const struct net_flow *flow, uint32_t hash, uint8_t registrar);
 // Tells all other stacks, as far as there is room.
 void homes_tell(struct net *net, const struct net_news *news);
+// Shows them a frame that came to our queue alone.
+void homes_show(struct net *net, const struct frame *frame);

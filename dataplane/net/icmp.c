@@ -7,6 +7,7 @@ enum {
     ICMP_UNREACHABLE = 3,
     ICMP_ECHO = 8,
     ICMP_HEADER = 8,
+    ICMP_TOO_BIG = 4, // a code of ICMP_UNREACHABLE: fragmentation needed
 };
 
 // Answers to echo: enough for flood pings of an operator, little beside the data path. Errors: RFC
@@ -44,22 +45,35 @@ static void icmp_echo(struct net *net, const struct packet *p)
     icmp_send(net, f, p->dst, p->src, p->l4_len);
 }
 
+// Until TCP lowers its segments: a reason to give if the connection times out.
+__attribute__((weak)) void tcp_packet_too_big(struct net *net, const struct net_flow *flow,
+                                              uint32_t seq, uint32_t mtu)
+{
+    (void)mtu;
+    tcp_unreachable(net, flow, seq, ICMP_TOO_BIG);
+}
+
 // The packet that is quoted must be a TCP segment that we sent.
 static void icmp_unreachable_input(struct net *net, const struct packet *p)
 {
     const uint8_t *quoted = p->l4 + ICMP_HEADER;
-    uint32_t len = p->l4_len - ICMP_HEADER;
+    uint32_t len = p->l4_len - ICMP_HEADER, header = len ? (quoted[0] & 15u) * 4 : 0;
     net->counters.icmp_unreachable++;
-    if (len < IPV4_HEADER || quoted[0] >> 4 != 4)
+    if (len < IPV4_HEADER || quoted[0] >> 4 != 4 || header < IPV4_HEADER || len < header + 8 ||
+        quoted[9] != PROTOCOL_TCP || !ipv4_is_ours(net, load_raw32(quoted + 12))) {
+        net->counters.icmp_foreign++;
         return;
-    uint32_t header = (quoted[0] & 15u) * 4;
-    if (header < IPV4_HEADER || len < header + 8 || quoted[9] != PROTOCOL_TCP)
-        return;
+    }
     const uint8_t *tcp = quoted + header;
     struct net_flow flow = {.local = load_raw32(quoted + 12), .remote = load_raw32(quoted + 16)};
     memcpy(&flow.local_port, tcp, 2);
     memcpy(&flow.remote_port, tcp + 2, 2);
-    tcp_unreachable(net, &flow, load_be32(tcp + 4), p->l4[1]);
+    if (p->l4[1] == ICMP_TOO_BIG) {
+        net->counters.icmp_too_big++;
+        tcp_packet_too_big(net, &flow, load_be32(tcp + 4), load_be16(p->l4 + 6));
+    } else {
+        tcp_unreachable(net, &flow, load_be32(tcp + 4), p->l4[1]);
+    }
 }
 
 void icmp_input(struct net *net, const struct packet *p)

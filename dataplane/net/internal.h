@@ -22,9 +22,11 @@ enum {
     ETHER_VLAN_HEADER = 18,
     IPV4_HEADER = 20,
     IPV6_HEADER = 40,
+    IPV6_MTU_MIN = 1280,
     PROTOCOL_ICMP = 1,
     PROTOCOL_TCP = 6,
     PROTOCOL_UDP = 17,
+    PROTOCOL_ICMPV6 = 58,
 };
 
 // Frames taken from the pool in one call; of these the last NET_FRAMES_RESERVED are for what keeps
@@ -46,22 +48,36 @@ enum {
 #define NET_NEIGHBOUR_WAITING 4       // frames that wait for one address
 #define NET_NEIGHBOUR_WAITING_ALL 256 // and for all, so that they cannot empty the pool
 
+// The states of RFC 4861 7.3.2, for ARP as well. From REACHABLE on there is a hardware address and
+// frames go to it.
 enum neighbour_state {
     NEIGHBOUR_FREE,
     NEIGHBOUR_INCOMPLETE, // asked, no answer yet
+    NEIGHBOUR_FAILED,     // did not answer; `fresh_until_us`: not asked again before
     NEIGHBOUR_REACHABLE,  // heard from; stale once `fresh_until_us` is over
-    NEIGHBOUR_PROBE,      // stale, in use, and asked directly
-    NEIGHBOUR_FAILED,     // did not answer
+    NEIGHBOUR_STALE,      // known and not confirmed; the next use watches it
+    NEIGHBOUR_DELAY,      // in use: what connections hear may confirm it
+    NEIGHBOUR_PROBE,      // in use, nothing was heard: asked directly
+    NEIGHBOUR_PERMANENT,  // given by the configuration
+};
+
+// An address of either family; IPv4 as an IPv4-mapped address (RFC 4291 2.5.5.2), which no packet
+// may carry.
+struct net_ip {
+    uint64_t w[2]; // network byte order
 };
 
 struct neighbour {
     struct net_timer timer;
-    uint32_t addr;
-    uint32_t generation;               // counts uses of this place by different addresses
-    uint8_t header[ETHER_VLAN_HEADER]; // Ethernet header of frames to it
-    uint8_t state;                     // enum neighbour_state
+    uint64_t fresh_until_us;
+    uint32_t generation; // changes when whoever uses it has to look up the route again
+    uint8_t state;       // enum neighbour_state
     uint8_t tries, waiting_count;
-    uint64_t fresh_until_us, used_us, learned_us;
+    bool v6;
+    uint8_t header[ETHER_VLAN_HEADER]; // Ethernet header of frames to it
+    bool router;                       // says that it is one
+    struct net_ip addr;
+    uint64_t used_us, learned_us; // sent to; hardware address learned or confirmed
     struct frame *waiting[NET_NEIGHBOUR_WAITING];
 };
 
@@ -87,6 +103,14 @@ struct tcp_wait;
 struct tcp_request;
 struct tcp_listener;
 struct rx_chunk;
+
+struct ipv6;
+
+// One of our IPv4 addresses.
+struct ipv4_address {
+    uint32_t addr, mask;
+    uint8_t prefix;
+};
 
 #define NET_LISTENERS_MAX 16
 
@@ -130,9 +154,18 @@ struct net {
     struct net_homes *homes; // NULL: one stack
     uint64_t random[2];
     struct net_config config;
-    struct net_limiter icmp_limiter, reset_limiter, answer_limiter, repeat_limiter;
+    struct net_limiter icmp_limiter, reset_limiter, answer_limiter, repeat_limiter,
+        neighbour_limiter;
     uint64_t challenge_second; // of this second's challenge ACKs so many are left
     uint32_t challenges_left;
+
+    struct ipv4_address ip4[NET_ADDRESSES_MAX];
+    unsigned n_ip4;
+    uint32_t gateway4;        // 0: none
+    struct ipv6 *ip6;         // NULL without an IPv6 address
+    uint16_t mtu6;            // what the link carries, as far as a router says less than the port
+    uint64_t conflict_us;     // when the last was told
+    uint64_t reachable_us[2]; // of IPv4 and IPv6 neighbours, drawn anew now and then
 
     struct tcp_listener *listeners[NET_LISTENERS_MAX];
     unsigned n_listeners;
@@ -147,7 +180,8 @@ struct net {
     uint64_t port_exhausted; // its keyed hash
     uint64_t port_exhausted_until_us;
 
-    uint32_t n_waiting_frames;
+    uint32_t n_waiting_frames, n_neighbours, sweep_at;
+    struct net_timer sweep;
     struct neighbour *neighbours;
     struct net_key key_neighbours;
     struct net_wheel wheel;
@@ -209,37 +243,70 @@ static inline bool net_output_full(const struct net *net)
     return net->output_end - net->output_first >= NET_OUTPUT_HIGH;
 }
 uint64_t net_random(struct net *net);
+// Somebody else has an address of ours.
+void net_conflict(struct net *net, uint8_t family, const uint8_t *addr, const uint8_t mac[6],
+                  bool lost);
 // True when one more may be sent: at most `burst` at once, `per_second` in the long run.
 bool net_limiter_take(struct net *net, struct net_limiter *l, uint32_t per_second, uint32_t burst);
 
 // --- neighbours (neighbour.c, arp.c) -------------------------------------------------------------
 
+static inline struct net_ip net_ip4(uint32_t addr)
+{
+    return (struct net_ip){{0, (uint64_t)addr << 32 | 0xffff0000}};
+}
+static inline struct net_ip net_ip6(const uint8_t addr[16])
+{
+    struct net_ip ip;
+    memcpy(&ip, addr, sizeof(ip));
+    return ip;
+}
+static inline bool net_ip_is_v6(struct net_ip ip)
+{
+    return ip.w[0] != 0 || (uint32_t)ip.w[1] != 0xffff0000;
+}
+
+// How long a neighbour counts as reachable, and how long an answer may take, unless a router says
+// otherwise (RFC 4861 10).
+#define NEIGHBOUR_REACHABLE_US 30000000u
+#define NEIGHBOUR_RETRANS_US 1000000u
+
 bool neighbours_init(struct net *net);
 void neighbours_free(struct net *net);
 // The neighbour with this address; made (and asked for) when unknown. NULL when its set is full of
 // neighbours that are in use.
-struct neighbour *neighbour_get(struct net *net, uint32_t addr);
-struct neighbour *neighbour_find(struct net *net, uint32_t addr);
-// Learns from ARP. `create`: also when the address was not known. `solicited`: confirms
-// reachability.
-void neighbour_learn(struct net *net, uint32_t addr, const uint8_t mac[6], bool create,
-                     bool solicited);
-// What ARP or another stack says of a neighbour, by the same rules for both. True when it changed
-// the table.
+struct neighbour *neighbour_get(struct net *net, struct net_ip addr);
+struct neighbour *neighbour_find(struct net *net, struct net_ip addr);
+
+enum neighbour_news {
+    NEIGHBOUR_CREATE = 1u << 0,    // also when the address was not known
+    NEIGHBOUR_SOLICITED = 1u << 1, // says that it answers; believed when we have asked
+    NEIGHBOUR_OVERRIDE = 1u << 2,  // another hardware address may take the place of the known one
+};
+// Takes what a packet says about a neighbour; `mac` NULL: nothing about its hardware address.
+// Returns the neighbour, NULL when it is not (and was not to be) known.
+struct neighbour *neighbour_learn(struct net *net, struct net_ip addr, const uint8_t *mac,
+                                  unsigned news);
+// What a packet or another stack says of a neighbour, by the same rules for both. True when it
+// changed the table.
 bool neighbour_hear(struct net *net, const struct net_news *news);
-// Asks again when what is known has become stale. Called on use.
+// Watches over a neighbour that is used and not known to be reachable. Called on use.
 void neighbour_refresh(struct net *net, struct neighbour *n);
 // Keeps a frame until the address is resolved; the oldest goes when there are too many.
 void neighbour_wait(struct net *net, struct neighbour *n, struct frame *f);
-// The upper layer heard from it: it is reachable.
-#define NEIGHBOUR_REACHABLE_US 30000000u
-static inline void neighbour_confirm(struct net *net, struct neighbour *n)
-{
-    n->fresh_until_us = net->now_us + NEIGHBOUR_REACHABLE_US;
-}
+// An address of ours may be used from now on: who waits for an answer is asked at once.
+void neighbours_retry(struct net *net);
+// Draws the time for which a neighbour counts as reachable (RFC 4861 6.3.2).
+void neighbour_draw_reachable(struct net *net, bool v6, uint64_t base_us);
 static inline bool neighbour_usable(const struct neighbour *n)
 {
-    return n->state == NEIGHBOUR_REACHABLE || n->state == NEIGHBOUR_PROBE;
+    return n->state >= NEIGHBOUR_REACHABLE;
+}
+// The upper layer heard from it: it is reachable.
+static inline void neighbour_confirm(struct net *net, struct neighbour *n)
+{
+    if (likely(neighbour_usable(n)))
+        n->fresh_until_us = net->now_us + net->reachable_us[n->v6];
 }
 
 void arp_input(struct net *net, const uint8_t *packet, uint32_t len);
@@ -266,6 +333,8 @@ struct packet {
 // Checks an IPv4 packet; false: dropped and counted.
 bool ipv4_check(struct net *net, struct frame *f, const uint8_t *ip, uint32_t len,
                 struct packet *p);
+// Takes the addresses of the configuration into use.
+void ipv4_init(struct net *net);
 bool ipv4_is_ours(const struct net *net, uint32_t addr);
 bool ipv4_is_on_link(const struct net *net, uint32_t addr);
 // The neighbour that packets to `dst` go through, NULL without a route (or a place for it).
@@ -278,9 +347,18 @@ void ipv4_write(struct net *net, struct frame *f, uint32_t src, uint32_t dst, ui
 // Sends a complete frame through `n`; without one (NULL: no route) it is dropped.
 void net_send_to(struct net *net, struct neighbour *n, struct frame *f);
 
-// The same for IPv6.
+// The same for IPv6 (ipv6.h has the rest).
 void ipv6_write(struct net *net, struct frame *f, const uint8_t src[16], const uint8_t dst[16],
                 uint8_t protocol, uint8_t traffic_class, uint32_t payload);
+struct neighbour *ipv6_route(struct net *net, const uint8_t dst[16]);
+// Fills in the addresses of a connection that we open to `to`, `pair` being those of IPv6; its
+// source may be used from *ready_us on. Returns 0 or a negative errno.
+int ipv4_connect(struct net *net, const uint8_t to[4], struct net_flow *flow);
+int ipv6_connect(struct net *net, const uint8_t to[16], struct net_flow *flow,
+                 struct net_pair6 *pair, uint64_t *ready_us);
+// When our address may be used at the earliest: now or before, later, or UINT64_MAX for never.
+uint64_t ipv6_source_ready(const struct net *net, const uint8_t local[16]);
+void ipv6_input(struct net *net, struct frame *f, const uint8_t *ip, uint32_t len, uint32_t hash);
 
 // --- either family: what TCP needs to know of IP
 // ---------------------------------------------------
@@ -323,7 +401,14 @@ static inline void net_l3_write(struct net *net, struct frame *f, const struct n
 // The neighbour that packets of `flow` go through, NULL without a route (or a place for it).
 static inline struct neighbour *net_route(struct net *net, const struct net_flow *flow)
 {
-    return likely(!flow->pair) ? ipv4_route(net, flow->remote) : NULL;
+    return likely(!flow->pair) ? ipv4_route(net, flow->remote)
+                               : ipv6_route(net, flow->pair->remote);
+}
+
+// The largest IP packet that the link carries for `flow`.
+static inline uint32_t net_link_mtu(const struct net *net, const struct net_flow *flow)
+{
+    return likely(!flow->pair) ? net->mtu : net->mtu6;
 }
 
 static inline void net_flow_endpoints(const struct net_flow *flow, struct endpoint *local,
@@ -351,6 +436,9 @@ void icmp_unreachable(struct net *net, const struct packet *p, uint8_t code);
 void tcp_input(struct net *net, const struct packet *p);
 // ICMP says that a segment of ours did not arrive: `flow` as we see it, `seq` its sequence number.
 void tcp_unreachable(struct net *net, const struct net_flow *flow, uint32_t seq, uint8_t code);
+// A router says that our segment `seq` of `flow` was larger than the `mtu` bytes of IP packet that
+// the next link carries; 0: it does not say how many (RFC 1191 5).
+void tcp_packet_too_big(struct net *net, const struct net_flow *flow, uint32_t seq, uint32_t mtu);
 void tcp_turn_flush(struct net *net); // acknowledgements that found no reply to travel with
 void tcp_turn_end(struct net *net);
 void tcp_output_held(struct net *net); // data that waited for the port

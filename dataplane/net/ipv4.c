@@ -1,70 +1,85 @@
 // IPv4 (RFC 791, host requirements of RFC 1122): checking what arrives, writing headers, and the
 // choice between the link and the gateway. Fragments and options are dropped and counted: TCP's
 // path never needs them.
+#include <errno.h>
+
 #include "dataplane/net/internal.h"
 
 enum { DEFAULT_TTL = 64, DONT_FRAGMENT = 0x4000 };
 
-static uint32_t prefix_mask(unsigned prefix)
+void ipv4_init(struct net *net)
 {
-    return __builtin_bswap32(prefix == 0 ? 0 : 0xffffffffu << (32 - prefix));
+    for (unsigned i = 0; i < net->config.n_addresses; i++) {
+        const struct net_address *a = &net->config.addresses[i];
+        if (a->family != 4)
+            continue;
+        uint32_t mask = a->prefix ? 0xffffffffu << (32 - a->prefix) : 0;
+        net->ip4[net->n_ip4++] = (struct ipv4_address){
+            .addr = load_raw32(a->addr), .mask = __builtin_bswap32(mask), .prefix = a->prefix};
+    }
+    if (net->config.gateway.family == 4)
+        net->gateway4 = load_raw32(net->config.gateway.addr);
 }
 
 bool ipv4_is_ours(const struct net *net, uint32_t addr)
 {
-    for (unsigned i = 0; i < net->config.n_addresses; i++)
-        if (load_raw32(net->config.addresses[i].addr) == addr)
+    for (unsigned i = 0; i < net->n_ip4; i++)
+        if (net->ip4[i].addr == addr)
             return true;
     return false;
+}
+
+// Our address on the link of `addr`.
+static const struct ipv4_address *ipv4_link(const struct net *net, uint32_t addr)
+{
+    for (unsigned i = 0; i < net->n_ip4; i++)
+        if (((net->ip4[i].addr ^ addr) & net->ip4[i].mask) == 0)
+            return &net->ip4[i];
+    return NULL;
 }
 
 bool ipv4_is_on_link(const struct net *net, uint32_t addr)
 {
-    for (unsigned i = 0; i < net->config.n_addresses; i++)
-        if (((load_raw32(net->config.addresses[i].addr) ^ addr) &
-             prefix_mask(net->config.addresses[i].prefix)) == 0)
-            return true;
-    return false;
+    return ipv4_link(net, addr) != NULL;
 }
 
 uint32_t ipv4_source(const struct net *net, uint32_t dst)
 {
-    for (int pass = 0; pass < 2; pass++) {
-        for (unsigned i = 0; i < net->config.n_addresses; i++) {
-            uint32_t ours = load_raw32(net->config.addresses[i].addr);
-            if (((ours ^ dst) & prefix_mask(net->config.addresses[i].prefix)) == 0)
-                return ours;
-        }
-        if (!net->config.gateway.family)
-            break;
-        dst = load_raw32(net->config.gateway.addr); // the address on the gateway's link
-    }
-    return net->config.n_addresses ? load_raw32(net->config.addresses[0].addr) : 0;
+    const struct ipv4_address *a = ipv4_link(net, dst);
+    if (!a && net->gateway4)
+        a = ipv4_link(net, net->gateway4);
+    return a ? a->addr : net->n_ip4 ? net->ip4[0].addr : 0;
 }
 
 struct neighbour *ipv4_route(struct net *net, uint32_t dst)
 {
     if (ipv4_is_on_link(net, dst))
-        return neighbour_get(net, dst);
-    if (net->config.gateway.family == 4)
-        return neighbour_get(net, load_raw32(net->config.gateway.addr));
-    return NULL;
+        return neighbour_get(net, net_ip4(dst));
+    return net->gateway4 ? neighbour_get(net, net_ip4(net->gateway4)) : NULL;
+}
+
+int ipv4_connect(struct net *net, const uint8_t to[4], struct net_flow *flow)
+{
+    *flow = (struct net_flow){.remote = load_raw32(to)};
+    if (to[0] == 0 || to[0] == 127 || to[0] >= 224 || ipv4_is_ours(net, flow->remote))
+        return -EINVAL;
+    flow->local = ipv4_source(net, flow->remote);
+    return flow->local && ipv4_route(net, flow->remote) ? 0 : -ENETUNREACH;
 }
 
 // Addresses that cannot be a sender: "this" network, loopback, groups, broadcast, ourselves.
 static bool ipv4_is_martian(const struct net *net, uint32_t src)
 {
-    uint8_t first = (uint8_t)(__builtin_bswap32(src) >> 24);
+    uint8_t first = (uint8_t)src;
     if (first == 0 || first == 127 || first >= 224)
         return true;
-    for (unsigned i = 0; i < net->config.n_addresses; i++) {
-        const struct net_address *a = &net->config.addresses[i];
-        uint32_t ours = load_raw32(a->addr), mask = prefix_mask(a->prefix);
-        if (src == ours)
+    for (unsigned i = 0; i < net->n_ip4; i++) {
+        const struct ipv4_address *a = &net->ip4[i];
+        if (src == a->addr)
             return true;
         // The network's own address and its broadcast; links of 31 and 32 bits have neither.
-        if (a->prefix < 31 && ((src ^ ours) & mask) == 0 &&
-            ((src & ~mask) == 0 || (src & ~mask) == ~mask))
+        if (a->prefix < 31 && ((src ^ a->addr) & a->mask) == 0 &&
+            ((src & ~a->mask) == 0 || (src & ~a->mask) == ~a->mask))
             return true;
     }
     return false;

@@ -6,6 +6,7 @@
 
 #include "common/prefetch.h"
 #include "dataplane/net/homes.h"
+#include "dataplane/net/ipv6.h"
 #include "dataplane/net/tcp.h"
 
 enum {
@@ -24,6 +25,8 @@ enum {
     MTU_MIN = 576,
     MTU_MAX = 9216,
     TIMERS_A_TURN = 1024, // timers that one call of net_advance moves or fires
+    CONFLICT_INTERVAL_US = 10000000,
+    DUPLICATE_PROBES_MAX = 10,
 };
 
 static void net_defaults(struct net_config *c)
@@ -46,22 +49,55 @@ static void net_defaults(struct net_config *c)
         c->delayed_ack_us = DELAYED_ACK_DEFAULT_US;
 }
 
-static const char *net_refuse(const struct net_config *c, const struct frame_pool *pool)
+static const char *net_refuse_address(const struct net_config *c, const struct net_address *a)
+{
+    if (a->family == 6) {
+        if (a->prefix > 128)
+            return "the prefix of an IPv6 address has at most 128 bits";
+        if (c->mtu < IPV6_MTU_MIN)
+            return "IPv6 needs an MTU of at least 1280";
+        return ipv6_refuse(a->addr);
+    }
+    if (a->family != 4)
+        return "an address must be an IPv4 or an IPv6 address";
+    if (a->prefix > 32)
+        return "the prefix of an IPv4 address has at most 32 bits";
+    uint8_t first = a->addr[0];
+    if (first == 0 || first == 127 || first >= 224)
+        return "an address must be a unicast address, not 0/8, loopback, multicast or "
+               "broadcast";
+    return NULL;
+}
+
+static const char *net_refuse_addresses(const struct net_config *c)
 {
     if (c->n_addresses == 0 || c->n_addresses > NET_ADDRESSES_MAX)
-        return "the stack needs between 1 and 8 addresses";
+        return "the stack needs between 1 and 16 addresses";
     for (unsigned i = 0; i < c->n_addresses; i++) {
-        if (c->addresses[i].family != 4)
-            return "only IPv4 addresses can be used";
-        if (c->addresses[i].prefix > 32)
-            return "the prefix of an IPv4 address has at most 32 bits";
-        uint8_t first = c->addresses[i].addr[0];
-        if (first == 0 || first == 127 || first >= 224)
-            return "an address must be a unicast address, not 0/8, loopback, multicast or "
-                   "broadcast";
+        const struct net_address *a = &c->addresses[i];
+        const char *refused = net_refuse_address(c, a);
+        if (refused)
+            return refused;
+        for (unsigned k = 0; k < i; k++)
+            if (c->addresses[k].family == a->family &&
+                memcmp(c->addresses[k].addr, a->addr, a->family == 4 ? 4 : 16) == 0)
+                return "an address is given twice";
     }
     if (c->gateway.family != 0 && c->gateway.family != 4)
         return "the gateway must be an IPv4 address";
+    if (c->gateway6.family != 0 &&
+        (c->gateway6.family != 6 || ipv6_refuse(c->gateway6.addr) != NULL))
+        return "the gateway of IPv6 must be a unicast IPv6 address";
+    if (c->duplicate_probes > DUPLICATE_PROBES_MAX)
+        return "at most 10 probes for a duplicate address";
+    return NULL;
+}
+
+static const char *net_refuse(const struct net_config *c, const struct frame_pool *pool)
+{
+    const char *refused = net_refuse_addresses(c);
+    if (refused)
+        return refused;
     if (c->mac[0] & 1)
         return "the hardware address must not be a group address";
     if (c->mtu < MTU_MIN || c->mtu > MTU_MAX)
@@ -119,16 +155,18 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     net->random[1] = config->seed * 0xbf58476d1ce4e5b9 + 1;
     net->ip_id = (uint16_t)net_random(net);
     net_wheel_init(&net->wheel, now_us);
+    ipv4_init(net);
     tcp_requests_init(net);
     if (!net_flows_init(&net->flows,
                         net->config.connections_max + net->config.time_wait_max +
                             tcp_requests_max(net),
                         keys[0]) ||
-        !neighbours_init(net) || !homes_init(net)) {
+        !neighbours_init(net) || !ipv6_init(net) || !homes_init(net)) {
         snprintf(error, error_size, "no memory for the table of %u connections",
                  net->config.connections_max);
         homes_free(net);
-        mi_free(net->neighbours);
+        neighbours_free(net);
+        ipv6_free(net);
         net_flows_free(&net->flows);
         mi_free(net);
         return NULL;
@@ -143,6 +181,7 @@ void net_destroy(struct net *net)
     homes_free(net);
     tcp_free_all(net);
     neighbours_free(net);
+    ipv6_free(net);
     net_flows_free(&net->flows);
     for (uint32_t i = net->output_first; i < net->output_end; i++) {
         struct frame *f = net->output[i];
@@ -218,6 +257,8 @@ static void net_frame_input(struct net *net, struct frame *f, uint32_t hash)
             return;
         }
         net_ipv4_input(net, f, p + at, f->len - at, hash);
+    } else if (type == ETHERTYPE_IPV6) {
+        ipv6_input(net, f, p + at, f->len - at, hash);
     } else if (type == ETHERTYPE_ARP) {
         arp_input(net, p + at, f->len - at);
     } else {
@@ -272,6 +313,18 @@ void net_input(struct net *net, struct frame **frames, unsigned n, uint64_t now_
         if (k < n)
             net_frame_input(net, frames[k], hashes[k % RING]);
     }
+}
+
+void net_conflict(struct net *net, uint8_t family, const uint8_t *addr, const uint8_t mac[6],
+                  bool lost)
+{
+    if (!net->config.conflict ||
+        (net->conflict_us && !lost && net->now_us - net->conflict_us < CONFLICT_INTERVAL_US))
+        return;
+    net->conflict_us = net->now_us;
+    struct net_address a = {.family = family, .prefix = family == 4 ? 32 : 128};
+    memcpy(a.addr, addr, family == 4 ? 4 : 16);
+    net->config.conflict(net->config.context, &a, mac, lost);
 }
 
 bool net_advance(struct net *net, uint64_t now_us)

@@ -19,10 +19,10 @@
 
 struct net;
 
-#define NET_ADDRESSES_MAX 8
+#define NET_ADDRESSES_MAX 16
 
 struct net_address {
-    uint8_t family;   // 4 (6 has its place, and is refused until the stack speaks it)
+    uint8_t family;   // 4 or 6
     uint8_t prefix;   // length of the on-link prefix
     uint8_t addr[16]; // network byte order
 };
@@ -49,8 +49,9 @@ struct net_news {
     uint8_t family;
     uint8_t addr[16];
     uint8_t mac[6];
-    bool create; // worth knowing where it was not known: it asked for us
-    bool answer; // to what one of us asked
+    bool create;   // worth knowing where it was not known: it asked for us
+    bool answer;   // to what one of us asked
+    bool override; // may change what is known
 };
 
 // What stacks send each other. `frame` is the sender's and must be copied.
@@ -60,6 +61,7 @@ struct net_mail {
         NET_MAIL_GIVE, // you are
         NET_MAIL_END,  // a flow that we are home to has ended
         NET_MAIL_NEWS,
+        NET_MAIL_SHOW, // a frame that every stack has to see: IPv6 neighbour discovery
     } kind;
     unsigned from;  // number of the sending stack
     bool fresh;     // GIVE: the flow was registered for this frame
@@ -75,9 +77,12 @@ struct net_config {
     uint16_t vlan; // 0: untagged
     struct net_address addresses[NET_ADDRESSES_MAX];
     unsigned n_addresses;
-    struct net_address gateway; // family 0: none
-    uint32_t offloads;          // enum net_offload
-    bool trust_partial_sums;    // accept an L4 sum that equals the pseudo-header's (veth senders)
+    struct net_address gateway;  // for IPv4; family 0: none
+    struct net_address gateway6; // for IPv6; family 0: whom routers' advertisements name
+    uint8_t duplicate_probes;    // before an IPv6 address is used (RFC 4862); 0: used at once
+    bool router_advertisements;  // heed them
+    uint32_t offloads;           // enum net_offload
+    bool trust_partial_sums;     // accept an L4 sum that equals the pseudo-header's (veth senders)
 
     // Bounds. 0 takes the default that net.c names with its reason.
     uint32_t connections_max;
@@ -93,7 +98,8 @@ struct net_config {
     // Keys sequence numbers, ports, cookies and tables; the same for all stacks that share
     // addresses.
     uint8_t secret[16];
-    uint64_t seed; // of the generator for everything random that needs no secret
+    uint8_t stable_secret[16]; // the same at every start: keys the address of the link (RFC 7217)
+    uint64_t seed;             // of the generator for everything random that needs no secret
 
     void *context; // of the functions below
 
@@ -104,12 +110,16 @@ struct net_config {
     // `stacks` on all of them. Active opens choose their source ports by it.
     unsigned (*stack_of)(void *context, const struct endpoint *local,
                          const struct endpoint *remote);
-    // Sends to another stack (its net_receive), in order. False: ASK, GIVE and NEWS may be lost
-    // where there is no room; END may not.
+    // Sends to another stack (its net_receive), in order. False: END may not be lost,
+    // the others where there is no room.
     bool (*send)(void *context, unsigned to, const struct net_mail *mail);
     // Asked when a handshake ends, before the connection is made: may this peer connect? If not it
     // is reset. Bounds like `maxclients` are the owner's. NULL: always.
     bool (*admit)(void *context, const struct endpoint *remote);
+    // Told, at most once in ten seconds, that `mac` claims an address of ours. `lost`: the address
+    // was not used yet, and never will be. NULL: nobody wants to know.
+    void (*conflict)(void *context, const struct net_address *address, const uint8_t mac[6],
+                     bool lost);
 };
 
 // Creates a stack. `pool` gives the frames that it transmits. NULL when memory is short or the
@@ -166,6 +176,7 @@ void net_each_connection(struct net *net, uint64_t *cursor, unsigned max,
 struct net_neighbour {
     uint8_t addr[16];
     uint8_t family;
+    bool router; // says that it is one (IPv6)
     uint8_t mac[6];
     char state[12]; // REACHABLE, STALE, INCOMPLETE, PERMANENT …
     uint64_t age_us;

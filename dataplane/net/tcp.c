@@ -39,7 +39,7 @@ uint8_t tcp_receive_scale(const struct net *net)
 
 uint16_t tcp_our_mss(const struct net *net, const struct net_flow *flow)
 {
-    return (uint16_t)(net->mtu - net_l3_header(flow) - TCP_HEADER);
+    return (uint16_t)(net_link_mtu(net, flow) - net_l3_header(flow) - TCP_HEADER);
 }
 
 bool tcp_connections_full(struct net *net)
@@ -97,8 +97,9 @@ void tcp_take_options(struct tcp *c, const struct tcp_segment *seg)
     } else {
         c->snd_scale = c->rcv_scale = 0;
     }
-    uint32_t ours = net->mtu - tcp_l3_header(c) - TCP_HEADER;
-    uint32_t mss = seg->has_mss ? seg->mss : TCP_MSS_DEFAULT;
+    struct net_flow flow = net_flow_of(&c->entry);
+    uint32_t ours = tcp_our_mss(net, &flow);
+    uint32_t mss = seg->has_mss ? seg->mss : flow.pair ? TCP_MSS_DEFAULT_6 : TCP_MSS_DEFAULT;
     if (mss < TCP_MSS_MIN) {
         net->counters.tcp_mss_tiny++;
         mss = TCP_MSS_MIN;
@@ -413,17 +414,17 @@ static bool tcp_choose_port(struct net *net, struct net_flow *flow, uint32_t *ha
 
 struct stream *net_connect(struct net *net, const struct endpoint *to, int *error)
 {
-    struct net_flow flow = {.remote = load_raw32(to->addr),
-                            .remote_port = __builtin_bswap16(to->port)};
+    struct net_flow flow;
+    struct net_pair6 pair;
+    uint64_t ready_us = net->now_us;
     uint32_t hash = 0, iss_min = 0;
-    *error = 0;
-    if (to->family != 4)
-        *error = -EAFNOSUPPORT;
-    else if (!to->port || !flow.remote || ipv4_is_ours(net, flow.remote))
+    *error = to->family == 4   ? ipv4_connect(net, to->addr, &flow)
+             : to->family == 6 ? ipv6_connect(net, to->addr, &flow, &pair, &ready_us)
+                               : -EAFNOSUPPORT;
+    if (!*error && !to->port)
         *error = -EINVAL;
-    else if (!(flow.local = ipv4_source(net, flow.remote)) || !ipv4_route(net, flow.remote))
-        *error = -ENETUNREACH;
-    else if (!tcp_choose_port(net, &flow, &hash, &iss_min))
+    flow.remote_port = __builtin_bswap16(to->port);
+    if (!*error && !tcp_choose_port(net, &flow, &hash, &iss_min))
         *error = -EADDRNOTAVAIL;
     if (*error == -EADDRNOTAVAIL)
         net->counters.tcp_port_exhausted++;
@@ -439,9 +440,13 @@ struct stream *net_connect(struct net *net, const struct endpoint *to, int *erro
         c->iss = iss_min;
     c->snd_una = c->iss;
     c->snd_nxt = c->iss + 1;
-    c->rto_at_us = net->now_us + c->rto_us;
+    if (likely(ready_us <= net->now_us)) {
+        c->rto_at_us = net->now_us + c->rto_us;
+        tcp_send_syn(c);
+    } else {
+        c->rto_at_us = ready_us; // the timer sends it
+    }
     tcp_timer_by(c, c->rto_at_us);
-    tcp_send_syn(c);
     return &c->stream;
 }
 

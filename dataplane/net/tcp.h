@@ -238,6 +238,7 @@ struct tcp_offer {
 };
 
 #define TCP_MSS_DEFAULT 536 // RFC 9293 3.7.1, when the peer says nothing
+#define TCP_MSS_DEFAULT_6 1220
 // The least that is honoured: below it headers are most of what is sent, and a peer that asks for
 // it makes one reply cost a hundred segments. Links with smaller packets are not known (FreeBSD's
 // least as well).

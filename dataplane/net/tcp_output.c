@@ -28,7 +28,8 @@ uint32_t tcp_receive_space(const struct tcp *c)
     if (unlikely(c->net->rx_memory > c->net->config.receive_memory_max / 2) && unread)
         return 0;
     uint32_t space = unread < size ? size - unread : 0, most = 65535u << c->rcv_scale;
-    return space < most ? space : most; // what the field can say, or every read would seem to open it
+    return space < most ? space
+                        : most; // what the field can say, or every read would seem to open it
 }
 
 // Receiver's silly window avoidance (RFC 9293 3.8.6.2.2): the right edge moves in steps worth

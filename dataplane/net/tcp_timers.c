@@ -34,6 +34,19 @@ static bool gave_up(const struct tcp *c)
 static bool handshake_timeout(struct tcp *c)
 {
     struct net *net = c->net;
+    if (unlikely(!c->last_tx_us && c->entry.pair_at)) {
+        // The SYN waits until its source address is known to be ours alone.
+        c->rto_at_us = ipv6_source_ready(net, c->pair->local);
+        if (c->rto_at_us == UINT64_MAX) {
+            tcp_finish(c, STREAM_UNREACHABLE);
+            return false;
+        }
+        if (c->rto_at_us <= net->now_us) {
+            c->rto_at_us = net->now_us + c->rto_us;
+            tcp_send_syn(c);
+        }
+        return true;
+    }
     if (c->tries >= SYN_TRIES) {
         net->counters.tcp_timeouts++;
         struct neighbour *n = c->neighbour;

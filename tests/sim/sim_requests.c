@@ -154,7 +154,7 @@ static void serve_clients(struct world *w, struct net *net)
             continue;
         struct endpoint to;
         int error;
-        wire_address(&to, 0, (uint16_t)(draw(w) % 100 ? PORT : PORT + 1));
+        wire_endpoint(w->wire, &to, 0, (uint16_t)(draw(w) % 100 ? PORT : PORT + 1));
         c->stream = net_connect(net, &to, &error);
         if (!c->stream) {
             w->refused++;
@@ -245,16 +245,17 @@ static void serve(void *context, struct wire *wire, unsigned i)
 }
 
 static bool run(uint64_t seed, unsigned clients, uint64_t seconds,
-                const struct wire_conditions *conditions, unsigned frames)
+                const struct wire_conditions *conditions, unsigned frames, unsigned family)
 {
     static struct world w;
     struct wire wire;
-    struct net_config config = {.time_wait_max = 500, .half_open_max = 64};
+    struct net_config config = {
+        .time_wait_max = 500, .half_open_max = 64, .addresses[0].family = (uint8_t)family};
     wire_init(&wire, seed, conditions, &config, frames);
     w = (struct world){.wire = &wire, .n_clients = clients};
     w.stop_us = wire.now_us + seconds * 1000000;
     net_listen(wire.net[0], PORT, 128);
-    uint64_t end = w.stop_us + 600ull * 1000000;
+    uint64_t end = w.stop_us + 1200ull * 1000000; // until neighbours are forgotten
     while (!w.wrong && wire.now_us < end) {
         for (unsigned i = 0; i < 2; i++)
             wire_turn(&wire, i, serve, &w);
@@ -298,12 +299,13 @@ static bool run(uint64_t seed, unsigned clients, uint64_t seconds,
 int main(int argc, char **argv)
 {
     uint64_t first = 1, last = 1, seconds = 2;
-    unsigned clients = 200, frames = 50000;
+    unsigned clients = 200, frames = 50000, family = 4;
     struct wire_conditions conditions = {.delay_us = 100, .jitter_us = 100};
-    static const struct option options[] = {
-        {"seeds", 1, 0, 's'},   {"clients", 1, 0, 'n'}, {"seconds", 1, 0, 't'},
-        {"loss", 1, 0, 'l'},    {"reorder", 1, 0, 'r'}, {"duplicate", 1, 0, 'd'},
-        {"corrupt", 1, 0, 'c'}, {"frames", 1, 0, 'f'},  {0}};
+    static const struct option options[] = {{"seeds", 1, 0, 's'},   {"clients", 1, 0, 'n'},
+                                            {"seconds", 1, 0, 't'}, {"loss", 1, 0, 'l'},
+                                            {"reorder", 1, 0, 'r'}, {"duplicate", 1, 0, 'd'},
+                                            {"corrupt", 1, 0, 'c'}, {"frames", 1, 0, 'f'},
+                                            {"family", 1, 0, 'F'},  {0}};
     for (int k; (k = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         uint32_t parts = optarg ? (uint32_t)(strtod(optarg, NULL) * 10000) : 0;
         switch (k) {
@@ -320,6 +322,9 @@ int main(int argc, char **argv)
             break;
         case 'f':
             frames = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'F':
+            family = (unsigned)strtoul(optarg, NULL, 10);
             break;
         case 'l':
             conditions.loss = parts;
@@ -339,6 +344,6 @@ int main(int argc, char **argv)
     }
     unsigned failed = 0;
     for (uint64_t seed = first; seed <= last; seed++)
-        failed += !run(seed, clients, seconds, &conditions, frames);
+        failed += !run(seed, clients, seconds, &conditions, frames, family);
     return failed != 0;
 }

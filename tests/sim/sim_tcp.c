@@ -161,7 +161,7 @@ static bool run(const struct options *o, uint64_t seed)
     net_listen(w.net[0], PORT, 8);
     struct endpoint to;
     int error;
-    wire_address(&to, 0, PORT);
+    wire_endpoint(&w, &to, 0, PORT);
     t.end[1].stream = net_connect(w.net[1], &to, &error);
     uint64_t started = w.now_us, finished = started, last_progress = started, last_bytes = 0;
     unsigned idle = 0;
@@ -198,9 +198,10 @@ static bool run(const struct options *o, uint64_t seed)
     for (int i = 0; i < 2 && !t.wrong; i++)
         if (t.end[i].received != o->bytes || t.end[i].error != STREAM_OK)
             fail(&t, "not closed in good order", (uint64_t)i * 1000 + t.end[i].error);
-    // TIME_WAIT ends, and then there is no timer, no connection and no memory left.
+    // TIME_WAIT ends, neighbours are forgotten, and then there is no timer, no connection and no
+    // memory left.
     if (!t.wrong) {
-        wire_run(&w, w.now_us + 400ull * 1000000, NULL, NULL);
+        wire_run(&w, w.now_us + 1200ull * 1000000, NULL, NULL);
         for (int i = 0; i < 2; i++) {
             if (net_connection_count(w.net[i]) || net_memory(w.net[i]))
                 fail(&t, "connections or memory left", net_memory(w.net[i]));
@@ -237,7 +238,7 @@ static void usage(void)
     fputs(
         "sim_tcp [--seeds A-B] [--bytes N] [--loss %] [--duplicate %] [--reorder %] [--corrupt %]\n"
         "        [--delay US] [--jitter US] [--rate BYTES/US] [--queue US] [--mtu N] [--buffer N]\n"
-        "        [--frames N] [--verbose]\n",
+        "        [--frames N] [--family 4|6] [--vlan ID] [--verbose]\n",
         stderr);
 }
 
@@ -250,12 +251,23 @@ int main(int argc, char **argv)
                         .conditions = {.delay_us = 50, .jitter_us = 50},
                         // A wire this bad takes patience; giving up has tests of its own.
                         .config = {.user_timeout_ms = 3600 * 1000}};
-    static const struct option options[] = {
-        {"seeds", 1, 0, 's'},     {"bytes", 1, 0, 'b'},   {"loss", 1, 0, 'l'},
-        {"duplicate", 1, 0, 'd'}, {"reorder", 1, 0, 'r'}, {"corrupt", 1, 0, 'c'},
-        {"delay", 1, 0, 'D'},     {"jitter", 1, 0, 'j'},  {"rate", 1, 0, 'R'},
-        {"queue", 1, 0, 'q'},     {"mtu", 1, 0, 'm'},     {"buffer", 1, 0, 'B'},
-        {"frames", 1, 0, 'f'},    {"verbose", 0, 0, 'v'}, {0}};
+    static const struct option options[] = {{"seeds", 1, 0, 's'},
+                                            {"bytes", 1, 0, 'b'},
+                                            {"loss", 1, 0, 'l'},
+                                            {"duplicate", 1, 0, 'd'},
+                                            {"reorder", 1, 0, 'r'},
+                                            {"corrupt", 1, 0, 'c'},
+                                            {"delay", 1, 0, 'D'},
+                                            {"jitter", 1, 0, 'j'},
+                                            {"rate", 1, 0, 'R'},
+                                            {"queue", 1, 0, 'q'},
+                                            {"mtu", 1, 0, 'm'},
+                                            {"buffer", 1, 0, 'B'},
+                                            {"frames", 1, 0, 'f'},
+                                            {"verbose", 0, 0, 'v'},
+                                            {"family", 1, 0, 'F'},
+                                            {"vlan", 1, 0, 'V'},
+                                            {0}};
     for (int k; (k = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (k) {
         case 's':
@@ -297,6 +309,12 @@ int main(int argc, char **argv)
             break;
         case 'f':
             o.frames = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case 'F':
+            o.config.addresses[0].family = (uint8_t)strtoul(optarg, NULL, 10);
+            break;
+        case 'V':
+            o.config.vlan = (uint16_t)strtoul(optarg, NULL, 10);
             break;
         case 'v':
             o.verbose = true;

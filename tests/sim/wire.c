@@ -110,6 +110,13 @@ void wire_address(struct endpoint *e, unsigned i, uint16_t port)
     *e = (struct endpoint){.family = 4, .port = port, .addr = {10, 0, 0, (uint8_t)(i + 1)}};
 }
 
+void wire_endpoint(const struct wire *w, struct endpoint *e, unsigned i, uint16_t port)
+{
+    wire_address(e, i, port);
+    if (w->v6)
+        *e = (struct endpoint){.family = 6, .port = port, .addr = {0xfd, [15] = (uint8_t)(i + 1)}};
+}
+
 void wire_init(struct wire *w, uint64_t seed, const struct wire_conditions *conditions,
                const struct net_config *base, unsigned frames)
 {
@@ -126,6 +133,7 @@ void wire_init_many(struct wire *w, uint64_t seed, const struct wire_conditions 
                        .wake_us = UINT64_MAX};
     assert(stacks <= WIRE_STACKS_MAX);
     wire_seed(&w->rng, seed);
+    w->v6 = base->addresses[0].family == 6;
     for (unsigned i = 0; i < stacks; i++) {
         struct net_config c = *base;
         if (!c.mtu)
@@ -134,6 +142,9 @@ void wire_init_many(struct wire *w, uint64_t seed, const struct wire_conditions 
         c.n_addresses = 1;
         c.addresses[0] =
             (struct net_address){.family = 4, .prefix = 24, .addr = {10, 0, 0, (uint8_t)(i + 1)}};
+        if (w->v6)
+            c.addresses[0] = (struct net_address){
+                .family = 6, .prefix = 64, .addr = {0xfd, [15] = (uint8_t)(i + 1)}};
         for (int k = 0; k < 16; k++)
             c.secret[k] = (uint8_t)wire_random(&w->rng);
         c.seed = wire_random(&w->rng);

@@ -64,6 +64,7 @@ struct wire {
     struct wire_flight *heap;
     unsigned in_flight, heap_size;
     bool cut; // nothing passes
+    bool v6;
     uint64_t delivered, lost, doubled, corrupted;
     // Called for each frame before it enters the wire; returns false to lose it. NULL: none.
     bool (*filter)(struct wire *w, unsigned from, uint8_t *data, uint32_t len);
@@ -76,7 +77,8 @@ struct wire {
     uint8_t *rx_data[64];
 };
 
-// Two stacks 10.0.0.1 and 10.0.0.2 with the defaults of `base` (addresses and MACs are filled in).
+// Two stacks 10.0.0.1 and 10.0.0.2 with the defaults of `base` (addresses and MACs are filled in);
+// fd00::1 and fd00::2 when the family of the first address of `base` is 6.
 void wire_init(struct wire *w, uint64_t seed, const struct wire_conditions *conditions,
                const struct net_config *base, unsigned frames);
 // The same with any number of stacks, of which `configure` changes what it likes.
@@ -97,3 +99,5 @@ void wire_inject(struct wire *w, unsigned to, const uint8_t *data, uint32_t len)
 void wire_run(struct wire *w, uint64_t until_us,
               void (*serve)(void *context, struct wire *w, unsigned i), void *context);
 void wire_address(struct endpoint *e, unsigned i, uint16_t port);
+// The same in the family of the wire.
+void wire_endpoint(const struct wire *w, struct endpoint *e, unsigned i, uint16_t port);

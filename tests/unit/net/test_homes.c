@@ -340,7 +340,8 @@ static void arp(struct peer *p, uint8_t operation, uint8_t host, uint8_t mac)
 static unsigned known, known_mac;
 static void look(void *context, const struct net_neighbour *n)
 {
-    if (n->addr[3] == *(uint8_t *)context && strcmp(n->state, "REACHABLE") == 0) {
+    bool usable = strcmp(n->state, "REACHABLE") == 0 || strcmp(n->state, "STALE") == 0;
+    if (n->addr[3] == *(uint8_t *)context && usable) {
         known++;
         known_mac = n->mac[5];
     }

@@ -55,11 +55,7 @@ static void test_arp_answer(void **state)
     assert_memory_equal(r + 32, f + 22, 10);
     struct seen s = {0};
     net_each_neighbour(p.net, see, &s);
-    assert_string_equal(s.state_of_20, "REACHABLE");
-    p.now_us += 31000000;
-    peer_none(&p);
-    net_each_neighbour(p.net, see, &s);
-    assert_string_equal(s.state_of_20, "STALE");
+    assert_string_equal(s.state_of_20, "STALE"); // it asked us, we did not ask it
     // Not for us: neither answered nor learned from.
     peer_raw(&p, f, make_arp(f, 1, 30, 77));
     peer_none(&p);
@@ -187,7 +183,8 @@ static void test_arp_crowd(void **state)
     net_each_neighbour(p.net, see, &s);
     assert_true(s.n <= NET_NEIGHBOUR_SETS * NET_NEIGHBOUR_WAYS);
     assert_true(p.pool.taken <= NET_NEIGHBOUR_WAITING_ALL + 200);
-    bool alive = neighbour_find(p.net, load_raw32((const uint8_t[4]){10, 0, 0, 9})) != NULL;
+    bool alive =
+        neighbour_find(p.net, net_ip4(load_raw32((const uint8_t[4]){10, 0, 0, 9}))) != NULL;
     assert_true(alive);
     peer_stop(&p);
 }
@@ -387,7 +384,7 @@ static void test_refused_configuration(void **state)
         assert_true(strlen(error) > 10);                                    \
     } while (0)
     REFUSED(c.n_addresses = 0);
-    REFUSED(c.addresses[0].family = 6);
+    REFUSED(c.addresses[0].family = 5);
     REFUSED(c.addresses[0].prefix = 33);
     REFUSED(c.addresses[0].addr[0] = 127);
     REFUSED(c.mtu = 100);

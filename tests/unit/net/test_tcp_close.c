@@ -324,6 +324,7 @@ static void test_time_wait_bound(void **state)
     peer_wait(&p, 61000000);
     assert_int_equal(connections(&p), 0);
     assert_int_equal(net_memory(p.net), 0);
+    peer_wait(&p, 1200000000); // the neighbour is forgotten as well
     assert_true(net_next_timer(p.net) == UINT64_MAX);
     peer_stop(&p);
 }
