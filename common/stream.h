@@ -58,6 +58,11 @@ struct stream_info {
     uint64_t unread, unsent, unacked;
     uint64_t bytes_in, bytes_out;
     uint64_t segments_in, segments_out, retransmitted;
+    // What is unacknowledged: bytes that the peer told of by SACK, that count as lost, and that are
+    // under way again.
+    uint32_t sacked, lost, resent;
+    uint32_t reordering; // segments that one was overtaken by, at most; 0: none was seen
+    uint32_t min_rtt_us;
 };
 
 struct stream_ops {

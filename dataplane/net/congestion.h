@@ -11,10 +11,11 @@
 
 // What one acknowledgement brought.
 struct tcp_ack {
-    uint32_t acked;   // bytes below the new snd_una that were not there before
-    uint32_t flight;  // bytes that were in flight before it arrived
-    uint32_t rtt_us;  // sample of this acknowledgement; 0: none
-    bool window_used; // the window was the limit: only then does it grow (RFC 7661)
+    uint32_t acked;     // bytes below the new snd_una that were not there before
+    uint32_t flight;    // bytes that were in flight before it arrived
+    uint32_t delivered; // bytes that are known to have arrived since, by SACK as well
+    uint32_t rtt_us;    // sample of this acknowledgement; 0: none
+    bool window_used;   // the window was the limit: only then does it grow (RFC 7661)
 };
 
 enum tcp_congestion_event {

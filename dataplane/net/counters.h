@@ -84,13 +84,26 @@
     X(tcp_port_reused, TCP, "connections of ours that took a port out of TIME-WAIT (RFC 6191)")    \
     X(tcp_port_exhausted, TCP, "connections not opened: no source port left for the destination")  \
     /* loss and what became of it */                                                               \
-    X(tcp_retransmit_timer, RECOVERY, "retransmissions by the timer (RTO)")                        \
-    X(tcp_retransmit_fast, RECOVERY, "fast retransmissions")                                       \
+    X(tcp_retransmit_timer, RECOVERY, "retransmission time-outs (RTO)")                        \
+    X(tcp_retransmit_fast, RECOVERY, "fast recoveries begun")                                       \
     X(tcp_sack_out, RECOVERY, "acknowledgements sent with SACK blocks")                            \
     X(tcp_ecn_agreed, RECOVERY, "connections that speak ECN (RFC 3168)")                           \
     X(tcp_ecn_marked, RECOVERY, "segments of data that the network marked (CE)")                   \
     X(tcp_ecn_reduced, RECOVERY, "times that a mark lowered a window")                             \
     X(tcp_dsack_out, RECOVERY, "duplicates that the peer was told of (DSACK, RFC 2883)")           \
+    X(tcp_dsack_in, RECOVERY, "duplicates that the peer told of (DSACK)")                          \
+    X(tcp_sack_bad, RECOVERY, "SACK blocks that were not believed: backwards or outside of what is in flight") \
+    X(tcp_sack_reneged, RECOVERY, "time-outs at data that the peer had told of by SACK and forgot (RFC 2018 8)") \
+    X(tcp_rack_lost, RECOVERY, "frames found lost because later ones arrived (RACK, RFC 8985)")    \
+    X(tcp_lost_again, RECOVERY, "retransmissions found lost")                                      \
+    X(tcp_reordering, RECOVERY, "frames that arrived behind later ones")                           \
+    X(tcp_probes, RECOVERY, "loss probes sent (TLP, RFC 8985)")                                    \
+    X(tcp_probes_repaired, RECOVERY, "loss probes that repaired a loss")                           \
+    X(tcp_probes_spurious, RECOVERY, "loss probes that were not needed")                           \
+    X(tcp_limited_transmit, RECOVERY, "frames of new data that duplicate ACKs let out (RFC 3042)") \
+    X(tcp_undo_eifel, RECOVERY, "window reductions undone: timestamps show a late original (RFC 3522)") \
+    X(tcp_undo_dsack, RECOVERY, "window reductions undone: all that went again was there (RFC 3708)") \
+    X(tcp_undo_frto, RECOVERY, "time-outs undone: what was sent before them still arrives (F-RTO, RFC 5682)") \
     /* attacks and abuse */                                                                        \
     X(ip_fragment, DEFENCES, "IP fragments (dropped: nothing is reassembled)")                     \
     X(ip_options, DEFENCES, "packets with IP options (dropped)")                                   \

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "dataplane/net/homes.h"
-#include "dataplane/net/tcp.h"
+#include "dataplane/net/tcp_board.h"
 
 enum {
     RTO_INITIAL_US = 1000000, // RFC 6298 2.1
@@ -296,7 +296,14 @@ static void tcp_info(const struct stream *s, struct stream_info *info)
                                  .bytes_out = c->bytes_out,
                                  .segments_in = c->segments_in,
                                  .segments_out = c->segments_out,
-                                 .retransmitted = c->retransmitted};
+                                 .retransmitted = c->retransmitted,
+                                 .reordering = c->reordering,
+                                 .min_rtt_us = c->min_rtt_us};
+    if (c->board) {
+        info->sacked = c->board->sacked;
+        info->lost = c->board->lost;
+        info->resent = c->board->resent;
+    }
     struct net_flow flow = net_flow_of(&c->entry);
     net_flow_endpoints(&flow, &info->local, &info->remote);
     snprintf(info->state, sizeof(info->state), "%s", tcp_state_name(c->state));

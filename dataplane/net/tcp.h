@@ -62,8 +62,9 @@ enum tcp_flags {
     TCP_DEAF = 1u << 16, // the owner closed: data that still comes is answered with RST
     TCP_SACK = 1u << 17, // selective acknowledgements agreed (RFC 2018)
     TCP_OFFERED_SCALE = 1u << 18,
-    TCP_ADMITTED = 1u << 19, // counted in its listener's backlog until the owner saw it
-    TCP_HELD = 1u << 20,     // in net->held
+    TCP_ADMITTED = 1u << 19,  // counted in its listener's backlog until the owner saw it
+    TCP_HELD = 1u << 20,      // in net->held
+    TCP_RACK_WAIT = 1u << 21, // probe_at_us is when RACK looks again, not a loss probe
 };
 
 // Explicit congestion notification of a connection (tcp_ecn.c).
@@ -117,6 +118,7 @@ struct tx_piece {
 struct tcp;
 
 struct tcp_congestion; // congestion.h
+struct tcp_board;      // tcp_board.h
 
 struct tcp {
     struct stream stream;
@@ -136,19 +138,25 @@ struct tcp {
     uint32_t neighbour_generation;
     uint32_t rcv_acked; // rcv_nxt when it was acknowledged last
     uint32_t cwnd;
-    uint16_t mss;              // payload bytes of a full segment to the peer
+    int32_t away; // bytes of snd_una..snd_nxt that are not in the network (the board's; without: 0)
+    uint16_t mss; // payload bytes of a full segment to the peer
     uint8_t state, header_len; // header_len: Ethernet, IP, TCP and options of a data segment
     uint8_t snd_scale, rcv_scale, backoff, dupacks;
     uint8_t tries;
-    uint8_t ecn; // enum tcp_ecn
-    uint8_t reserved[2];
+    uint8_t ecn;             // enum tcp_ecn
+    uint8_t ack_delay_shift; // how often a lone segment's probe proved too early, see ACK_DELAY_US
+    uint8_t reorder_extra;   // quarters of a round trip that RACK's window was widened by
+    uint8_t reorder_persist; // recoveries until it is narrow again
 
     uint64_t last_rx_us, last_tx_us;
     uint64_t last_data_us; // when new data was sent last
     uint64_t rto_at_us;    // 0: off
+    uint64_t probe_at_us;  // loss probe, or RACK's look (TCP_RACK_WAIT); 0: off
     uint64_t ack_at_us;    // 0: off
     uint32_t srtt_us, rttvar_us, rto_us;
+    uint32_t probe_us; // from a transmission to its loss probe
     uint32_t ssthresh;
+    struct tcp_board *board; // tcp_board.h; NULL: nothing is known or suspected to be lost
 
     // Output on the heap.
     struct tx_piece *tx_head, *tx_tail;
@@ -162,10 +170,11 @@ struct tcp {
     uint32_t rx_queued;              // bytes from rx_head on
     uint32_t dsack_start, dsack_end; // what arrived twice, until an ACK has told of it; equal: none
 
-    uint32_t recover,
-        high_rxt;           // end of the data in flight when loss was found; end of what was resent
-    struct frame *rtx_next; // the next to resend after a time-out
-    uint32_t max_wnd;       // largest window the peer ever offered
+    uint32_t recover;               // end of the data in flight when loss was found
+    uint32_t min_rtt_us, min_rtt_s; // shortest round trip of late, and when it was seen
+    uint16_t reordering;            // segments that one was overtaken by, at most
+    bool reordered;                 // segments do overtake each other on this path
+    uint32_t max_wnd;               // largest window the peer ever offered
     uint32_t ts_recent_age_s;
     uint32_t iss, irs;
     uint32_t fin_seq;
@@ -412,8 +421,10 @@ void tcp_send_probe(struct tcp *c);
 void tcp_challenge(struct tcp *c);
 // May one more be sent to the peer for which *last_ms was the last time (0: never)? Counted.
 bool tcp_challenge_allowed(struct net *net, uint32_t *last_ms);
-// Sends one frame of the retransmission queue again. False when no frame was free.
-bool tcp_resend(struct tcp *c, struct frame *f);
+// Sends one frame of the retransmission queue again; `before` is the one in front of it, NULL for
+// the first. Returns the frame that is in the queue now (the port may not have let go of the
+// other), NULL when none was free.
+struct frame *tcp_resend(struct tcp *c, struct frame *f, struct frame *before);
 void tcp_send_fin(struct tcp *c);
 // Answers a segment that belongs to no connection (RFC 9293 3.10.7.1).
 void tcp_reset_stranger(struct net *net, const struct packet *p, const struct tcp_segment *seg);
@@ -465,7 +476,7 @@ void tcp_rx_turn_end(struct tcp *c);
 void tcp_rx_free(struct tcp *c);
 void tcp_rx_free_spent(struct net *net);
 
-// --- tcp_timers.c, tcp_ack.c, tcp_recovery.c, tcp_congestion.c
+// --- tcp_timers.c, tcp_ack.c, tcp_recovery.c, tcp_rack.c, tcp_board.c, tcp_congestion.c
 // ---------------------------------------------------------------
 
 void tcp_timer_fire(void *context, struct net_timer *timer);
@@ -474,11 +485,59 @@ static inline void tcp_timer_by(struct tcp *c, uint64_t at_us);
 void tcp_timer_start(struct tcp *c, uint64_t at_us);
 void tcp_set_rto(struct tcp *c);
 void tcp_rtt_sample(struct tcp *c, uint32_t rtt_us);
-// The peer acknowledged up to `ack` (snd_una < ack <= snd_nxt).
+// The peer acknowledged up to `ack` (snd_una < ack <= snd_nxt), and all is well: no board, no SACK.
 void tcp_acked(struct tcp *c, uint32_t ack, const struct tcp_segment *seg);
-void tcp_duplicate_ack(struct tcp *c);
+// Any acknowledgement (up to snd_nxt) with SACK blocks, or of a connection with a board.
+// `duplicate`: as RFC 5681 2 defines it.
+void tcp_acked_in_trouble(struct tcp *c, const struct tcp_segment *seg, bool duplicate);
+// A duplicate without SACK and without a board.
+void tcp_duplicate_ack(struct tcp *c, const struct tcp_segment *seg);
+// The retransmission timer expired: everything counts as lost, and the first goes again.
 void tcp_enter_loss(struct tcp *c);
-void tcp_resend_lost(struct tcp *c);
+// Sends again what is lost, as far as the window goes; `force`: one frame at least.
+void tcp_resend_lost(struct tcp *c, bool force);
+// Sends slot `i` of the board again. False when no frame was free.
+bool tcp_board_resend(struct tcp *c, uint32_t i);
+// A frame was added to the retransmission queue. False: no memory, and the board is gone.
+bool tcp_board_append(struct tcp *c, struct frame *f);
+void tcp_board_free(struct tcp *c);
+void tcp_board_sent(struct tcp *c); // with a board, data was sent: arms the loss probe if it may be
+void tcp_probe_timeout(struct tcp *c); // no acknowledgement for two round trips: a loss probe
+void tcp_rack_timeout(struct tcp *c);
+uint32_t tcp_frto_usable(const struct tcp *c);
+
+// Bytes that are in the network as far as we know (RFC 6675's pipe).
+static inline uint32_t tcp_pipe(const struct tcp *c)
+{
+    return c->snd_nxt - c->snd_una - (uint32_t)c->away;
+}
+
+// The timestamp that a segment bore that was sent at `at_us`.
+static inline uint32_t tcp_stamp_at(const struct tcp *c, uint64_t at_us)
+{
+    return (uint32_t)(at_us / 1000) + c->ts_offset;
+}
+
+// A peer may keep the acknowledgement of a lone segment back for so long. Common stacks take 40 ms;
+// when a probe proves early it is doubled, up to the 200 ms of RFC 8985 7.2.
+enum { ACK_DELAY_US = 50000, ACK_DELAY_SHIFT_MAX = 2 };
+
+// Data was sent or acknowledged, all is well, and something is in flight: when to probe if nothing
+// is heard (RFC 8985 7.2). Returns the earlier of the two deadlines.
+static inline uint64_t tcp_arm_probe(struct tcp *c)
+{
+    uint32_t wait = c->probe_us;
+    if (c->snd_nxt - c->snd_una <= c->mss)
+        wait += (uint32_t)ACK_DELAY_US << c->ack_delay_shift;
+    c->probe_at_us = c->net->now_us + wait;
+    return c->probe_at_us < c->rto_at_us ? c->probe_at_us : c->rto_at_us;
+}
+static inline bool tcp_probes(const struct tcp *c)
+{
+    return (c->flags & (TCP_SACK | TCP_RTT_VALID | TCP_RECOVERY | TCP_LOSS)) ==
+               (TCP_SACK | TCP_RTT_VALID) &&
+           !c->board;
+}
 
 // --- tcp_ecn.c
 // ---------------------------------------------------------------------------------

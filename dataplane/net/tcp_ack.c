@@ -6,6 +6,7 @@ enum {
     RTO_MIN_US = 200000, // RFC 6298 says 1 s; common stacks use this, delayed ACKs are shorter
     RTO_MAX_US = 60000000,
     CLOCK_US = 1024, // granularity of the timers
+    MIN_RTT_S = 60,  // a shortest round trip that is older than this says nothing of the path
 };
 
 void tcp_set_rto(struct tcp *c)
@@ -13,12 +14,18 @@ void tcp_set_rto(struct tcp *c)
     uint32_t var = 4 * c->rttvar_us > CLOCK_US ? 4 * c->rttvar_us : CLOCK_US;
     uint32_t rto = c->srtt_us + var;
     c->rto_us = rto < RTO_MIN_US ? RTO_MIN_US : rto > RTO_MAX_US ? RTO_MAX_US : rto;
+    c->probe_us = 2 * c->srtt_us + CLOCK_US;
 }
 
 void tcp_rtt_sample(struct tcp *c, uint32_t rtt)
 {
     if (rtt > RTO_MAX_US)
         rtt = RTO_MAX_US;
+    uint32_t now_s = (uint32_t)(c->net->now_us / 1000000);
+    if (rtt <= c->min_rtt_us || now_s - c->min_rtt_s > MIN_RTT_S || !c->min_rtt_us) {
+        c->min_rtt_us = rtt;
+        c->min_rtt_s = now_s;
+    }
     if (!(c->flags & TCP_RTT_VALID)) {
         c->srtt_us = rtt;
         c->rttvar_us = rtt / 2;
@@ -46,14 +53,12 @@ static uint32_t release_acked(struct tcp *c, const struct tcp_segment *seg)
         sample = net->now_us - note->sent_us + 1;
         resent |= note->transmissions > 1;
         struct frame *next = f->next;
-        if (c->rtx_next == f)
-            c->rtx_next = next;
         net_frame_drop(net, f);
         f = next;
     }
     c->rtx_head = f;
     if (!f)
-        c->rtx_tail = c->rtx_next = NULL;
+        c->rtx_tail = NULL;
     uint32_t rtt = 0;
     if (sample && !resent) {
         rtt = (uint32_t)(sample > UINT32_MAX ? UINT32_MAX : sample);
@@ -67,51 +72,42 @@ static uint32_t release_acked(struct tcp *c, const struct tcp_segment *seg)
     return rtt;
 }
 
+// There was no memory for a board: the first frame goes again on each step forward, until all that
+// was in flight has arrived.
+static void recover_blindly(struct tcp *c)
+{
+    if (seq_le(c->recover, c->snd_una))
+        c->flags &= ~(uint32_t)(TCP_RECOVERY | TCP_LOSS);
+    else if (c->rtx_head)
+        tcp_resend(c, c->rtx_head, NULL);
+}
+
 void tcp_acked(struct tcp *c, uint32_t ack, const struct tcp_segment *seg)
 {
     uint32_t bytes = ack - c->snd_una, flight = c->snd_nxt - c->snd_una;
     c->snd_una = ack;
     c->backoff = 0;
     uint32_t rtt_us = release_acked(c, seg);
-    if (unlikely(c->flags & TCP_RECOVERY)) {
-        if (seq_le(c->recover, ack)) {
-            uint32_t left = c->snd_nxt - c->snd_una, min = (left > c->mss ? left : c->mss) + c->mss;
-            c->cwnd = c->ssthresh < min ? c->ssthresh : min;
-            c->flags &= ~(uint32_t)TCP_RECOVERY;
-            c->dupacks = 0;
-        } else { // partial: the next hole is lost as well
-            c->cwnd = c->cwnd > bytes ? c->cwnd - bytes : 0;
-            if (bytes >= c->mss || c->cwnd < c->mss)
-                c->cwnd += c->mss;
-            if (c->rtx_head)
-                tcp_resend(c, c->rtx_head);
-        }
-    } else {
-        c->dupacks = 0;
-        if (unlikely(c->flags & TCP_LOSS)) {
-            if (seq_lt(c->high_rxt, ack))
-                c->high_rxt = ack;
-            if (seq_le(c->recover, ack))
-                c->flags &= ~(uint32_t)TCP_LOSS;
-        }
-        const struct tcp_ack news = {.acked = bytes,
-                                     .flight = flight,
-                                     .rtt_us = rtt_us,
-                                     .window_used = 2 * flight >= c->cwnd &&
-                                                    c->cwnd < c->net->config.send_buffer_max};
-        c->congestion->acked(c, &news);
-        if (unlikely(c->flags & TCP_LOSS))
-            tcp_resend_lost(c);
-        // "recover" follows, so that a comparison never wraps.
-        if (!(c->flags & TCP_LOSS) && seq_lt(c->recover, ack - 1))
-            c->recover = ack - 1;
-    }
+    c->dupacks = 0;
+    if (unlikely(c->flags & (TCP_RECOVERY | TCP_LOSS)))
+        recover_blindly(c);
+    const struct tcp_ack news = {.acked = bytes,
+                                 .flight = flight,
+                                 .delivered = bytes,
+                                 .rtt_us = rtt_us,
+                                 .window_used = 2 * flight >= c->cwnd &&
+                                                c->cwnd < c->net->config.send_buffer_max};
+    c->congestion->acked(c, &news);
+    // "recover" follows, so that a comparison never wraps.
+    if (likely(!(c->flags & (TCP_RECOVERY | TCP_LOSS))) && seq_lt(c->recover, ack - 1))
+        c->recover = ack - 1;
+    c->probe_at_us = 0;
     if (c->snd_una == c->snd_nxt) {
         c->rto_at_us = 0;
         c->unacked_since_us = 0;
     } else {
         c->rto_at_us = c->net->now_us + c->rto_us;
         c->unacked_since_us = c->net->now_us;
-        tcp_timer_by(c, c->rto_at_us);
+        tcp_timer_by(c, tcp_probes(c) ? tcp_arm_probe(c) : c->rto_at_us);
     }
 }

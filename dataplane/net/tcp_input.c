@@ -248,13 +248,20 @@ static bool tcp_check_ack(struct tcp *c, const struct packet *p, const struct tc
     uint32_t wnd = seg->wnd << c->snd_scale;
     if (unlikely(c->ecn & TCP_ECN_AGREED))
         tcp_ecn_acked(c, seg);
-    if (seq_lt(c->snd_una, seg->ack)) {
+    bool duplicate = seg->ack == c->snd_una && !had_data && c->snd_nxt != c->snd_una &&
+                     wnd == c->snd_wnd && !(seg->flags & TH_FIN);
+    if (unlikely(c->board || seg->n_sack)) {
+        bool advances = seq_lt(c->snd_una, seg->ack);
+        tcp_acked_in_trouble(c, seg, duplicate);
+        if (advances && c->neighbour && c->neighbour->generation == c->neighbour_generation)
+            neighbour_confirm(c->net, c->neighbour);
+    } else if (seq_lt(c->snd_una, seg->ack)) {
         tcp_acked(c, seg->ack, seg);
         if (c->neighbour && c->neighbour->generation == c->neighbour_generation)
             neighbour_confirm(c->net, c->neighbour);
     } else if (seg->ack == c->snd_una) {
-        if (!had_data && c->snd_nxt != c->snd_una && wnd == c->snd_wnd && !(seg->flags & TH_FIN))
-            tcp_duplicate_ack(c);
+        if (duplicate)
+            tcp_duplicate_ack(c, seg);
         else if (c->snd_nxt == c->snd_una)
             c->unacked_since_us = 0; // an answer to a probe
     } else {

@@ -182,6 +182,10 @@ static void tcp_watch_acknowledgement(struct tcp *c)
         c->rto_at_us = now + ((uint64_t)c->rto_us << c->backoff);
         tcp_timer_by(c, c->rto_at_us);
     }
+    if (tcp_probes(c))
+        tcp_timer_by(c, tcp_arm_probe(c));
+    else if (unlikely(c->board != NULL))
+        tcp_board_sent(c);
 }
 
 // FIN takes its place in the sequence.
@@ -206,6 +210,12 @@ void tcp_emit(struct tcp *c, struct frame *f, uint32_t payload, uint8_t flags)
     else
         c->rtx_head = f;
     c->rtx_tail = f;
+    if (unlikely(c->board || c->dupacks)) {
+        if (c->board)
+            tcp_board_append(c, f);
+        else
+            c->net->counters.tcp_limited_transmit++;
+    }
     uint32_t seq = c->snd_nxt;
     c->snd_nxt += payload;
     c->bytes_out += payload;
@@ -217,18 +227,23 @@ void tcp_emit(struct tcp *c, struct frame *f, uint32_t payload, uint8_t flags)
 
 uint32_t tcp_usable(const struct tcp *c)
 {
-    uint32_t flight = c->snd_nxt - c->snd_una, wnd = c->cwnd;
-    // Limited transmit (RFC 3042): the first two duplicates each let one new segment out.
-    if (!(c->flags & (TCP_RECOVERY | TCP_LOSS)) && c->dupacks)
-        wnd += (c->dupacks < 2 ? 1u : 2u) * c->mss;
-    if (wnd > c->snd_wnd)
-        wnd = c->snd_wnd;
+    uint32_t flight = c->snd_nxt - c->snd_una, pipe = tcp_pipe(c), wnd = c->snd_wnd;
     if (wnd > c->net->config.send_buffer_max)
         wnd = c->net->config.send_buffer_max;
-    // After a time-out what was in flight counts as lost: it goes again before anything new.
-    if ((c->flags & TCP_LOSS) && seq_lt(c->high_rxt, c->recover))
-        return 0;
-    return wnd > flight ? wnd - flight : 0;
+    uint32_t room = wnd > flight ? wnd - flight : 0, cwnd = c->cwnd;
+    if (unlikely(c->board || c->dupacks)) {
+        if (c->flags & TCP_LOSS) {
+            // What was in flight goes again before anything new.
+            uint32_t usable = tcp_frto_usable(c);
+            return usable < room ? usable : room;
+        }
+        // Limited transmit (RFC 3042): the first two duplicates each let one new segment out. With
+        // SACK each frame that arrived has left the pipe.
+        if (!c->board && !(c->flags & (TCP_RECOVERY | TCP_SACK)))
+            cwnd += (c->dupacks < 2 ? c->dupacks : 2u) * c->mss;
+    }
+    uint32_t usable = cwnd > pipe ? cwnd - pipe : 0;
+    return usable < room ? usable : room;
 }
 
 static bool tcp_may_send_data(const struct tcp *c)
@@ -325,37 +340,29 @@ void tcp_output(struct tcp *c)
         tcp_wait_for_window(c, no_frame);
 }
 
-bool tcp_resend(struct tcp *c, struct frame *f)
+struct frame *tcp_resend(struct tcp *c, struct frame *f, struct frame *before)
 {
     struct net *net = c->net;
     struct frame_note *note = frame_note(f);
     if (note->output_place)
-        return true; // the port has not even taken the last transmission
+        return f; // the port has not even taken the last transmission
     uint8_t flags = TH_ACK | TH_PSH;
     if ((c->flags & TCP_FIN_SENT) && note->seq + note->len == c->fin_seq)
         flags |= TH_FIN;
     if (!net->pool->exclusive(f)) {
         struct frame *copy = net_frame_new(net, true);
         if (!copy)
-            return false;
+            return NULL;
         memcpy(copy->data + c->header_len, f->data + c->header_len, note->len);
         copy->flags = FRAME_KEEP;
         *frame_note(copy) = *note;
         copy->next = f->next;
-        // The copy takes the place in the queue; its predecessor is found at the ends or by
-        // resending in order.
-        if (c->rtx_head == f) {
-            c->rtx_head = copy;
-        } else {
-            struct frame *before = c->rtx_head;
-            while (before->next != f)
-                before = before->next;
+        if (before)
             before->next = copy;
-        }
+        else
+            c->rtx_head = copy;
         if (c->rtx_tail == f)
             c->rtx_tail = copy;
-        if (c->rtx_next == f)
-            c->rtx_next = copy;
         net_frame_drop(net, f);
         f = copy;
         note = frame_note(f);
@@ -365,7 +372,7 @@ bool tcp_resend(struct tcp *c, struct frame *f)
     f->flags = FRAME_KEEP;
     c->retransmitted++;
     tcp_write_segment(c, f, note->seq, note->len, flags);
-    return true;
+    return f;
 }
 
 void tcp_send_ack(struct tcp *c)

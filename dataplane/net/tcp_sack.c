@@ -1,8 +1,9 @@
-// Selective acknowledgements as a receiver sends them: which ranges beyond a gap have arrived, the
+// Selective acknowledgements. As a receiver sends them: which ranges beyond a gap have arrived, the
 // most recent first (RFC 2018 4), and what arrived twice (RFC 2883). What was told is never given
 // up again. Blocks travel on bare acknowledgements, which leave at once for each segment that
-// arrives out of order, so that a segment with data has nothing to add.
-#include "dataplane/net/tcp.h"
+// arrives out of order, so that a segment with data has nothing to add. And as a sender reads them:
+// what makes no sense is not believed.
+#include "dataplane/net/tcp_board.h"
 
 enum { OPTION_SPACE = 40, OPTION_NOP = 1, OPTION_SACK = 5 };
 
@@ -82,4 +83,64 @@ uint32_t tcp_sack_write(struct tcp *c, uint8_t *p)
     p[3] = (uint8_t)(2 + 8 * n);
     c->net->counters.tcp_sack_out++;
     return (uint32_t)(block - p);
+}
+
+// --- the sender
+// -----------------------------------------------------------------------------------
+
+// A duplicate: below the acknowledgement, and not from a time out of mind.
+static void dsack_read(struct tcp *c, uint32_t start, uint32_t end, struct tcp_news *news)
+{
+    struct tcp_board *b = c->board;
+    uint32_t window = c->max_wnd > 65535 ? c->max_wnd : 65535;
+    if (seq_lt(c->snd_nxt, end) || seq_lt(end, c->snd_una - window) || end - start > window) {
+        c->net->counters.tcp_sack_bad++;
+        return;
+    }
+    c->net->counters.tcp_dsack_in++;
+    news->dsack = true;
+    if (b->probe_out && b->probe_resent && end == b->probe_end)
+        news->dsack_of_probe = true;
+    if (b->undo && seq_le(b->undo_from, start) && seq_le(end, c->recover))
+        b->undo_duplicates += end - start;
+}
+
+void tcp_sack_read(struct tcp *c, const struct tcp_segment *seg, struct tcp_news *news)
+{
+    uint32_t block[TCP_SACK_BLOCKS_MAX][2], n = 0;
+    for (unsigned i = 0; i < seg->n_sack; i++) {
+        uint32_t start = load_be32(seg->sack + 8 * i), end = load_be32(seg->sack + 8 * i + 4);
+        if (!seq_lt(start, end)) {
+            c->net->counters.tcp_sack_bad++;
+            continue;
+        }
+        if (i == 0) {
+            bool below = seq_le(end, seg->ack), inside = false;
+            if (!below && seg->n_sack > 1)
+                inside = seq_le(load_be32(seg->sack + 8), start) &&
+                         seq_le(end, load_be32(seg->sack + 12));
+            if (below || inside) {
+                dsack_read(c, start, end, news);
+                continue;
+            }
+        }
+        // An acknowledgement that was overtaken tells of what is acknowledged since.
+        bool old = seq_lt(seg->ack, c->snd_una);
+        if (old && seq_le(end, c->snd_una))
+            continue;
+        if (old && seq_lt(start, c->snd_una))
+            start = c->snd_una;
+        if (seq_le(start, seg->ack) || seq_lt(start, c->snd_una) || seq_lt(c->snd_nxt, end)) {
+            c->net->counters.tcp_sack_bad++;
+            continue;
+        }
+        // Ascending, so that what is new below others does not look reordered.
+        uint32_t at = n++;
+        for (; at && seq_lt(start, block[at - 1][0]); at--)
+            memcpy(block[at], block[at - 1], sizeof(block[0]));
+        block[at][0] = start;
+        block[at][1] = end;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        tcp_board_sack(c, block[i][0], block[i][1], seg, news);
 }

@@ -133,10 +133,6 @@ static bool retransmit_timeout(struct tcp *c)
     if (c->backoff < BACKOFF_MAX)
         c->backoff++;
     c->rto_at_us = net->now_us + backed_off(c);
-    if (c->rtx_head)
-        tcp_resend_lost(c);
-    else if (c->flags & TCP_FIN_SENT)
-        tcp_send_fin(c);
     return true;
 }
 
@@ -180,6 +176,13 @@ void tcp_timer_fire(void *context, struct net_timer *timer)
         c->ack_at_us = 0;
         tcp_send_ack(c);
     }
+    if (c->probe_at_us && c->probe_at_us <= now) {
+        c->probe_at_us = 0;
+        if (c->flags & TCP_RACK_WAIT)
+            tcp_rack_timeout(c);
+        else
+            tcp_probe_timeout(c);
+    }
     if (c->rto_at_us && c->rto_at_us <= now && !retransmit_timeout(c))
         return;
     if (c->keep_at_us && c->keep_at_us <= now && !keep_timeout(c))
@@ -187,6 +190,8 @@ void tcp_timer_fire(void *context, struct net_timer *timer)
     uint64_t next = UINT64_MAX;
     if (c->rto_at_us)
         next = c->rto_at_us;
+    if (c->probe_at_us && c->probe_at_us < next)
+        next = c->probe_at_us;
     if (c->ack_at_us && c->ack_at_us < next)
         next = c->ack_at_us;
     if (c->keep_at_us && c->keep_at_us < next)

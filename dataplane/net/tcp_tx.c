@@ -215,5 +215,6 @@ void tcp_tx_free(struct tcp *c)
         next = f->next;
         net_frame_drop(c->net, f);
     }
-    c->rtx_head = c->rtx_tail = c->rtx_next = NULL;
+    c->rtx_head = c->rtx_tail = NULL;
+    tcp_board_free(c);
 }

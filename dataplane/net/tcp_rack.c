@@ -1,0 +1,201 @@
+// RACK-TLP (RFC 8985): a segment is lost when one that was sent sufficiently later has arrived; and
+// when nothing arrives at all, the last segment goes again to find out.
+#include "dataplane/net/tcp_board.h"
+
+enum {
+    REORDER_EXTRA_MAX =
+        15,               // the reordering window is at most 16 quarters of the shortest round trip
+    REORDER_PERSIST = 16, // recoveries after which a widened window narrows again (RFC 8985 6.2)
+    DUPTHRESH = 3,
+    RETRY_US = 5000, // when the port or its pool gave no frame
+};
+
+// Was the frame (sent at `sent_us`, ending at `end`) sent before the newest that arrived?
+static bool sent_before_newest(const struct tcp_board *b, uint64_t sent_us, uint32_t end)
+{
+    return sent_us < b->rack_sent_us || (sent_us == b->rack_sent_us && seq_lt(end, b->rack_end));
+}
+
+void tcp_rack_delivered(struct tcp *c, const struct tcp_slot *s, const struct tcp_segment *seg,
+                        struct tcp_news *news)
+{
+    struct tcp_board *b = c->board;
+    const struct frame_note *note = frame_note(s->frame);
+    uint64_t now = c->net->now_us;
+    uint32_t rtt = (uint32_t)(now - note->sent_us) + 1;
+    if (note->transmissions > 1) {
+        // Which transmission arrived? Not the last when the peer echoes an older stamp, or answers
+        // faster than the path allows (step 2).
+        if ((c->flags & TCP_STAMPS) && seg->has_stamp && seg->ts_echo &&
+            seq_lt(seg->ts_echo, tcp_stamp_at(c, note->sent_us)))
+            return;
+        if (rtt < c->min_rtt_us)
+            return;
+    } else if (seq_lt(s->end, news->fack)) {
+        // Sent once and arrived behind a later one (step 3).
+        uint32_t distance = (news->fack - s->end) / c->mss + 1;
+        c->net->counters.tcp_reordering++;
+        c->reordered = true;
+        if (distance > c->reordering)
+            c->reordering = (uint16_t)(distance < UINT16_MAX ? distance : UINT16_MAX);
+    }
+    b->rack_rtt_us = rtt;
+    if (!b->rack_valid || !sent_before_newest(b, note->sent_us, s->end)) {
+        b->rack_sent_us = note->sent_us;
+        b->rack_end = s->end;
+        b->rack_valid = true;
+    }
+}
+
+void tcp_rack_adapt(struct tcp *c, const struct tcp_news *news)
+{
+    struct tcp_board *b = c->board;
+    if (b->in_dsack_round && seq_le(b->dsack_round, c->snd_una))
+        b->in_dsack_round = false;
+    if (!news->dsack || news->dsack_of_probe || b->in_dsack_round || !c->retransmitted)
+        return;
+    b->in_dsack_round = true;
+    b->dsack_round = c->snd_nxt;
+    if (c->reorder_extra < REORDER_EXTRA_MAX)
+        c->reorder_extra++;
+    c->reorder_persist = REORDER_PERSIST;
+}
+
+void tcp_rack_recovered(struct tcp *c)
+{
+    if (c->reorder_persist && --c->reorder_persist == 0)
+        c->reorder_extra = 0;
+}
+
+// How much later than expected a segment may arrive.
+static uint32_t reorder_window(const struct tcp *c)
+{
+    const struct tcp_board *b = c->board;
+    if (!c->reordered && ((c->flags & (TCP_RECOVERY | TCP_LOSS)) || b->n_sacked >= DUPTHRESH ||
+                          b->sacked >= DUPTHRESH * c->mss))
+        return 0;
+    uint32_t window = (1u + c->reorder_extra) * (c->min_rtt_us / 4);
+    return window < c->srtt_us ? window : c->srtt_us;
+}
+
+uint64_t tcp_rack_detect(struct tcp *c, struct tcp_news *news)
+{
+    struct tcp_board *b = c->board;
+    if (!(c->flags & TCP_SACK) || !b->rack_valid)
+        return 0;
+    uint64_t now = c->net->now_us, due = 0;
+    uint64_t patience = (uint64_t)b->rack_rtt_us + reorder_window(c);
+    // What was sent again goes first in the queue: it is older. In order among themselves.
+    uint32_t after = SLOT_NONE;
+    for (uint32_t i = b->resent_list.head, next; i != SLOT_NONE; i = next) {
+        struct tcp_slot *s = board_slot(b, i);
+        const struct frame_note *note = frame_note(s->frame);
+        next = s->next;
+        if (!sent_before_newest(b, note->sent_us, s->end))
+            break;
+        if (note->sent_us + patience > now) {
+            due = note->sent_us + patience;
+            break;
+        }
+        news->lost += slot_bytes(s, c->snd_una);
+        tcp_board_lose(c, i, after);
+        after = i;
+        c->net->counters.tcp_lost_again++;
+    }
+    for (; b->rack_next != b->end; b->rack_next++) {
+        struct tcp_slot *s = board_slot(b, b->rack_next);
+        if (s->marks & (SLOT_SACKED | SLOT_LOST | SLOT_RESENT))
+            continue;
+        const struct frame_note *note = frame_note(s->frame);
+        if (!sent_before_newest(b, note->sent_us, s->end))
+            break;
+        if (note->sent_us + patience > now) {
+            if (!due || note->sent_us + patience < due)
+                due = note->sent_us + patience;
+            break;
+        }
+        news->lost += slot_bytes(s, c->snd_una);
+        tcp_board_lose(c, b->rack_next, b->lost_list.tail);
+        c->net->counters.tcp_rack_lost++;
+    }
+    tcp_board_settle(c);
+    return due;
+}
+
+// --- the loss probe
+// -------------------------------------------------------------------------------
+
+// New data as a probe, whatever the congestion window says (RFC 8985 7.3). False: there is none.
+static bool probe_with_new(struct tcp *c)
+{
+    if (!c->tx_bytes || (c->flags & TCP_FIN_SENT))
+        return false;
+    uint32_t flight = c->snd_nxt - c->snd_una, n = c->mss;
+    if (n > c->tx_bytes)
+        n = (uint32_t)c->tx_bytes;
+    if (c->snd_wnd < flight + n || flight + n > c->net->config.send_buffer_max)
+        return false;
+    struct frame *f = net_frame_new(c->net, true);
+    if (!f)
+        return false;
+    tcp_tx_take(c, f->data + c->header_len, n);
+    tcp_emit(c, f, n, c->tx_bytes ? 0 : TH_PSH);
+    return true;
+}
+
+void tcp_probe_timeout(struct tcp *c)
+{
+    struct net *net = c->net;
+    if (c->snd_una == c->snd_nxt || (c->flags & (TCP_RECOVERY | TCP_LOSS)))
+        return;
+    tcp_tx_settle(c);
+    if (net_output_full(net) || (c->rtx_tail && frame_note(c->rtx_tail)->output_place)) {
+        c->probe_at_us = net->now_us + RETRY_US; // what would be probed has not even left
+        return;
+    }
+    struct tcp_board *b = tcp_board_get(c);
+    if (!b)
+        return;
+    bool fresh = probe_with_new(c);
+    b = c->board;
+    if (!b)
+        return;
+    if (!fresh) {
+        if (b->first != b->end) {
+            if (board_slot(b, b->end - 1)->marks & SLOT_SACKED || !tcp_board_resend(c, b->end - 1))
+                return;
+        } else {
+            tcp_send_fin(c);
+        }
+    }
+    net->counters.tcp_probes++;
+    b->probe_out = true;
+    b->probe_resent = !fresh;
+    b->probe_end = c->snd_nxt;
+    c->probe_at_us = 0;
+    c->rto_at_us = net->now_us + c->rto_us;
+}
+
+bool tcp_probe_acked(struct tcp *c, const struct tcp_segment *seg, const struct tcp_news *news)
+{
+    struct tcp_board *b = c->board;
+    if (!b->probe_out || seq_lt(seg->ack, b->probe_end))
+        return false;
+    if (!b->probe_resent) {
+        b->probe_out = false; // all of it arrived
+        return false;
+    }
+    if (news->dsack_of_probe || (seg->ack == b->probe_end && news->duplicate && !seg->n_sack)) {
+        // Both arrived: the peer was only slow to say so. It gets more time from now on.
+        b->probe_out = false;
+        c->net->counters.tcp_probes_spurious++;
+        if (c->ack_delay_shift < ACK_DELAY_SHIFT_MAX)
+            c->ack_delay_shift++;
+        return false;
+    }
+    if (seg->ack == b->probe_end)
+        return false; // a DSACK may follow
+    b->probe_out = false;
+    c->net->counters.tcp_probes_repaired++;
+    return true;
+}
