@@ -64,6 +64,7 @@ struct tcp_board {
 
     // Loss probe (RFC 8985 7)
     bool probe_out, probe_resent;
+    bool probed; // in recovery, and nothing was heard since
     uint32_t probe_end;
 
     // Proportional rate reduction (RFC 6937)
@@ -137,5 +138,5 @@ void tcp_rack_adapt(struct tcp *c, const struct tcp_news *news);
 void tcp_rack_recovered(struct tcp *c);
 // Finds what is lost. Returns when the next frame will be if it is not heard of, 0: none.
 uint64_t tcp_rack_detect(struct tcp *c, struct tcp_news *news);
-// The acknowledgement of a loss probe (RFC 8985 7.4). True: the probe repaired a loss.
-bool tcp_probe_acked(struct tcp *c, const struct tcp_segment *seg, const struct tcp_news *news);
+// The acknowledgement of a loss probe (RFC 8985 7.4).
+void tcp_probe_acked(struct tcp *c, const struct tcp_segment *seg, const struct tcp_news *news);

@@ -143,59 +143,87 @@ static bool probe_with_new(struct tcp *c)
     return true;
 }
 
+// The probe filled a hole: that was a loss, and counts as one.
+static void probe_repaired(struct tcp *c)
+{
+    c->board->probe_out = false;
+    c->net->counters.tcp_probes_repaired++;
+    if (c->flags & (TCP_RECOVERY | TCP_LOSS))
+        return; // it has been counted
+    c->ssthresh = c->congestion->threshold(c);
+    tcp_congestion_event(c, CONGESTION_LOSS);
+    c->cwnd = c->cwnd < c->ssthresh ? c->cwnd : c->ssthresh;
+}
+
+// Something is known to be missing and nothing was heard for long: the first frame goes again.
+static bool probe_recovery(struct tcp *c)
+{
+    struct tcp_board *b = c->board;
+    b->probed = true;
+    if (b->first == b->end || board_slot(b, b->first)->marks & SLOT_SACKED)
+        return false;
+    if (board_slot(b, b->first)->marks & SLOT_RESENT)
+        tcp_board_lose(c, b->first, SLOT_NONE);
+    return tcp_board_resend(c, b->first);
+}
+
+// The end of the flight goes again, or what follows it.
+static bool probe_tail(struct tcp *c)
+{
+    struct tcp_board *b = c->board;
+    if (b->probe_out)
+        probe_repaired(c); // a duplicate would have been told of by now
+    bool fresh = probe_with_new(c);
+    if (!c->board)
+        return false;
+    if (!fresh) {
+        if (b->first == b->end)
+            tcp_send_fin(c);
+        else if (!tcp_board_resend(c, b->end - 1))
+            return false;
+    }
+    b->probe_out = true;
+    b->probe_resent = !fresh;
+    b->probe_end = c->snd_nxt;
+    return true;
+}
+
 void tcp_probe_timeout(struct tcp *c)
 {
     struct net *net = c->net;
-    if (c->snd_una == c->snd_nxt || (c->flags & (TCP_RECOVERY | TCP_LOSS)))
+    if (c->snd_una == c->snd_nxt)
         return;
     tcp_tx_settle(c);
     if (net_output_full(net) || (c->rtx_tail && frame_note(c->rtx_tail)->output_place)) {
         c->probe_at_us = net->now_us + RETRY_US; // what would be probed has not even left
         return;
     }
-    struct tcp_board *b = tcp_board_get(c);
+    const struct tcp_board *b = tcp_board_get(c);
     if (!b)
         return;
-    bool fresh = probe_with_new(c);
-    b = c->board;
-    if (!b)
+    bool calm = !(c->flags & (TCP_RECOVERY | TCP_LOSS)) && !b->n_sacked;
+    if (!(calm ? probe_tail(c) : probe_recovery(c)))
         return;
-    if (!fresh) {
-        if (b->first != b->end) {
-            if (board_slot(b, b->end - 1)->marks & SLOT_SACKED || !tcp_board_resend(c, b->end - 1))
-                return;
-        } else {
-            tcp_send_fin(c);
-        }
-    }
     net->counters.tcp_probes++;
-    b->probe_out = true;
-    b->probe_resent = !fresh;
-    b->probe_end = c->snd_nxt;
     c->probe_at_us = 0;
     c->rto_at_us = net->now_us + c->rto_us;
 }
 
-bool tcp_probe_acked(struct tcp *c, const struct tcp_segment *seg, const struct tcp_news *news)
+void tcp_probe_acked(struct tcp *c, const struct tcp_segment *seg, const struct tcp_news *news)
 {
     struct tcp_board *b = c->board;
     if (!b->probe_out || seq_lt(seg->ack, b->probe_end))
-        return false;
+        return;
     if (!b->probe_resent) {
         b->probe_out = false; // all of it arrived
-        return false;
-    }
-    if (news->dsack_of_probe || (seg->ack == b->probe_end && news->duplicate && !seg->n_sack)) {
+    } else if (news->dsack_of_probe ||
+               (seg->ack == b->probe_end && news->duplicate && !seg->n_sack)) {
         // Both arrived: the peer was only slow to say so. It gets more time from now on.
         b->probe_out = false;
         c->net->counters.tcp_probes_spurious++;
         if (c->ack_delay_shift < ACK_DELAY_SHIFT_MAX)
             c->ack_delay_shift++;
-        return false;
-    }
-    if (seg->ack == b->probe_end)
-        return false; // a DSACK may follow
-    b->probe_out = false;
-    c->net->counters.tcp_probes_repaired++;
-    return true;
+    } else if (seg->ack != b->probe_end) {
+        probe_repaired(c);
+    } // else a duplicate may still be told of
 }

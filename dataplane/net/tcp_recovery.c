@@ -159,6 +159,7 @@ void tcp_enter_loss(struct tcp *c)
     // The peer may have given up what it told of (RFC 2018 8).
     tcp_board_lose_all(c);
     b->probe_out = false;
+    b->probed = true;
     b->calm_seq = c->snd_nxt;
     b->frto = !again && !in_recovery && b->first != b->end ? FRTO_RESENT : FRTO_OFF;
     if (b->first != b->end)
@@ -233,7 +234,6 @@ static void undo(struct tcp *c, const struct tcp_news *news)
         cwnd = limit;
     }
     c->cwnd = cwnd;
-    b->rack_valid = false; // which transmission arrived is not what it looked like
     b->undo = false;
     b->frto = FRTO_OFF;
     b->calm_seq = c->snd_nxt;
@@ -267,6 +267,9 @@ static void try_undo(struct tcp *c, const struct tcp_segment *seg, const struct 
             c->flags &= ~(uint32_t)TCP_RTT_VALID; // the path is slower now: RFC 4015 3.5
     } else if (spurious) {
         count->tcp_undo_frto++;
+        // What was taken for the retransmission was the original.
+        b->rack_sent_us = news->sent_us;
+        b->rack_end = c->snd_una;
     } else if (b->undo_resent && b->undo_duplicates >= b->undo_resent) {
         count->tcp_undo_dsack++;
     } else {
@@ -333,11 +336,22 @@ static void sample_rtt(struct tcp *c, const struct tcp_segment *seg, const struc
 void tcp_board_sent(struct tcp *c)
 {
     const struct tcp_board *b = c->board;
-    uint64_t look = c->flags & TCP_RACK_WAIT ? c->probe_at_us : 0;
-    if (!open_state(c) || b->probe_out || b->n_sacked ||
-        (c->flags & (TCP_SACK | TCP_RTT_VALID)) != (TCP_SACK | TCP_RTT_VALID))
+    uint64_t look = c->flags & TCP_RACK_WAIT ? c->probe_at_us : 0, next;
+    if ((c->flags & (TCP_SACK | TCP_RTT_VALID)) != (TCP_SACK | TCP_RTT_VALID))
         return;
-    uint64_t next = tcp_arm_probe(c);
+    if (open_state(c) && !b->n_sacked) {
+        if (b->probe_out && seq_lt(c->snd_una, b->probe_end))
+            return;
+        next = tcp_arm_probe(c);
+    } else {
+        // Not in RFC 8985, but as RFC 9002 6.2 has it: a recovery whose last retransmissions are
+        // lost is probed once, too, before it ends in a time-out.
+        if (b->probed || b->frto)
+            return;
+        uint32_t late = c->srtt_us + 4 * c->rttvar_us;
+        c->probe_at_us = c->net->now_us + (late > c->probe_us ? late : c->probe_us);
+        next = c->probe_at_us < c->rto_at_us ? c->probe_at_us : c->rto_at_us;
+    }
     if (look && look <= c->probe_at_us) {
         c->probe_at_us = look;
         return;
@@ -401,6 +415,9 @@ static void proceed(struct tcp *c, const struct tcp_news *news, bool forced)
         if (!(c->flags & TCP_SACK) && news->acked)
             force = true; // RFC 6582 3.2: the next hole at once
     }
+    // With nothing in the network nothing would ever be heard.
+    if (!b->frto && tcp_pipe(c) < c->mss)
+        force = true;
     tcp_resend_lost(c, force);
 }
 
@@ -435,12 +452,9 @@ void tcp_acked_in_trouble(struct tcp *c, const struct tcp_segment *seg, bool dup
                           .window_used = used};
     try_undo(c, seg, &news);
     sample_rtt(c, seg, &news, &ack);
-    if (tcp_probe_acked(c, seg, &news) && open_state(c)) {
-        // The probe repaired a loss: it counts as one (RFC 8985 7.4.2).
-        c->ssthresh = c->congestion->threshold(c);
-        tcp_congestion_event(c, CONGESTION_LOSS);
-        c->cwnd = c->cwnd < c->ssthresh ? c->cwnd : c->ssthresh;
-    }
+    if (news.delivered)
+        b->probed = false;
+    tcp_probe_acked(c, seg, &news);
     tcp_rack_adapt(c, &news);
     uint64_t due = tcp_rack_detect(c, &news);
     if (!(c->flags & TCP_SACK))

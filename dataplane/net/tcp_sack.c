@@ -92,7 +92,7 @@ uint32_t tcp_sack_write(struct tcp *c, uint8_t *p)
 static void dsack_read(struct tcp *c, uint32_t start, uint32_t end, struct tcp_news *news)
 {
     struct tcp_board *b = c->board;
-    uint32_t window = c->max_wnd > 65535 ? c->max_wnd : 65535;
+    uint32_t window = 4 * (c->max_wnd > 65535 ? c->max_wnd : 65535);
     if (seq_lt(c->snd_nxt, end) || seq_lt(end, c->snd_una - window) || end - start > window) {
         c->net->counters.tcp_sack_bad++;
         return;

@@ -143,6 +143,16 @@ static void serve(void *context, struct wire *w, unsigned i)
     }
 }
 
+// Counters that are not zero, of both ends.
+static void print_counters(const struct net_counters *a, const struct net_counters *b)
+{
+#define X(name, group, text) \
+    if (a->name + b->name)   \
+        printf("  %-24s %10" PRIu64 " %10" PRIu64 "\n", #name, a->name, b->name);
+    NET_COUNTERS(X)
+#undef X
+}
+
 struct options {
     uint64_t first, last, bytes;
     uint32_t frames;
@@ -220,6 +230,8 @@ static bool run(const struct options *o, uint64_t seed)
                a->tcp_retransmit_timer + b->tcp_retransmit_timer,
                a->tcp_zero_window_probes + b->tcp_zero_window_probes, a->no_frame + b->no_frame,
                a->tcp_bad_sum + b->tcp_bad_sum);
+    if (o->verbose)
+        print_counters(a, b);
     unsigned leaked = wire_free(&w);
     if (leaked)
         fail(&t, "frames leaked", leaked);
