@@ -211,6 +211,13 @@ static bool tcp_check_sequence(struct tcp *c, struct tcp_segment *seg)
     return true;
 }
 
+// RFC 5681 2, of a segment without data.
+static bool is_duplicate_ack(const struct tcp *c, const struct tcp_segment *seg, uint32_t wnd)
+{
+    return seg->ack == c->snd_una && c->snd_nxt != c->snd_una && wnd == c->snd_wnd &&
+           !(seg->flags & TH_FIN);
+}
+
 // Fifth: the acknowledgement. False: the segment goes no further.
 static bool tcp_check_ack(struct tcp *c, const struct packet *p, const struct tcp_segment *seg,
                           bool had_data)
@@ -248,11 +255,9 @@ static bool tcp_check_ack(struct tcp *c, const struct packet *p, const struct tc
     uint32_t wnd = seg->wnd << c->snd_scale;
     if (unlikely(c->ecn & TCP_ECN_AGREED))
         tcp_ecn_acked(c, seg);
-    bool duplicate = seg->ack == c->snd_una && !had_data && c->snd_nxt != c->snd_una &&
-                     wnd == c->snd_wnd && !(seg->flags & TH_FIN);
     if (unlikely(c->board || seg->n_sack)) {
         bool advances = seq_lt(c->snd_una, seg->ack);
-        tcp_acked_in_trouble(c, seg, duplicate);
+        tcp_acked_in_trouble(c, seg, !had_data && is_duplicate_ack(c, seg, wnd));
         if (advances && c->neighbour && c->neighbour->generation == c->neighbour_generation)
             neighbour_confirm(c->net, c->neighbour);
     } else if (seq_lt(c->snd_una, seg->ack)) {
@@ -260,7 +265,7 @@ static bool tcp_check_ack(struct tcp *c, const struct packet *p, const struct tc
         if (c->neighbour && c->neighbour->generation == c->neighbour_generation)
             neighbour_confirm(c->net, c->neighbour);
     } else if (seg->ack == c->snd_una) {
-        if (duplicate)
+        if (!had_data && is_duplicate_ack(c, seg, wnd))
             tcp_duplicate_ack(c, seg);
         else if (c->snd_nxt == c->snd_una)
             c->unacked_since_us = 0; // an answer to a probe
