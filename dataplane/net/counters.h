@@ -135,6 +135,7 @@
     X(tcp_backlog_full, DEFENCES, "handshakes not completed: too many wait to be accepted")        \
     X(tcp_reset_limited, DEFENCES, "RST segments to strangers that the rate limit held back")      \
     X(tcp_no_ack, DEFENCES, "segments with neither SYN, ACK nor RST (NULL, FIN, XMAS scans)")      \
+    X(tcp_urgent, DEFENCES, "segments with urgent data (taken as any other)")                      \
     X(tcp_mss_tiny, DEFENCES, "peers whose MSS is below 216 (they get segments of 216)")           \
     /* several cores, each with its queue */                                                       \
     X(home_as_hashed, QUEUES, "frames of unknown flows that came to the queue that their hash names") \
@@ -147,6 +148,10 @@
     X(home_lost, QUEUES, "frames and news that found no room on their way to another core")        \
     /* bounds of memory */                                                                         \
     X(tcp_connections_full, MEMORY, "connections refused because the table is full")               \
+    X(tcp_shed_output, MEMORY, "connections reset: output memory is short, they take nothing")     \
+    X(tcp_shed_input, MEMORY, "connections reset: receive memory is short, they hold the most")    \
+    X(tcp_shed_frames, MEMORY, "connections reset: frames are short, they acknowledge nothing")    \
+    X(tcp_orphans_dropped, MEMORY, "closed connections reset because their peer lets them linger") \
     X(tcp_receive_memory_full, MEMORY, "segments dropped because receive memory is used up")       \
     X(nd_routers_full, MEMORY, "routers that found no place in the list")                          \
     X(nd_prefixes_full, MEMORY, "advertised prefixes that found no place in the list")             \

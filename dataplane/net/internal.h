@@ -144,9 +144,10 @@ struct net {
     struct frame *dropped[NET_FRAMES_DROPPED];
     unsigned n_spare, n_dropped;
 
-    uint64_t rx_memory; // heap bytes of received data
-    uint64_t rx_turn;   // bytes accepted in this turn that may have to be copied
-    uint64_t tx_memory; // heap bytes of output not yet in frames
+    uint64_t rx_memory;          // heap bytes of received data
+    uint64_t rx_turn;            // bytes accepted in this turn that may have to be copied
+    uint64_t tx_memory;          // heap bytes of output not yet in frames
+    bool rx_short, frames_short; // something was refused for want of these
     struct rx_chunk *free_pieces;
     struct rx_chunk *rx_spent; // read to the end this turn: its reader may still look at the bytes
 
@@ -172,9 +173,11 @@ struct net {
     struct tcp_request_queue requests[TCP_SYN_ACK_TRIES + 1]; // half open, by tries
     uint64_t cookies_until_us; // until then acknowledgements may bring cookies back
     uint64_t cookies_tell_us;  // when other stacks are told next that cookies are under way
-    TAILQ_HEAD(net_gone_list, tcp) gone;        // closed, waiting for the owner to release them
+    TAILQ_HEAD(net_holders_list, tcp) holders; // of memory that their peers do not take
+    TAILQ_HEAD(net_orphans_list, tcp) orphans; // closed by their owners, oldest first
+    TAILQ_HEAD(net_gone_list, tcp) gone;       // closed, waiting for the owner to release them
     TAILQ_HEAD(net_waits_list, tcp_wait) waits; // TIME_WAIT, oldest first
-    uint32_t n_requests, n_waits, n_connections, n_gone;
+    uint32_t n_requests, n_waits, n_connections, n_gone, n_orphans;
     uint32_t port_counters[NET_PORT_COUNTERS]; // by a hash of the destination
     // No port was found for this destination: not looked for again before this.
     uint64_t port_exhausted; // its keyed hash
@@ -443,3 +446,8 @@ void tcp_turn_flush(struct net *net); // acknowledgements that found no reply to
 void tcp_turn_end(struct net *net);
 void tcp_output_held(struct net *net); // data that waited for the port
 void tcp_free_all(struct net *net);
+void tcp_shed(struct net *net); // resets who holds most of what is short
+static inline bool tcp_shed_wanted(const struct net *net)
+{
+    return net->tx_memory > net->config.send_memory_max || net->rx_short || net->frames_short;
+}

@@ -19,6 +19,7 @@ enum {
     RECEIVE_BUFFER_DEFAULT = 1 << 20, // 10 Gbit/s over 0.8 ms
     SEND_BUFFER_DEFAULT = 1 << 20,
     RECEIVE_MEMORY_DEFAULT = 256 << 20,
+    SEND_MEMORY_DEFAULT = 1 << 30,
     USER_TIMEOUT_DEFAULT_MS = 120000, // RFC 1122 4.2.3.5: at least 100 s
     DELAYED_ACK_DEFAULT_US = 40000,   // RFC 9293 3.8.6.3: below 500 ms; below a peer's smallest RTO
     RECEIVE_BUFFER_MIN = 4096,
@@ -43,6 +44,10 @@ static void net_defaults(struct net_config *c)
         c->send_buffer_max = SEND_BUFFER_DEFAULT;
     if (!c->receive_memory_max)
         c->receive_memory_max = RECEIVE_MEMORY_DEFAULT;
+    if (!c->send_memory_max)
+        c->send_memory_max = SEND_MEMORY_DEFAULT;
+    if (!c->orphans_max)
+        c->orphans_max = c->connections_max / 2 + 1;
     if (!c->user_timeout_ms)
         c->user_timeout_ms = USER_TIMEOUT_DEFAULT_MS;
     if (!c->delayed_ack_us)
@@ -136,6 +141,8 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     LIST_INIT(&net->turn);
     TAILQ_INIT(&net->held);
     TAILQ_INIT(&net->gone);
+    TAILQ_INIT(&net->holders);
+    TAILQ_INIT(&net->orphans);
     TAILQ_INIT(&net->waits);
     // One secret, a key of its own for each purpose.
     struct net_key key = net_key_load(config->secret), keys[8];

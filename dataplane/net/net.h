@@ -91,6 +91,8 @@ struct net_config {
     uint32_t receive_buffer_max; // bytes per connection, unread and out of order
     uint32_t send_buffer_max;    // bytes in flight per connection
     uint64_t receive_memory_max; // bytes for all connections of this core
+    uint64_t send_memory_max;    // the same for output that waits; stalled peers are reset
+    uint32_t orphans_max;        // connections that their owner closed and the peer did not
     uint32_t user_timeout_ms;    // give up on unacknowledged data, RFC 5482
     uint32_t delayed_ack_us;
     enum net_congestion congestion; // of connections that begin, see net_set_congestion

@@ -12,6 +12,7 @@ struct frame *net_frame_new(struct net *net, bool vital)
             net->pool->alloc(net->pool, net->spare + net->n_spare, NET_FRAMES_SPARE - net->n_spare);
         if (net->n_spare <= (vital ? 0 : NET_FRAMES_RESERVED)) {
             net->counters.no_frame++;
+            net->frames_short = true;
             return NULL;
         }
     }

@@ -46,6 +46,9 @@ bool tcp_connections_full(struct net *net)
 {
     if (likely(net->n_connections + net->n_gone < net->config.connections_max))
         return false;
+    // What only its peer keeps alive does not keep others out.
+    if (tcp_shed_orphan(net) && net->n_connections + net->n_gone < net->config.connections_max)
+        return false;
     net->counters.tcp_connections_full++;
     return true;
 }
@@ -180,6 +183,7 @@ void tcp_finish(struct tcp *c, enum stream_error error)
     assert(c->state != TCP_CLOSED);
     bool known = c->state != TCP_SYN_RECEIVED || !(c->flags & TCP_PASSIVE);
     tcp_leave_held(c);
+    tcp_leave_holders(c);
     tcp_tx_free(c);
     net_wheel_stop(&net->wheel, &c->timer);
     net_flows_remove(&net->flows, &c->entry);
@@ -240,6 +244,7 @@ static void tcp_close(struct stream *s)
         return;
     }
     c->flags |= TCP_FIN_QUEUED | TCP_DEAF;
+    tcp_orphan(c);
     tcp_tx_push(c);
 }
 
@@ -337,6 +342,8 @@ unsigned net_ready(struct net *net, struct stream **ready, unsigned max)
 
 void tcp_turn_flush(struct net *net)
 {
+    if (unlikely(tcp_shed_wanted(net)))
+        tcp_shed(net);
     for (struct tcp *c = LIST_FIRST(&net->turn); c; c = LIST_NEXT(c, turn_link)) {
         if (c->flags & TCP_ACK_NOW) {
             tcp_send_ack(c);

@@ -65,6 +65,8 @@ enum tcp_flags {
     TCP_ADMITTED = 1u << 19,  // counted in its listener's backlog until the owner saw it
     TCP_HELD = 1u << 20,      // in net->held
     TCP_RACK_WAIT = 1u << 21, // probe_at_us is when RACK looks again, not a loss probe
+    TCP_HOLDS = 1u << 22,     // in net->holders
+    TCP_ORPHAN = 1u << 23,    // in net->orphans
 };
 
 // Explicit congestion notification of a connection (tcp_ecn.c).
@@ -99,6 +101,7 @@ struct tcp_range {
 #define TCP_SACK_BLOCKS_MAX 4
 struct tcp_ranges {
     uint32_t count;
+    uint32_t memory;  // bytes on the heap for it, this struct included
     uint32_t fin_seq; // of a FIN that came before the data in front of it
     bool has_fin;
     uint8_t n_recent;
@@ -112,6 +115,7 @@ struct tx_piece {
     struct tx_piece *next;
     struct block *block;
     size_t offset, len;
+    size_t cost;   // what it counts for in net->tx_memory
     bool collects; // bytes are appended to `block` while it is the last piece
 };
 
@@ -185,6 +189,8 @@ struct tcp {
     uint8_t keep_probes, soft_error;
     uint64_t keep_at_us;       // keepalive, or the end of FIN_WAIT_2; 0: off
     uint64_t unacked_since_us; // the peer owes us an acknowledgement since; 0: it does not
+    uint64_t orphaned_us;      // when its owner closed it
+    uint64_t closed_since_us;  // output waits for its window since; 0: it does not
     const struct tcp_congestion *congestion;
     uint64_t congestion_state[8]; // the algorithm's
     uint32_t ecn_recover;         // snd_nxt when a mark lowered the window
@@ -194,7 +200,7 @@ struct tcp {
     struct net_timer timer;
     TAILQ_ENTRY(tcp) ready_link;
     LIST_ENTRY(tcp) turn_link;
-    TAILQ_ENTRY(tcp) life_link; // gone
+    TAILQ_ENTRY(tcp) life_link; // holders, orphans or gone
     TAILQ_ENTRY(tcp) held_link;
     uint64_t bytes_in, bytes_out;
     uint32_t segments_in, segments_out, retransmitted;
@@ -211,6 +217,7 @@ struct tcp_wait {
     TAILQ_ENTRY(tcp_wait) link;
     uint32_t rcv_nxt, snd_nxt, rcv_wnd;
     uint32_t ts_recent, ts_offset;
+    uint32_t challenge_ms; // when an acknowledgement was sent last
     uint8_t stamps, rcv_scale;
     struct net_pair6 pair[]; // IPv6: the addresses
 };
@@ -362,6 +369,17 @@ void tcp_cookie_open(struct net *net, struct tcp_listener *l, const struct packe
                      struct tcp_segment *seg, const struct net_flow *flow, uint32_t hash);
 // Another stack sends cookies.
 void tcp_cookies_hear(struct net *net);
+
+// --- tcp_shed.c: bounds of what peers make us keep
+// -------------------------------------------------
+
+// The connection holds output, frames or received bytes: it may have to go when they are short.
+void tcp_holder_add(struct tcp *c);
+void tcp_holder_check(struct tcp *c); // and does so no longer, perhaps
+void tcp_orphan(struct tcp *c);       // its owner has closed it
+void tcp_leave_holders(struct tcp *c);
+// Resets the connection that lingers for longest after its owner closed it. False: none does.
+bool tcp_shed_orphan(struct net *net);
 
 // --- tcp_input.c
 // ----------------------------------------------------------------------------------

@@ -115,6 +115,13 @@ static bool tcp_stamp_outdated(const struct tcp *c)
     return (uint32_t)(c->net->now_us / 1000000) - c->ts_recent_age_s >= PAWS_IDLE_S;
 }
 
+// How far behind rcv_nxt a repeat may lie: nothing older can be under way.
+static uint32_t tcp_receive_reach(const struct tcp *c)
+{
+    uint32_t size = c->net->config.receive_buffer_max;
+    return size > 65535 ? size : 65535;
+}
+
 // First: the timestamp and the window. Cuts off what lies outside. False: dropped, and answered.
 static bool tcp_check_sequence(struct tcp *c, struct tcp_segment *seg)
 {
@@ -131,7 +138,7 @@ static bool tcp_check_sequence(struct tcp *c, struct tcp_segment *seg)
                 count->tcp_paws++;
                 // Repeats of old segments want an answer, bare acknowledgements do not (loops).
                 if (seg->len || (seg->flags & (TH_SYN | TH_FIN)))
-                    tcp_send_ack(c);
+                    tcp_challenge(c);
                 return false;
             }
         }
@@ -175,9 +182,10 @@ static bool tcp_check_sequence(struct tcp *c, struct tcp_segment *seg)
             tcp_send_syn(c); // our answer to its SYN was lost
         else if (seg->flags & TH_SYN)
             tcp_challenge(c);
-        else if (length || seg->seq == c->rcv_nxt - 1)
+        else if (c->rcv_nxt - seg->seq <= tcp_receive_reach(c) &&
+                 (length || seg->seq == c->rcv_nxt - 1))
             tcp_send_ack(c); // a repeat, or a probe of the window or of our life
-        else
+        else                 // what no honest peer has under way: whoever guesses gets little
             tcp_challenge(c);
         // What an old or early segment acknowledges still counts (RFC 9293 3.10.7.4).
         if (!(seg->flags & TH_ACK) || (seg->flags & TH_SYN) || c->state == TCP_SYN_RECEIVED)
@@ -223,8 +231,10 @@ static bool tcp_check_ack(struct tcp *c, const struct packet *p, const struct tc
                           bool had_data)
 {
     struct net_counters *count = &c->net->counters;
-    if (!(seg->flags & TH_ACK))
+    if (unlikely(!(seg->flags & TH_ACK))) {
+        count->tcp_no_ack++;
         return false;
+    }
     if (unlikely(c->state == TCP_SYN_RECEIVED)) {
         if (seg->ack != c->snd_nxt) {
             count->tcp_future_ack++;
@@ -275,8 +285,13 @@ static bool tcp_check_ack(struct tcp *c, const struct packet *p, const struct tc
     if (seq_le(c->snd_una, seg->ack) &&
         (seq_lt(c->snd_wl1, seg->seq) ||
          (c->snd_wl1 == seg->seq && seq_le(c->snd_wl2, seg->ack)))) {
-        if (wnd && !c->snd_wnd)
+        if (unlikely(wnd && !c->snd_wnd)) {
             c->backoff = 0;
+            if (c->flags & TCP_PERSIST) { // if it is too small, soon (RFC 9293 3.8.6.2.1)
+                c->rto_at_us = c->net->now_us + c->rto_us;
+                tcp_timer_by(c, c->rto_at_us);
+            }
+        }
         c->snd_wnd = wnd;
         if (wnd > c->max_wnd)
             c->max_wnd = wnd;
@@ -346,6 +361,30 @@ static void tcp_fin_wait_2(struct tcp *c)
     tcp_timer_by(c, c->keep_at_us);
 }
 
+// Second and fourth: RST and SYN (RFC 5961 3.2, 4.2). False: the segment goes no further.
+static bool tcp_check_flags(struct tcp *c, const struct tcp_segment *seg)
+{
+    struct net_counters *count = &c->net->counters;
+    if (seg->flags & TH_URG) // its bytes are in their place in the stream (RFC 6093)
+        count->tcp_urgent++;
+    if (seg->flags & TH_RST) {
+        if (seg->seq == c->rcv_nxt) {
+            count->tcp_reset_in++;
+            tcp_finish(c, c->state == TCP_SYN_RECEIVED ? STREAM_REFUSED : STREAM_RESET);
+        } else {
+            count->tcp_reset_bad++;
+            tcp_challenge(c);
+        }
+        return false;
+    }
+    if (seg->flags & TH_SYN) {
+        count->tcp_syn_bad++;
+        tcp_challenge(c);
+        return false;
+    }
+    return true;
+}
+
 void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment *seg)
 {
     struct net *net = c->net;
@@ -360,21 +399,8 @@ void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment
     }
     if (unlikely(!tcp_check_sequence(c, seg)))
         return;
-    if (unlikely(seg->flags & TH_RST)) {
-        if (seg->seq != c->rcv_nxt) { // RFC 5961 3.2
-            net->counters.tcp_reset_bad++;
-            tcp_challenge(c);
-            return;
-        }
-        net->counters.tcp_reset_in++;
-        tcp_finish(c, c->state == TCP_SYN_RECEIVED ? STREAM_REFUSED : STREAM_RESET);
+    if (unlikely(seg->flags & (TH_RST | TH_SYN | TH_URG)) && !tcp_check_flags(c, seg))
         return;
-    }
-    if (unlikely(seg->flags & TH_SYN)) { // RFC 5961 4.2
-        net->counters.tcp_syn_bad++;
-        tcp_challenge(c);
-        return;
-    }
     if (unlikely(!tcp_check_ack(c, p, seg, had_data)))
         return;
     // RFC 7323 4.3: the timestamp of the segment that covers what was acknowledged last.
@@ -408,6 +434,8 @@ void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment
         tcp_output(c);
         tcp_tx_check_writable(c);
     }
+    if (unlikely(c->flags & TCP_HOLDS))
+        tcp_holder_check(c);
 }
 
 void tcp_input(struct net *net, const struct packet *p)

@@ -219,6 +219,7 @@ void tcp_emit(struct tcp *c, struct frame *f, uint32_t payload, uint8_t flags)
     uint32_t seq = c->snd_nxt;
     c->snd_nxt += payload;
     c->bytes_out += payload;
+    c->closed_since_us = 0;
     if (flags & TH_FIN)
         tcp_take_fin(c);
     tcp_write_segment(c, f, seq, payload, flags | TH_ACK);
@@ -265,6 +266,10 @@ static void tcp_wait_for_window(struct tcp *c, bool no_frame)
 {
     if (c->rto_at_us || c->rtx_head)
         return;
+    if (no_frame)
+        c->closed_since_us = 0;
+    else if (!c->closed_since_us)
+        c->closed_since_us = c->net->now_us;
     uint64_t delay = no_frame ? NO_FRAME_RETRY_US : (uint64_t)c->rto_us << c->backoff;
     c->flags |= TCP_PERSIST;
     c->rto_at_us = c->net->now_us + delay;

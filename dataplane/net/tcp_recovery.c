@@ -138,6 +138,7 @@ void tcp_enter_loss(struct tcp *c)
     bool again = (c->flags & TCP_LOSS) && c->backoff, in_recovery = c->flags & TCP_RECOVERY;
     if (b && !again && !in_recovery)
         remember(c, true);
+    tcp_holder_add(c);
     // Only the first time-out of a flight lowers the threshold (RFC 5681 3.1).
     if (!again)
         c->ssthresh = c->congestion->threshold(c);

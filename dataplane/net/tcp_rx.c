@@ -7,9 +7,14 @@
 #include "dataplane/net/tcp.h"
 
 // Heap chunks: small for what a request leaves behind, larger where much waits.
-enum { CHUNK_MIN = 1024, CHUNK_MAX = 65536 };
+enum { CHUNK_MIN = 1024, CHUNK_MAX = 65536, RANGE_CHUNK_MIN = 128 };
 // Pieces that describe data in frames are made this many at a time and kept for the next turn.
 enum { PIECES_MADE = 64 };
+
+static uint32_t chunk_size(uint32_t cap)
+{
+    return (uint32_t)sizeof(struct rx_chunk) + cap;
+}
 
 static struct rx_chunk *chunk_new(struct net *net, uint32_t cap)
 {
@@ -181,6 +186,7 @@ static bool rx_accept(struct tcp *c, const uint8_t *data, uint32_t len)
     struct net *net = c->net;
     if (unlikely(net->rx_memory + net->rx_turn + len > net->config.receive_memory_max)) {
         net->counters.tcp_receive_memory_full++;
+        net->rx_short = true;
         return false;
     }
     if (likely(!c->stream.in_len && !c->rx_head)) {
@@ -232,6 +238,7 @@ static void ranges_join(struct tcp *c)
         for (struct rx_chunk *k = first->first, *next; k; k = next) {
             next = k->next;
             k->next = NULL;
+            r->memory -= chunk_size(k->cap);
             if (skip >= k->len) {
                 skip -= k->len;
                 chunk_free(c->net, k);
@@ -262,11 +269,18 @@ static struct rx_chunk *range_chunk(struct tcp *c, const uint8_t *data, uint32_t
         net->counters.tcp_receive_memory_full++;
         return NULL;
     }
-    struct rx_chunk *k = chunk_new(net, len);
+    // Segments of a few bytes share a chunk; what a chunk really takes is what is bounded.
+    uint32_t cap = len < RANGE_CHUNK_MIN ? RANGE_CHUNK_MIN : len, size = chunk_size(cap);
+    if (c->ranges->memory + size > 2 * net->config.receive_buffer_max) {
+        net->counters.tcp_ooo_dropped++;
+        return NULL;
+    }
+    struct rx_chunk *k = chunk_new(net, cap);
     if (!k)
         return NULL;
     memcpy(k->bytes, data, len);
     k->len = len;
+    c->ranges->memory += size;
     return k;
 }
 
@@ -280,6 +294,7 @@ static struct tcp_ranges *ranges_get(struct tcp *c)
         return NULL;
     }
     r->count = 0;
+    r->memory = sizeof(*r);
     r->n_recent = 0;
     r->has_fin = false;
     c->net->rx_memory += sizeof(*r);
@@ -295,6 +310,21 @@ void tcp_rx_early_fin(struct tcp *c, uint32_t seq)
     r->has_fin = true;
 }
 
+// Appends bytes to a range.
+static bool range_extend(struct tcp *c, struct tcp_range *r, const uint8_t *data, uint32_t len)
+{
+    struct rx_chunk *last = r->last;
+    if (chunk_room(last) >= len) {
+        memcpy(last->data + last->len, data, len);
+        last->len += len;
+        return true;
+    }
+    struct rx_chunk *k = range_chunk(c, data, len);
+    if (k)
+        last->next = r->last = k;
+    return k;
+}
+
 // Keeps a segment that lies beyond rcv_nxt. Bytes that are there already stay as they came first.
 static void ranges_insert(struct tcp *c, uint32_t seq, const uint8_t *data, uint32_t len)
 {
@@ -302,6 +332,7 @@ static void ranges_insert(struct tcp *c, uint32_t seq, const uint8_t *data, uint
     struct tcp_ranges *r = ranges_get(c);
     if (!r)
         return;
+    tcp_holder_add(c);
     uint32_t first = seq;
     uint32_t end = seq + len, i = r->count;
     // The first range that ends at or behind `seq`; segments mostly extend the last one.
@@ -318,11 +349,8 @@ static void ranges_insert(struct tcp *c, uint32_t seq, const uint8_t *data, uint
                     overlap = true;
                 }
                 if (stop != seq) {
-                    struct rx_chunk *k = range_chunk(c, data, stop - seq);
-                    if (!k)
+                    if (!range_extend(c, at, data, stop - seq))
                         break;
-                    at->last->next = k;
-                    at->last = k;
                     at->end = stop;
                     data += stop - seq;
                     seq = stop;
@@ -414,6 +442,7 @@ void tcp_rx_turn_end(struct tcp *c)
         if (!c->rx_borrowed)
             return;
     }
+    tcp_holder_add(c);
     // Take the borrowed tail of the list away, then append its bytes again as copies.
     struct rx_chunk *borrowed = NULL;
     if (c->rx_borrowed) {
@@ -476,6 +505,7 @@ void tcp_rx_free_ranges(struct tcp *c)
             chunk_free(c->net, k);
         }
     r->count = 0;
+    r->memory = sizeof(*r);
     r->has_fin = false;
     ranges_drop_if_empty(c);
 }

@@ -30,6 +30,12 @@ static bool gave_up(const struct tcp *c)
     return c->unacked_since_us && c->net->now_us - c->unacked_since_us >= limit;
 }
 
+static bool closed_too_long(const struct tcp *c)
+{
+    uint64_t limit = (uint64_t)c->net->config.user_timeout_ms * 1000;
+    return c->closed_since_us && c->net->now_us - c->closed_since_us >= limit;
+}
+
 // False when the connection is gone.
 static bool handshake_timeout(struct tcp *c)
 {
@@ -68,21 +74,27 @@ static bool handshake_timeout(struct tcp *c)
     return true;
 }
 
+static bool user_timeout(struct tcp *c)
+{
+    c->net->counters.tcp_user_timeouts++;
+    tcp_send_reset(c);
+    tcp_finish(c, STREAM_TIMED_OUT);
+    return false;
+}
+
 static bool persist_timeout(struct tcp *c)
 {
     struct net *net = c->net;
     c->rto_at_us = 0;
     c->flags &= ~(uint32_t)TCP_PERSIST;
-    if (gave_up(c)) {
-        net->counters.tcp_user_timeouts++;
-        tcp_send_reset(c);
-        tcp_finish(c, STREAM_TIMED_OUT);
-        return false;
-    }
+    if (gave_up(c))
+        return user_timeout(c);
     uint32_t before = c->snd_nxt;
     tcp_output(c);
     if (c->snd_nxt != before || (!c->tx_bytes && !(c->flags & TCP_FIN_QUEUED)))
         return true;
+    if (c->rto_at_us && !c->closed_since_us)
+        return true; // it was for want of a frame, and is tried again soon
     // A window that has room for a part and stays so: the part goes (RFC 9293 3.8.6.2.1, the
     // override).
     if (c->snd_wnd && tcp_usable(c) && c->tx_bytes) {
@@ -100,6 +112,10 @@ static bool persist_timeout(struct tcp *c)
         c->flags |= TCP_PERSIST;
         return true;
     }
+    // A peer that answers every probe and never opens its window does not hold our output for ever
+    // (as TCP_USER_TIMEOUT of Linux).
+    if (closed_too_long(c))
+        return user_timeout(c);
     net->counters.tcp_zero_window_probes++;
     if (!c->unacked_since_us)
         c->unacked_since_us = net->now_us;
@@ -108,6 +124,9 @@ static bool persist_timeout(struct tcp *c)
         c->backoff++;
     c->flags |= TCP_PERSIST;
     c->rto_at_us = net->now_us + backed_off(c);
+    uint64_t last = c->closed_since_us + (uint64_t)net->config.user_timeout_ms * 1000;
+    if (c->closed_since_us && last > net->now_us && last < c->rto_at_us)
+        c->rto_at_us = last;
     return true;
 }
 

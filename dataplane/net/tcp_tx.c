@@ -30,7 +30,6 @@ void tcp_tx_settle(struct tcp *c)
     c->tx_tail->len += n;
     c->tx_tail->block->len += n;
     c->tx_bytes += n;
-    c->net->tx_memory += n;
     c->tx_open = c->stream.out.pos;
 }
 
@@ -60,14 +59,17 @@ static bool tx_append(struct tcp *c, struct block *block, size_t offset, size_t 
     struct tx_piece *p = mi_malloc(sizeof(*p));
     if (!p)
         return false;
-    *p = (struct tx_piece){.block = block, .offset = offset, .len = len, .collects = collects};
+    // Blocks of our own count in full, those of others by what is meant of them.
+    size_t cost = sizeof(*p) + (collects ? sizeof(*block) + block->cap : len);
+    *p = (struct tx_piece){
+        .block = block, .offset = offset, .len = len, .cost = cost, .collects = collects};
     if (c->tx_tail)
         c->tx_tail->next = p;
     else
         c->tx_head = p;
     c->tx_tail = p;
     c->tx_bytes += len;
-    c->net->tx_memory += len;
+    c->net->tx_memory += cost;
     return true;
 }
 
@@ -140,6 +142,7 @@ static void tx_pop(struct tcp *c)
         if (c->tx_open)
             tcp_tx_close_span(c);
     }
+    c->net->tx_memory -= p->cost;
     block_release(p->block);
     mi_free(p);
 }
@@ -147,7 +150,6 @@ static void tx_pop(struct tcp *c)
 void tcp_tx_take(struct tcp *c, uint8_t *to, uint32_t n)
 {
     c->tx_bytes -= n;
-    c->net->tx_memory -= n;
     while (n) {
         struct tx_piece *p = c->tx_head;
         size_t part = p->len < n ? p->len : n;
@@ -175,8 +177,11 @@ void tcp_tx_push(struct tcp *c)
     }
     if (c->tx_bytes || (c->flags & TCP_FIN_QUEUED))
         tcp_output(c);
-    if (unlikely(c->tx_bytes > STREAM_OUT_HIGH))
-        c->flags |= TCP_OUT_ABOVE;
+    if (unlikely(c->tx_bytes != 0)) {
+        tcp_holder_add(c);
+        if (c->tx_bytes > STREAM_OUT_HIGH)
+            c->flags |= TCP_OUT_ABOVE;
+    }
 }
 
 void tcp_tx_check_writable(struct tcp *c)
@@ -208,7 +213,6 @@ void tcp_tx_free(struct tcp *c)
     tcp_tx_disable(c);
     while (c->tx_head) {
         c->tx_bytes -= c->tx_head->len;
-        c->net->tx_memory -= c->tx_head->len;
         tx_pop(c);
     }
     for (struct frame *f = c->rtx_head, *next; f; f = next) {

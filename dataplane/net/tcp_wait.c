@@ -91,10 +91,20 @@ uint32_t tcp_wait_reuse(struct net *net, struct net_flow_entry *e)
 static void tcp_wait_ack(struct net *net, const struct tcp_wait *w)
 {
     uint32_t wnd = w->rcv_wnd >> w->rcv_scale;
-    uint32_t stamps[2] = {(uint32_t)(net->now_us / 1000) + w->ts_offset, w->ts_recent};
+    uint32_t stamps[2] = {tcp_stamp_clock(net) + w->ts_offset, w->ts_recent};
     struct net_flow flow = net_flow_of(&w->entry);
     tcp_send_bare(net, &flow, w->snd_nxt, w->rcv_nxt, TH_ACK, (uint16_t)(wnd > 65535 ? 65535 : wnd),
                   w->stamps ? stamps : NULL);
+}
+
+// RFC 6191: a new incarnation shows by its timestamp, or else by its sequence number.
+static bool tcp_wait_newer(const struct tcp_wait *w, const struct tcp_segment *seg)
+{
+    if (seg->has_stamp && !w->stamps)
+        return true;
+    if (seg->has_stamp && seg->ts_value != w->ts_recent)
+        return seq_lt(w->ts_recent, seg->ts_value);
+    return seq_lt(w->rcv_nxt, seg->seq);
 }
 
 bool tcp_wait_input(struct net *net, struct tcp_wait *w, const struct packet *p,
@@ -104,29 +114,26 @@ bool tcp_wait_input(struct net *net, struct tcp_wait *w, const struct packet *p,
     if (seg->flags & TH_RST)
         return false; // RFC 1337: a stray RST must not end TIME_WAIT
     if ((seg->flags & (TH_SYN | TH_ACK)) == TH_SYN) {
-        // RFC 6191: a new incarnation shows by its timestamp, or else by its sequence number.
-        bool newer = w->stamps && seg->has_stamp ? seq_lt(w->ts_recent, seg->ts_value)
-                                                 : seq_lt(w->rcv_nxt, seg->seq);
-        if (newer) {
+        if (tcp_wait_newer(w, seg)) {
             *iss = tcp_wait_next_sequence(w);
             tcp_wait_free(net, w);
             return true;
         }
         net->counters.tcp_syn_bad++;
-        tcp_wait_ack(net, w);
+    } else if (!(seg->flags & TH_ACK)) {
+        net->counters.tcp_no_ack++;
         return false;
+    } else if (!seg->len && !(seg->flags & (TH_FIN | TH_SYN))) {
+        return false; // two ends that acknowledge acknowledgements would never stop
+    } else if ((seg->flags & TH_FIN) && seg->seq + seg->len + 1 == w->rcv_nxt) {
+        // Its FIN again: our acknowledgement was lost, and the time begins anew (RFC 9293
+        // 3.10.7.4). No other segment prolongs it.
+        net_wheel_start(&net->wheel, &w->timer, net->now_us + TIME_WAIT_US);
+        TAILQ_REMOVE(&net->waits, w, link);
+        TAILQ_INSERT_TAIL(&net->waits, w, link);
     }
-    if (!(seg->flags & TH_ACK))
-        return false;
-    // A repeated FIN, or data of a peer that has not understood: acknowledged again. Pure ACKs are
-    // not, so that two such ends do not talk forever.
-    if (seg->len || (seg->flags & (TH_FIN | TH_SYN))) {
-        if (seg->flags & TH_FIN) {
-            net_wheel_start(&net->wheel, &w->timer, net->now_us + TIME_WAIT_US);
-            TAILQ_REMOVE(&net->waits, w, link);
-            TAILQ_INSERT_TAIL(&net->waits, w, link);
-        }
+    // Also data of a peer that has not understood.
+    if (tcp_challenge_allowed(net, &w->challenge_ms))
         tcp_wait_ack(net, w);
-    }
     return false;
 }

@@ -124,14 +124,15 @@ static void test_zero_window_probe(void **state)
     assert_true(p.n_out >= 1);
     for (unsigned i = 0; i < p.n_out; i++)
         assert_true(p.out[i].len == 0 && p.out[i].seq == p.ack - 1);
-    // As long as it answers, for longer than any time-out, the connection lives.
-    for (int i = 0; i < 60; i++) {
+    // It answers, and the connection lives: until the user time-out, as output waits for so long
+    // (the defences' tests see its end).
+    for (int i = 0; i < 11; i++) {
         peer_wait(&p, 10000000);
         peer_send(&p, TH_ACK, NULL, 0);
         peer_turn(&p);
     }
     assert_int_equal(p.events & STREAM_CLOSED, 0);
-    assert_true(peer_count(&p)->tcp_zero_window_probes > 10);
+    assert_true(peer_count(&p)->tcp_zero_window_probes > 5);
     p.wnd = 100;
     peer_send(&p, TH_ACK, NULL, 0);
     struct peer_segment *r = peer_only(&p);
