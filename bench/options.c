@@ -54,6 +54,7 @@ const char options_help[] =
     "dpdk    --nic-device DEVICE     as for pollux-server; several are allowed, each thread has a "
     "queue\n"
     "        --nic-address A/PREFIX   --nic-gateway A   --no-huge\n"
+    "        --congestion cubic|newreno|dctcp   of our own connections (cubic)\n"
     "Else    --list   --version   --help\n";
 
 enum {
@@ -91,6 +92,7 @@ enum {
     OPT_NIC_DEVICE,
     OPT_NIC_ADDRESS,
     OPT_NIC_GATEWAY,
+    OPT_CONGESTION,
     OPT_NO_HUGE,
 };
 
@@ -156,6 +158,7 @@ static const struct option long_options[] = {
     {"nic-device", required_argument, NULL, OPT_NIC_DEVICE},
     {"nic-address", required_argument, NULL, OPT_NIC_ADDRESS},
     {"nic-gateway", required_argument, NULL, OPT_NIC_GATEWAY},
+    {"congestion", required_argument, NULL, OPT_CONGESTION},
     {"no-huge", no_argument, NULL, OPT_NO_HUGE},
     {NULL, 0, NULL, 0},
 };
@@ -200,6 +203,7 @@ static const struct {
     {OPT_USER, "a name, and the password with -a"},
     {OPT_NIC_ADDRESS, "an IPv4 address and a prefix length, as in 10.9.0.2/24"},
     {OPT_NIC_GATEWAY, "an IPv4 address"},
+    {OPT_CONGESTION, "cubic, newreno or dctcp"},
     {OPT_PLOT, "a file that ends in .svg or .png"},
     {OPT_LIVE, "line, screen or off"},
     {OPT_NIC_DEVICE, "a PCI address or a virtual device; there may be 16 of them"},
@@ -579,6 +583,9 @@ static bool take_report(struct options *o, int option, const char *value)
     case OPT_NIC_GATEWAY:
         o->nic_gateway = value;
         return true;
+    case OPT_CONGESTION:
+        o->congestion = value;
+        return !strcmp(value, "cubic") || !strcmp(value, "newreno") || !strcmp(value, "dctcp");
     case OPT_NO_HUGE:
         o->no_huge = true;
         return true;

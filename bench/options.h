@@ -103,6 +103,7 @@ struct options {
     const char *nic_devices[OPTIONS_DEVICES_MAX];
     unsigned n_nic_devices;
     const char *nic_address, *nic_gateway;
+    const char *congestion; // cubic, newreno, dctcp; NULL: the stack's default
     bool no_huge;
 };
 

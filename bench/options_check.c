@@ -153,11 +153,12 @@ static bool check_dpdk(const struct options *o, const struct complaint *c)
 {
     uint8_t addr[4], prefix;
     if (o->transport != BENCH_DPDK) {
-        if (o->n_nic_devices || o->nic_address || o->nic_gateway || o->no_huge)
+        if (o->n_nic_devices || o->nic_address || o->nic_gateway || o->congestion || o->no_huge)
             return bad(c, "%s is of --transport dpdk: add that",
                        o->n_nic_devices ? "--nic-device"
                        : o->nic_address ? "--nic-address"
                        : o->nic_gateway ? "--nic-gateway"
+                       : o->congestion  ? "--congestion"
                                         : "--no-huge");
         return true;
     }

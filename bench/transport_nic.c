@@ -210,6 +210,8 @@ static bool open_stack(struct transport_nic *n, const struct options *o, unsigne
         .n_addresses = 1,
         .offloads = info->offloads,
         .connections_max = o->connections + 16,
+        .congestion =
+            o->congestion ? (enum net_congestion)net_congestion_find(o->congestion) : NET_CUBIC,
         .seed = clock_ticks(),
         .context = n,
         .stacks = n->passing ? o->threads : 1,

@@ -26,6 +26,7 @@ WORDS(propagation_errors, "ignore", "panic", "panic-on-replicas");
 WORDS(endpoint_types, "ip", "hostname", "unknown-endpoint");
 WORDS(transports, "socket", "dpdk");
 WORDS(idle_policies, "adaptive", "spin");
+WORDS(congestion_controls, "cubic", "newreno", "dctcp");
 
 // Words of the rows.
 enum {

@@ -67,6 +67,9 @@ void settings_read(struct core *c)
     }
     log_set_level(settings_log_level(config));
     s->protected_mode = config_bool(config, "protected-mode");
+    if (c->net)
+        net_set_congestion(c->net, (enum net_congestion)net_congestion_find(
+                                       config_get(config, "tcp-congestion-control")));
     s->spin = strcmp(config_get(config, "idle-policy"), "spin") == 0;
     s->maxmemory = (uint64_t)config_integer(config, "maxmemory");
     s->store = (struct store_options){

@@ -27,6 +27,8 @@ static int start_frames(struct core *c, char *error, size_t size)
     struct net_config config = c->server->net_config;
     config.seed = core_random(c);
     config.context = c;
+    config.congestion =
+        (enum net_congestion)net_congestion_find(config_get(c->config, "tcp-congestion-control"));
     // Cores that have a queue are the first ones, in its order.
     config.stacks = nic_info(c->server->nic)->queues;
     config.stack = c->index;
