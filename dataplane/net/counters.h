@@ -58,6 +58,14 @@
     X(icmp_out, ICMP, "ICMP packets sent")                                                         \
     X(icmp_bad, ICMP, "ICMP packets that are short, long or damaged")                              \
     X(icmp_limited, ICMP, "ICMP answers that the rate limit held back")                            \
+    X(pmtu_lowered, ICMP, "times that segments of a connection became smaller for its path")      \
+    X(pmtu_raised, ICMP, "times that they became larger again")                                    \
+    X(pmtu_expired, ICMP, "limits of paths that were forgotten after ten minutes")                 \
+    X(pmtu_full, ICMP, "limits of paths that gave way to newer ones")                              \
+    X(pmtu_repeated, ICMP, "packet too big that told nothing new")                                 \
+    X(pmtu_black_hole, ICMP, "paths found that lose large packets without a word")                 \
+    X(pmtu_probes, ICMP, "segments sent to find out whether larger ones pass")                     \
+    X(pmtu_probe_lost, ICMP, "such segments that did not pass")                                    \
     X(icmp_unreachable, ICMP, "destination unreachable received")                                  \
     X(icmp_too_big, ICMP, "packet too big, or fragmentation needed, received")                     \
     /* connections and segments */                                                                 \
@@ -66,6 +74,7 @@
     X(tcp_closed, TCP, "connections that ended, for whatever reason")                              \
     X(tcp_reset_in, TCP, "connections ended by the peer's RST")                                    \
     X(tcp_reset_out, TCP, "RST segments sent")                                                     \
+    X(tcp_joined, TCP, "segments that joined the one before them in their burst")                  \
     X(tcp_bad_option, TCP, "segments dropped because their options are malformed")                 \
     X(tcp_duplicate, TCP, "segments received again in full")                                       \
     X(tcp_overlap, TCP, "segments that hold in part what was there already")                       \
@@ -105,6 +114,8 @@
     X(tcp_undo_dsack, RECOVERY, "window reductions undone: all that went again was there (RFC 3708)") \
     X(tcp_undo_frto, RECOVERY, "time-outs undone: what was sent before them still arrives (F-RTO, RFC 5682)") \
     /* attacks and abuse */                                                                        \
+    X(pmtu_forged, DEFENCES, "packet too big that quotes no segment in flight (RFC 5927)")         \
+    X(pmtu_small, DEFENCES, "packet too big that asks for less than links must carry")             \
     X(ip_fragment, DEFENCES, "IP fragments (dropped: nothing is reassembled)")                     \
     X(ip_options, DEFENCES, "packets with IP options (dropped)")                                   \
     X(ip6_chain, DEFENCES, "IPv6 header chains that are cut off, too long or out of order")        \

@@ -45,14 +45,6 @@ static void icmp_echo(struct net *net, const struct packet *p)
     icmp_send(net, f, p->dst, p->src, p->l4_len);
 }
 
-// Until TCP lowers its segments: a reason to give if the connection times out.
-__attribute__((weak)) void tcp_packet_too_big(struct net *net, const struct net_flow *flow,
-                                              uint32_t seq, uint32_t mtu)
-{
-    (void)mtu;
-    tcp_unreachable(net, flow, seq, ICMP_TOO_BIG);
-}
-
 // The packet that is quoted must be a TCP segment that we sent.
 static void icmp_unreachable_input(struct net *net, const struct packet *p)
 {

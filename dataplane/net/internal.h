@@ -8,6 +8,7 @@
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/flows.h"
 #include "dataplane/net/net.h"
+#include "dataplane/net/path.h"
 #include "dataplane/net/wheel.h"
 
 #define likely(x) __builtin_expect(!!(x), 1)
@@ -130,11 +131,16 @@ struct net {
     struct frame_pool *pool;
     uint32_t header_l2; // 14, or 18 with a VLAN tag
     uint16_t mtu, ip_id;
+    uint16_t path_generation; // counts changes of `paths`
+    uint32_t tso_max; // bytes of a frame, headers included, that the port cuts into segments; 0: it
+                      // cannot
     struct net_flows flows;
     struct net_counters counters;
 
     TAILQ_HEAD(net_ready_list, tcp) ready; // connections with events
     LIST_HEAD(net_turn_list, tcp) turn;    // connections that received or freed space in this turn
+    struct tcp *run;                       // took the segment before, in the same burst; NULL: none
+    uint32_t run_hash;                     // of its flow
     TAILQ_HEAD(net_held_list, tcp) held;   // connections with data that waits for the port
 
     struct frame **output;
@@ -151,8 +157,10 @@ struct net {
     struct rx_chunk *free_pieces;
     struct rx_chunk *rx_spent; // read to the end this turn: its reader may still look at the bytes
 
-    struct net_key key_sequence, key_ports, key_stamps, key_cookies, key_challenges, key_homes;
+    struct net_key key_sequence, key_ports, key_stamps, key_cookies, key_challenges, key_homes,
+        key_paths;
     struct net_homes *homes; // NULL: one stack
+    struct net_paths paths;
     uint64_t random[2];
     struct net_config config;
     struct net_limiter icmp_limiter, reset_limiter, answer_limiter, repeat_limiter,

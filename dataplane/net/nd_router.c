@@ -233,8 +233,10 @@ void nd_advertisement(struct net *net, const struct packet6 *p, const uint8_t *o
             nd_take_prefix(net, option);
         } else if (option[0] == ND_OPTION_MTU) {
             uint32_t mtu = load_be32(option + 4);
-            if (mtu >= IPV6_MTU_MIN && mtu <= net->mtu)
+            if (mtu >= IPV6_MTU_MIN && mtu <= net->mtu) {
                 net->mtu6 = (uint16_t)mtu;
+                net->path_generation++;
+            }
         }
     }
     if (nd_wants_router(net))

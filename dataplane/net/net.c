@@ -25,6 +25,7 @@ enum {
     RECEIVE_BUFFER_MIN = 4096,
     MTU_MIN = 576,
     MTU_MAX = 9216,
+    TSO_MAX = 65000,      // below what the length field of IP says
     TIMERS_A_TURN = 1024, // timers that one call of net_advance moves or fires
     CONFLICT_INTERVAL_US = 10000000,
     DUPLICATE_PROBES_MAX = 10,
@@ -136,6 +137,8 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     net->pool = pool;
     net->now_us = now_us;
     net->mtu = config->mtu;
+    if (config->offloads & NET_TX_TSO)
+        net->tso_max = pool->data_size < TSO_MAX ? pool->data_size : TSO_MAX;
     net->header_l2 = config->vlan ? ETHER_VLAN_HEADER : ETHER_HEADER;
     TAILQ_INIT(&net->ready);
     LIST_INIT(&net->turn);
@@ -145,8 +148,8 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     TAILQ_INIT(&net->orphans);
     TAILQ_INIT(&net->waits);
     // One secret, a key of its own for each purpose.
-    struct net_key key = net_key_load(config->secret), keys[8];
-    for (uint64_t i = 0; i < 8; i++) {
+    struct net_key key = net_key_load(config->secret), keys[9];
+    for (uint64_t i = 0; i < 9; i++) {
         uint64_t words[2] = {2 * i, 2 * i + 1};
         keys[i].k0 = net_sip(key, &words[0], 1, 2, 4);
         keys[i].k1 = net_sip(key, &words[1], 1, 2, 4);
@@ -158,6 +161,8 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     net->key_cookies = keys[5];
     net->key_challenges = keys[6];
     net->key_homes = keys[7];
+    net->key_paths = keys[8];
+    net->paths.look_us = UINT64_MAX;
     net->random[0] = config->seed ^ 0x9e3779b97f4a7c15;
     net->random[1] = config->seed * 0xbf58476d1ce4e5b9 + 1;
     net->ip_id = (uint16_t)net_random(net);
@@ -189,6 +194,7 @@ void net_destroy(struct net *net)
     tcp_free_all(net);
     neighbours_free(net);
     ipv6_free(net);
+    mi_free(net->paths.path);
     net_flows_free(&net->flows);
     for (uint32_t i = net->output_first; i < net->output_end; i++) {
         struct frame *f = net->output[i];
@@ -303,6 +309,7 @@ void net_input(struct net *net, struct frame **frames, unsigned n, uint64_t now_
     uint32_t hashes[RING] = {0};
     if (now_us > net->now_us)
         net->now_us = now_us;
+    net->run = NULL;
     for (unsigned i = 0; i < n + AHEAD_FRAME; i++) {
         if (i < n)
             prefetch(frames[i]->data);
@@ -338,6 +345,8 @@ bool net_advance(struct net *net, uint64_t now_us)
 {
     if (now_us > net->now_us)
         net->now_us = now_us;
+    if (unlikely(net->paths.look_us <= net->now_us))
+        net_paths_advance(net);
     return net_wheel_advance(&net->wheel, net->now_us, TIMERS_A_TURN, net);
 }
 

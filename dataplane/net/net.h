@@ -122,6 +122,9 @@ struct net_config {
     // was not used yet, and never will be. NULL: nobody wants to know.
     void (*conflict)(void *context, const struct net_address *address, const uint8_t mac[6],
                      bool lost);
+    // A path's MTU was learned (RFC 8201): for the stacks of the other cores, which take it by
+    // net_learn_mtu. `addr` has 16 bytes, IPv4 in the first four. NULL: nobody else wants to know.
+    void (*mtu_learned)(void *context, uint8_t family, const uint8_t *addr, uint16_t mtu);
 };
 
 // Creates a stack. `pool` gives the frames that it transmits. NULL when memory is short or the
@@ -155,6 +158,9 @@ unsigned net_registered(const struct net *net);
 bool net_advance(struct net *net, uint64_t now_us);
 // When `net_advance` should be called at the latest (microseconds), UINT64_MAX for never.
 uint64_t net_next_timer(const struct net *net);
+
+// Another core learned that packets of `mtu` bytes are what passes to `addr` (as in `mtu_learned`).
+void net_learn_mtu(struct net *net, uint8_t family, const uint8_t addr[16], uint16_t mtu);
 
 // Streams with events since the last call, each once. Returns how many were put into `ready`.
 unsigned net_ready(struct net *net, struct stream **ready, unsigned max);

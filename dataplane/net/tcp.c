@@ -101,18 +101,13 @@ void tcp_take_options(struct tcp *c, const struct tcp_segment *seg)
         c->snd_scale = c->rcv_scale = 0;
     }
     struct net_flow flow = net_flow_of(&c->entry);
-    uint32_t ours = tcp_our_mss(net, &flow);
     uint32_t mss = seg->has_mss ? seg->mss : flow.pair ? TCP_MSS_DEFAULT_6 : TCP_MSS_DEFAULT;
     if (mss < TCP_MSS_MIN) {
         net->counters.tcp_mss_tiny++;
         mss = TCP_MSS_MIN;
     }
     c->peer_mss = (uint16_t)mss;
-    if (mss > ours)
-        mss = ours;
-    if (c->flags & TCP_STAMPS)
-        mss -= TCP_STAMP_OPTION;
-    c->mss = (uint16_t)mss;
+    tcp_pmtu_init(c);
     tcp_ecn_negotiate(c, seg);
     tcp_congestion_init(c);
 }
@@ -184,6 +179,8 @@ void tcp_finish(struct tcp *c, enum stream_error error)
     bool known = c->state != TCP_SYN_RECEIVED || !(c->flags & TCP_PASSIVE);
     tcp_leave_held(c);
     tcp_leave_holders(c);
+    if (net->run == c)
+        net->run = NULL;
     tcp_tx_free(c);
     net_wheel_stop(&net->wheel, &c->timer);
     net_flows_remove(&net->flows, &c->entry);

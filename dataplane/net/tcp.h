@@ -62,11 +62,14 @@ enum tcp_flags {
     TCP_DEAF = 1u << 16, // the owner closed: data that still comes is answered with RST
     TCP_SACK = 1u << 17, // selective acknowledgements agreed (RFC 2018)
     TCP_OFFERED_SCALE = 1u << 18,
-    TCP_ADMITTED = 1u << 19,  // counted in its listener's backlog until the owner saw it
-    TCP_HELD = 1u << 20,      // in net->held
-    TCP_RACK_WAIT = 1u << 21, // probe_at_us is when RACK looks again, not a loss probe
-    TCP_HOLDS = 1u << 22,     // in net->holders
-    TCP_ORPHAN = 1u << 23,    // in net->orphans
+    TCP_ADMITTED = 1u << 19,   // counted in its listener's backlog until the owner saw it
+    TCP_HELD = 1u << 20,       // in net->held
+    TCP_RACK_WAIT = 1u << 21,  // probe_at_us is when RACK looks again, not a loss probe
+    TCP_HOLDS = 1u << 22,      // in net->holders
+    TCP_ORPHAN = 1u << 23,     // in net->orphans
+    TCP_MTU_SEARCH = 1u << 24, // large segments were lost on the path: larger ones are tried again
+    TCP_MTU_TRIED = 1u << 25,  // and whether it was their size is not known yet
+    TCP_MTU_PROBE = 1u << 26,  // a probe of a larger size is under way
 };
 
 // Explicit congestion notification of a connection (tcp_ecn.c).
@@ -147,10 +150,11 @@ struct tcp {
     uint8_t state, header_len; // header_len: Ethernet, IP, TCP and options of a data segment
     uint8_t snd_scale, rcv_scale, backoff, dupacks;
     uint8_t tries;
-    uint8_t ecn;             // enum tcp_ecn
-    uint8_t ack_delay_shift; // how often a lone segment's probe proved too early, see ACK_DELAY_US
-    uint8_t reorder_extra;   // quarters of a round trip that RACK's window was widened by
-    uint8_t reorder_persist; // recoveries until it is narrow again
+    uint8_t ecn;              // enum tcp_ecn
+    uint8_t ack_delay_shift;  // how often a lone segment's probe proved too early, see ACK_DELAY_US
+    uint8_t reorder_extra;    // quarters of a round trip that RACK's window was widened by
+    uint8_t reorder_persist;  // recoveries until it is narrow again
+    uint16_t path_generation; // of `net` when `mss` was looked up
 
     uint64_t last_rx_us, last_tx_us;
     uint64_t last_data_us; // when new data was sent last
@@ -184,7 +188,9 @@ struct tcp {
     uint32_t fin_seq;
     uint32_t ts_offset;
     uint32_t keep_idle_s;
-    uint32_t challenge_ms; // when the last challenge ACK was sent
+    uint32_t challenge_ms;                  // when the last challenge ACK was sent
+    uint32_t mtu_probe_seq, mtu_probe_ms;   // of the probe under way; when the next one may go
+    uint16_t mtu_probe_len, mtu_probe_high; // its payload; a size that did not pass
     uint16_t peer_mss;
     uint8_t keep_probes, soft_error;
     uint64_t keep_at_us;       // keepalive, or the end of FIN_WAIT_2; 0: off
@@ -427,6 +433,12 @@ static inline bool tcp_sack_wanted(const struct tcp *c)
 // ---------------------------------------------------------------------------------
 
 uint32_t tcp_stamp(const struct tcp *c);
+// Payload of the next frame where the port cuts segments: as many full ones as fit, at least one.
+uint32_t tcp_frame_payload(const struct tcp *c, uint32_t usable);
+static inline uint32_t tcp_frame_size(const struct tcp *c, uint32_t usable)
+{
+    return likely(!c->net->tso_max) ? c->mss : tcp_frame_payload(c, usable);
+}
 // Sends what may be sent: queued output, FIN. Arms the timers that watch over it.
 void tcp_output(struct tcp *c);
 // Takes the connection from those whose data waits for the port.
@@ -458,6 +470,28 @@ void tcp_emit(struct tcp *c, struct frame *f, uint32_t payload, uint8_t flags);
 uint32_t tcp_usable(const struct tcp *c); // bytes that the windows allow beyond snd_nxt
 uint32_t tcp_receive_space(const struct tcp *c);
 bool tcp_window_grew(const struct tcp *c);
+
+// --- tcp_pmtu.c: the size of segments
+// ------------------------------------------------------------------------------
+
+// Sets `mss` from what both ends and the path take. The peer's options are known.
+void tcp_pmtu_init(struct tcp *c);
+// net->paths changed since the connection looked.
+void tcp_pmtu_refresh(struct tcp *c);
+// A segment that is larger than `mss` is sent again: if it was a probe, that did not pass.
+void tcp_pmtu_resent(struct tcp *c, uint32_t seq);
+// A retransmission time-out, before its backoff: the path may lose what is large.
+void tcp_pmtu_timeout(struct tcp *c);
+// With TCP_MTU_SEARCH: the payload of a probe that is due, 0: none. It goes as soon as the windows
+// have room for it, before anything else; the next segment is it.
+uint32_t tcp_pmtu_probe(struct tcp *c);
+void tcp_pmtu_probing(struct tcp *c, uint32_t size);
+// With TCP_MTU_PROBE: snd_una has moved.
+void tcp_pmtu_acked(struct tcp *c);
+static inline bool tcp_is_probe(const struct tcp *c, uint32_t seq)
+{
+    return (c->flags & TCP_MTU_PROBE) && seq == c->mtu_probe_seq;
+}
 
 // --- tcp_tx.c: the output queue
 // -------------------------------------------------------------------

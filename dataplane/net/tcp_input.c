@@ -282,6 +282,8 @@ static bool tcp_check_ack(struct tcp *c, const struct packet *p, const struct tc
     } else {
         count->tcp_old_ack++;
     }
+    if (unlikely(c->flags & TCP_MTU_PROBE))
+        tcp_pmtu_acked(c);
     if (seq_le(c->snd_una, seg->ack) &&
         (seq_lt(c->snd_wl1, seg->seq) ||
          (c->snd_wl1 == seg->seq && seq_le(c->snd_wl2, seg->ack)))) {
@@ -430,6 +432,10 @@ void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment
         if (unlikely(c->state == TCP_CLOSED))
             return;
     }
+    if (seg->len) {
+        net->run = c;
+        net->run_hash = c->entry.hash;
+    }
     if (c->tx_bytes || unlikely(c->flags & TCP_FIN_QUEUED)) {
         tcp_output(c);
         tcp_tx_check_writable(c);
@@ -438,11 +444,38 @@ void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment
         tcp_holder_check(c);
 }
 
+// Large receive in software: a burst brings many segments of a bulk connection one behind the
+// other. Those that bring nothing but the next bytes join the one before them: no look-up, none of
+// the checks that it passed with the same fields. They share its acknowledgement and its event.
+static bool tcp_join_run(struct tcp *c, const struct packet *p, struct tcp_segment *seg)
+{
+    enum { NO_RUN = TCP_DEAF | TCP_RECOVERY | TCP_LOSS };
+    struct net_flow flow = packet_flow(p);
+    if (!net_flow_equal(&c->entry, &flow) || c->state != TCP_ESTABLISHED || (c->flags & NO_RUN) ||
+        c->ranges)
+        return false;
+    if ((seg->flags & ~TH_PSH) != TH_ACK || seg->seq != c->rcv_nxt || seg->ack != c->snd_una ||
+        seg->wnd << c->snd_scale != c->snd_wnd || !seg->len || seg->n_sack ||
+        !seq_le(seg->seq + seg->len, c->rcv_adv))
+        return false;
+    if ((c->flags & TCP_STAMPS) && (!seg->has_stamp || seg->ts_value != c->ts_recent))
+        return false;
+    c->segments_in++;
+    c->net->counters.tcp_joined++;
+    c->snd_wl1 = seg->seq;
+    if (unlikely(c->ecn & TCP_ECN_AGREED))
+        tcp_ecn_received(c, seg);
+    tcp_rx_data(c, seg);
+    return true;
+}
+
 void tcp_input(struct net *net, const struct packet *p)
 {
     struct tcp_segment seg;
     net->counters.tcp_in++;
     if (unlikely(!tcp_parse(net, p, &seg)))
+        return;
+    if (unlikely(p->hash == net->run_hash) && net->run && tcp_join_run(net->run, p, &seg))
         return;
     struct net_flow flow = packet_flow(p);
     uint32_t hash = p->hash ? p->hash : net_flows_hash(&net->flows, &flow);

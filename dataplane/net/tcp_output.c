@@ -161,6 +161,10 @@ static void tcp_write_segment(struct tcp *c, struct frame *f, uint32_t seq, uint
         if (unlikely(!payload && tcp_sack_wanted(c)) && !(flags & TH_RST))
             options = tcp_sack_write(c, f->data + c->header_len);
     }
+    if (unlikely(payload > c->mss) && net->tso_max && !tcp_is_probe(c, seq)) {
+        f->flags |= FRAME_TX_TSO;
+        f->tso_size = c->mss;
+    }
     tcp_write_header(net, f, &flow, &h, options, payload);
     if (flags & TH_ACK) {
         c->flags &= ~(uint32_t)(TCP_ACK_NOW | TCP_ACK_DELAYED);
@@ -303,15 +307,31 @@ void tcp_output_held(struct net *net)
     }
 }
 
+uint32_t tcp_frame_payload(const struct tcp *c, uint32_t usable)
+{
+    uint32_t room = c->net->tso_max - c->header_len;
+    if (room > usable)
+        room = usable;
+    return room > c->mss ? room / c->mss * c->mss : c->mss;
+}
+
 void tcp_output(struct tcp *c)
 {
     if (!tcp_may_send_data(c))
         return;
+    if (unlikely(c->path_generation != c->net->path_generation))
+        tcp_pmtu_refresh(c);
     tcp_tx_settle(c);
     tcp_restart_idle(c);
     bool fin = (c->flags & TCP_FIN_QUEUED) != 0, no_frame = false;
     while (c->tx_bytes) {
-        uint32_t usable = tcp_usable(c), n = c->mss;
+        uint32_t usable = tcp_usable(c), n = tcp_frame_size(c, usable);
+        uint32_t probe = unlikely(c->flags & TCP_MTU_SEARCH) ? tcp_pmtu_probe(c) : 0;
+        if (unlikely(probe)) {
+            if (probe > usable)
+                break; // acknowledgements are on their way, and bring the room
+            n = probe;
+        }
         if (n > c->tx_bytes)
             n = (uint32_t)c->tx_bytes;
         if (n > usable) {
@@ -331,6 +351,8 @@ void tcp_output(struct tcp *c)
             no_frame = true;
             break;
         }
+        if (unlikely(probe))
+            tcp_pmtu_probing(c, probe);
         f->len = c->header_len + n;
         tcp_tx_take(c, f->data + c->header_len, n);
         bool last = c->tx_bytes == 0;
@@ -345,12 +367,46 @@ void tcp_output(struct tcp *c)
         tcp_wait_for_window(c, no_frame);
 }
 
+// A segment that has become too large for the path: it stays in the queue as it is, and copies of
+// its parts leave.
+static struct frame *resend_in_parts(struct tcp *c, struct frame *f)
+{
+    struct frame_note *note = frame_note(f);
+    for (uint32_t at = 0, n; at < note->len; at += n) {
+        n = note->len - at < c->mss ? note->len - at : c->mss;
+        struct frame *part = net_frame_new(c->net, true);
+        if (!part)
+            return NULL;
+        memcpy(part->data + c->header_len, f->data + c->header_len + at, n);
+        frame_note(part)->transmissions = 2; // no new data, as ECN sees it
+        uint8_t flags = TH_ACK | TH_PSH;
+        if ((c->flags & TCP_FIN_SENT) && note->seq + at + n == c->fin_seq)
+            flags |= TH_FIN;
+        tcp_write_segment(c, part, note->seq + at, n, flags);
+    }
+    note->sent_us = c->net->now_us;
+    note->transmissions++;
+    c->retransmitted++;
+    return f;
+}
+
 struct frame *tcp_resend(struct tcp *c, struct frame *f, struct frame *before)
 {
     struct net *net = c->net;
     struct frame_note *note = frame_note(f);
     if (note->output_place)
         return f; // the port has not even taken the last transmission
+    if (unlikely(seq_lt(note->seq, c->snd_una))) { // a part of it arrived
+        uint32_t cut = c->snd_una - note->seq;
+        f->data += cut;
+        note->seq += cut;
+        note->len -= cut;
+    }
+    if (unlikely(note->len > c->mss)) {
+        tcp_pmtu_resent(c, note->seq);
+        if (!net->tso_max)
+            return resend_in_parts(c, f);
+    }
     uint8_t flags = TH_ACK | TH_PSH;
     if ((c->flags & TCP_FIN_SENT) && note->seq + note->len == c->fin_seq)
         flags |= TH_FIN;

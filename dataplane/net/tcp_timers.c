@@ -148,6 +148,7 @@ static bool retransmit_timeout(struct tcp *c)
         return false;
     }
     net->counters.tcp_retransmit_timer++;
+    tcp_pmtu_timeout(c);
     tcp_enter_loss(c);
     if (c->backoff < BACKOFF_MAX)
         c->backoff++;

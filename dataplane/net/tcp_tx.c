@@ -76,8 +76,11 @@ static bool tx_append(struct tcp *c, struct block *block, size_t offset, size_t 
 static bool tx_open_frame(struct tcp *c, size_t need)
 {
     tcp_restart_idle(c);
-    if (c->tx_bytes || c->tx_head || need > c->mss || tcp_usable(c) < c->mss ||
-        unlikely(net_output_full(c->net)) ||
+    if (unlikely(c->path_generation != c->net->path_generation))
+        tcp_pmtu_refresh(c);
+    uint32_t usable = tcp_usable(c);
+    if (c->tx_bytes || c->tx_head || need > c->mss || usable < c->mss ||
+        unlikely(net_output_full(c->net) || (c->flags & TCP_MTU_SEARCH)) ||
         (c->state != TCP_ESTABLISHED && c->state != TCP_CLOSE_WAIT))
         return false;
     struct frame *f = net_frame_new(c->net, false);
@@ -85,7 +88,7 @@ static bool tx_open_frame(struct tcp *c, size_t need)
         return false;
     c->open = f;
     c->stream.out.pos = f->data + c->header_len;
-    c->stream.out.end = c->stream.out.pos + c->mss;
+    c->stream.out.end = c->stream.out.pos + tcp_frame_size(c, usable);
     return true;
 }
 

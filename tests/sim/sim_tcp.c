@@ -224,12 +224,12 @@ static bool run(const struct options *o, uint64_t seed)
         printf("seed %" PRIu64 ": %" PRIu64 " bytes each way in %.3f s; %" PRIu64
                " frames, lost %" PRIu64 ", doubled %" PRIu64 ", corrupted %" PRIu64
                "; retransmitted fast %" PRIu64 ", timer %" PRIu64 "; probes %" PRIu64
-               "; no frame %" PRIu64 "; bad sums %" PRIu64 "\n",
+               "; no frame %" PRIu64 "; bad sums %" PRIu64 "; too big %" PRIu64 "\n",
                seed, o->bytes, (double)(finished - started) / 1e6, w.delivered, w.lost, w.doubled,
                w.corrupted, a->tcp_retransmit_fast + b->tcp_retransmit_fast,
                a->tcp_retransmit_timer + b->tcp_retransmit_timer,
                a->tcp_zero_window_probes + b->tcp_zero_window_probes, a->no_frame + b->no_frame,
-               a->tcp_bad_sum + b->tcp_bad_sum);
+               a->tcp_bad_sum + b->tcp_bad_sum, w.too_big);
     if (o->verbose)
         print_counters(a, b);
     unsigned leaked = wire_free(&w);
@@ -250,7 +250,8 @@ static void usage(void)
     fputs(
         "sim_tcp [--seeds A-B] [--bytes N] [--loss %] [--duplicate %] [--reorder %] [--corrupt %]\n"
         "        [--delay US] [--jitter US] [--rate BYTES/US] [--queue US] [--mtu N] [--buffer N]\n"
-        "        [--frames N] [--family 4|6] [--vlan ID] [--verbose]\n",
+        "        [--frames N] [--family 4|6] [--vlan ID] [--path-mtu N] [--silent] [--tso]\n"
+        "        [--verbose]\n",
         stderr);
 }
 
@@ -263,23 +264,16 @@ int main(int argc, char **argv)
                         .conditions = {.delay_us = 50, .jitter_us = 50},
                         // A wire this bad takes patience; giving up has tests of its own.
                         .config = {.user_timeout_ms = 3600 * 1000}};
-    static const struct option options[] = {{"seeds", 1, 0, 's'},
-                                            {"bytes", 1, 0, 'b'},
-                                            {"loss", 1, 0, 'l'},
-                                            {"duplicate", 1, 0, 'd'},
-                                            {"reorder", 1, 0, 'r'},
-                                            {"corrupt", 1, 0, 'c'},
-                                            {"delay", 1, 0, 'D'},
-                                            {"jitter", 1, 0, 'j'},
-                                            {"rate", 1, 0, 'R'},
-                                            {"queue", 1, 0, 'q'},
-                                            {"mtu", 1, 0, 'm'},
-                                            {"buffer", 1, 0, 'B'},
-                                            {"frames", 1, 0, 'f'},
-                                            {"verbose", 0, 0, 'v'},
-                                            {"family", 1, 0, 'F'},
-                                            {"vlan", 1, 0, 'V'},
-                                            {0}};
+    static const struct option options[] = {{"seeds", 1, 0, 's'},    {"bytes", 1, 0, 'b'},
+                                            {"loss", 1, 0, 'l'},     {"duplicate", 1, 0, 'd'},
+                                            {"reorder", 1, 0, 'r'},  {"corrupt", 1, 0, 'c'},
+                                            {"delay", 1, 0, 'D'},    {"jitter", 1, 0, 'j'},
+                                            {"rate", 1, 0, 'R'},     {"queue", 1, 0, 'q'},
+                                            {"mtu", 1, 0, 'm'},      {"buffer", 1, 0, 'B'},
+                                            {"frames", 1, 0, 'f'},   {"verbose", 0, 0, 'v'},
+                                            {"family", 1, 0, 'F'},   {"vlan", 1, 0, 'V'},
+                                            {"path-mtu", 1, 0, 'P'}, {"silent", 0, 0, 'S'},
+                                            {"tso", 0, 0, 'T'},      {0}};
     for (int k; (k = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (k) {
         case 's':
@@ -327,6 +321,15 @@ int main(int argc, char **argv)
             break;
         case 'V':
             o.config.vlan = (uint16_t)strtoul(optarg, NULL, 10);
+            break;
+        case 'P':
+            o.conditions.path_mtu = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case 'S':
+            o.conditions.path_silent = true;
+            break;
+        case 'T':
+            o.config.offloads = NET_TX_IP_SUM | NET_TX_TCP_SUM | NET_TX_TSO;
             break;
         case 'v':
             o.verbose = true;

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/net/internal.h"
+#include "tests/sim/offload.h"
+
 void wire_seed(struct wire_rng *r, uint64_t seed)
 {
     for (int i = 0; i < 2; i++) { // splitmix64
@@ -150,7 +153,8 @@ void wire_init_many(struct wire *w, uint64_t seed, const struct wire_conditions 
         c.seed = wire_random(&w->rng);
         if (configure)
             configure(w, i, &c);
-        wire_pool_init(&w->pool[i], c.mtu + 64u, frames);
+        uint32_t data = c.offloads & NET_TX_TSO && c.mtu < WIRE_TSO_BYTES ? WIRE_TSO_BYTES : c.mtu;
+        wire_pool_init(&w->pool[i], data + 64u, frames);
         char error[128];
         w->net[i] = net_create(&c, &w->pool[i].pool, w->now_us, error, sizeof(error));
         assert(w->net[i]);
@@ -231,9 +235,38 @@ static bool wire_mark(uint8_t *data, uint32_t len)
     return true;
 }
 
+// The router in the middle, 10.0.0.254, answers a packet that is too large (RFC 1191 4).
+static void wire_too_big(struct wire *w, unsigned from, const uint8_t *data)
+{
+    enum { QUOTE = IPV4_HEADER + 8, ICMP_HEADER = 8, TOTAL = IPV4_HEADER + ICMP_HEADER + QUOTE };
+    uint8_t frame[ETHER_HEADER + TOTAL] = {0}, *ip = frame + ETHER_HEADER, *icmp = ip + IPV4_HEADER;
+    memcpy(frame, data + 6, 6);
+    memcpy(frame + 6, data, 6);
+    memcpy(frame + 12, data + 12, 2);
+    memcpy(ip, (const uint8_t[10]){0x45, 0, 0, TOTAL, 0, 0, 0, 0, 64, PROTOCOL_ICMP}, 10);
+    memcpy(ip + 12, (const uint8_t[4]){10, 0, 0, 254}, 4);
+    memcpy(ip + 16, data + ETHER_HEADER + 12, 4);
+    icmp[0] = 3;
+    icmp[1] = 4;
+    store_be16(icmp + 6, (uint16_t)w->conditions.path_mtu);
+    memcpy(icmp + ICMP_HEADER, data + ETHER_HEADER, QUOTE);
+    uint16_t sum = (uint16_t)~net_sum_fold(net_sum(ip, IPV4_HEADER, 0));
+    memcpy(ip + 10, &sum, 2);
+    sum = (uint16_t)~net_sum_fold(net_sum(icmp, ICMP_HEADER + QUOTE, 0));
+    memcpy(icmp + 2, &sum, 2);
+    wire_put(w, from, frame, sizeof(frame), w->now_us + w->conditions.delay_us);
+}
+
 static void wire_carry(struct wire *w, unsigned from, uint8_t *data, uint32_t len)
 {
     const struct wire_conditions *c = &w->conditions;
+    if (c->path_mtu && load_be16(data + 12) == ETHERTYPE_IPV4 &&
+        load_be16(data + ETHER_HEADER + 2) > c->path_mtu) {
+        w->too_big++;
+        if (!c->path_silent)
+            wire_too_big(w, from, data);
+        return;
+    }
     if (w->cut || (w->filter && !w->filter(w, from, data, len)) || wire_chance(&w->rng, c->loss)) {
         w->lost++;
         return;
@@ -279,6 +312,17 @@ static void wire_carry(struct wire *w, unsigned from, uint8_t *data, uint32_t le
     }
 }
 
+struct wire_sender {
+    struct wire *wire;
+    unsigned from;
+};
+
+static void wire_send(void *context, const uint8_t *data, uint32_t len)
+{
+    const struct wire_sender *s = context;
+    wire_carry(s->wire, s->from, (uint8_t *)(uintptr_t)data, len);
+}
+
 bool wire_turn(struct wire *w, unsigned i, void (*serve)(void *context, struct wire *w, unsigned i),
                void *context)
 {
@@ -314,7 +358,7 @@ bool wire_turn(struct wire *w, unsigned i, void (*serve)(void *context, struct w
         struct frame *f = out[k];
         bool kept = f->flags & FRAME_KEEP;
         assert(f->pool == &w->pool[i].pool);
-        wire_carry(w, i, f->data, f->len);
+        offload_send(f, wire_send, &(struct wire_sender){.wire = w, .from = i});
         // A kept frame is sometimes still in the driver when it would be sent again.
         if (kept)
             f->hash = (uint32_t)wire_chance(&w->rng, 200000);

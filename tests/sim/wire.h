@@ -35,10 +35,13 @@ struct wire_conditions {
     uint32_t bytes_per_us; // line rate, 0: infinite
     uint32_t queue_us;     // frames that would wait longer than this for the line are lost
     uint32_t mark_us;      // packets of ECN's that would wait longer are marked; 0: none
+    uint32_t path_mtu;     // larger IP packets do not pass the middle of the wire; 0: all do
+    bool path_silent;      // and its router does not say so (RFC 2923's black hole)
 };
 
 #define WIRE_STACKS 2
 #define WIRE_STACKS_MAX 9
+#define WIRE_TSO_BYTES 8192 // frames of a port that cuts segments
 
 // How long frames waited for the line.
 struct wire_queue {
@@ -65,7 +68,7 @@ struct wire {
     unsigned in_flight, heap_size;
     bool cut; // nothing passes
     bool v6;
-    uint64_t delivered, lost, doubled, corrupted;
+    uint64_t delivered, lost, doubled, corrupted, too_big;
     // Called for each frame before it enters the wire; returns false to lose it. NULL: none.
     bool (*filter)(struct wire *w, unsigned from, uint8_t *data, uint32_t len);
     // To which stack a frame goes. NULL: there are two, and it is the other.

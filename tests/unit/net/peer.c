@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "tests/sim/offload.h"
+
 static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 1}, peer_mac[6] = {2, 0, 0, 0, 0, 9};
 static const uint8_t our_ip[4] = {10, 0, 0, 1}, peer_ip_address[4] = {10, 0, 0, 9};
 
@@ -37,7 +39,7 @@ void peer_start(struct peer *p, const struct net_config *config)
     p->config.n_addresses = 1;
     p->config.addresses[0] = (struct net_address){.family = 4, .prefix = 24, .addr = {10, 0, 0, 1}};
     p->config.seed = 7;
-    wire_pool_init(&p->pool, 2048, 4096);
+    wire_pool_init(&p->pool, p->config.offloads & NET_TX_TSO ? WIRE_TSO_BYTES : 2048, 4096);
     char error[128];
     p->net = net_create(&p->config, &p->pool.pool, p->now_us, error, sizeof(error));
     assert_non_null(p->net);
@@ -66,7 +68,7 @@ void peer_raw(struct peer *p, const uint8_t *data, uint32_t len)
     f->data = f->buffer = malloc(len ? len : 1);
     if (len)
         memcpy(f->data, data, len);
-    if (!p->held)
+    if (!p->held && !p->gather)
         net_input(p->net, &f, 1, p->now_us);
 }
 
@@ -136,12 +138,13 @@ void peer_send(struct peer *p, uint8_t flags, const void *data, uint32_t len)
     p->seq += len + !!(flags & TH_SYN) + !!(flags & TH_FIN);
 }
 
-static void peer_collect(struct peer *p, const struct frame *f)
+static void peer_collect(void *context, const uint8_t *data, uint32_t frame_len)
 {
-    assert_true(p->n_out < PEER_OUT_MAX && f->len <= sizeof(p->out[0].raw));
+    struct peer *p = context;
+    assert_true(p->n_out < PEER_OUT_MAX && frame_len <= sizeof(p->out[0].raw));
     struct peer_segment *s = &p->out[p->n_out++];
-    *s = (struct peer_segment){.raw_len = f->len};
-    memcpy(s->raw, f->data, f->len);
+    *s = (struct peer_segment){.raw_len = frame_len};
+    memcpy(s->raw, data, frame_len);
     assert_memory_equal(s->raw + 6, our_mac, 6);
     s->type = load_be16(s->raw + 12);
     if (s->type == ETHERTYPE_ARP && s->raw[21] == 1 &&
@@ -154,7 +157,7 @@ static void peer_collect(struct peer *p, const struct frame *f)
         return;
     const uint8_t *ip = s->raw + 14, *tcp = ip + 20;
     uint32_t len = load_be16(ip + 2) - 20u;
-    assert_int_equal(f->len, 34 + len);
+    assert_int_equal(frame_len, 34 + len);
     s->sums_good = net_sum_fold(net_sum(ip, 20, 0)) == 0xffff;
     if (ip[9] != PROTOCOL_TCP)
         return;
@@ -176,6 +179,12 @@ static void peer_collect(struct peer *p, const struct frame *f)
 
 void peer_turn(struct peer *p)
 {
+    if (p->gather) {
+        struct frame *burst[PEER_OUT_MAX];
+        for (unsigned i = 0; i < p->n_rx; i++)
+            burst[i] = &p->rx[i];
+        net_input(p->net, burst, p->n_rx, p->now_us);
+    }
     struct stream *ready[16];
     unsigned n = net_ready(p->net, ready, 16);
     for (unsigned i = 0; i < n; i++) {
@@ -191,7 +200,8 @@ void peer_turn(struct peer *p)
     struct frame **out;
     unsigned count = net_output(p->net, &out);
     for (unsigned i = 0; i < count; i++) {
-        peer_collect(p, out[i]);
+        p->n_frames++;
+        offload_send(out[i], peer_collect, p);
         if (!(out[i]->flags & FRAME_KEEP))
             out[i]->pool->release(out[i]->pool, &out[i], 1);
     }

@@ -39,8 +39,10 @@ struct peer {
     uint32_t options_len;
     struct peer_segment out[PEER_OUT_MAX];
     unsigned n_out;
+    unsigned n_frames; // given to the port, before it cut them
     struct frame rx[PEER_OUT_MAX];
     unsigned n_rx;
+    bool gather; // what arrives in a turn is one burst
     bool arp_asked;
     bool held; // what is sent is put together and kept in `rx`: the test brings it in by itself
     struct stream *stream; // the last accepted or connected
