@@ -96,6 +96,7 @@
     X(tcp_retransmit_timer, RECOVERY, "retransmission time-outs (RTO)")                        \
     X(tcp_retransmit_fast, RECOVERY, "fast recoveries begun")                                       \
     X(tcp_sack_out, RECOVERY, "acknowledgements sent with SACK blocks")                            \
+    X(tcp_paced, RECOVERY, "times that data waited to leave in smaller bursts")                    \
     X(tcp_ecn_agreed, RECOVERY, "connections that speak ECN (RFC 3168)")                           \
     X(tcp_ecn_marked, RECOVERY, "segments of data that the network marked (CE)")                   \
     X(tcp_ecn_reduced, RECOVERY, "times that a mark lowered a window")                             \

@@ -42,6 +42,11 @@ enum {
 // With so many frames waiting for the port, new data stays on the heap: what lies in frames for
 // long is cold when the port takes it, and acknowledgements would wait behind it.
 #define NET_OUTPUT_HIGH 128
+// A connection none of whose frames waits may still add one up to here: a lone reply does not queue
+// behind bulk senders. The rest of the output is for what carries no new data.
+#define NET_OUTPUT_MOST 2048
+// What a connection sends in its turn while others wait for the port too.
+#define NET_OUTPUT_QUANTUM 65536
 
 // Neighbours: sets of ways, so that one look-up is one set and a crowd of addresses is bounded.
 #define NET_NEIGHBOUR_WAYS 4

@@ -26,6 +26,7 @@ enum {
     MTU_MIN = 576,
     MTU_MAX = 9216,
     TSO_MAX = 65000,      // below what the length field of IP says
+    PORT_RETRY_US = 50,   // a port that was full has room again
     TIMERS_A_TURN = 1024, // timers that one call of net_advance moves or fires
     CONFLICT_INTERVAL_US = 10000000,
     DUPLICATE_PROBES_MAX = 10,
@@ -352,7 +353,13 @@ bool net_advance(struct net *net, uint64_t now_us)
 
 uint64_t net_next_timer(const struct net *net)
 {
-    return net_wheel_next(&net->wheel);
+    uint64_t next = net_wheel_next(&net->wheel);
+    // What the port has not taken, or what waits for that, needs another turn soon.
+    if (unlikely(net->output_end != net->output_first || !TAILQ_EMPTY(&net->held))) {
+        uint64_t soon = net->now_us + (net->output_end != net->output_first ? PORT_RETRY_US : 0);
+        next = soon < next ? soon : next;
+    }
+    return next;
 }
 
 void net_turn_end(struct net *net)

@@ -199,6 +199,8 @@ struct tcp {
     uint64_t closed_since_us;  // output waits for its window since; 0: it does not
     const struct tcp_congestion *congestion;
     uint64_t congestion_state[8]; // the algorithm's
+    uint64_t pace_us, pace_at_us; // when credit was counted last; when the next is due, 0: off
+    int32_t pace_credit;          // bytes that may leave now
     uint32_t ecn_recover;         // snd_nxt when a mark lowered the window
     uint32_t cwnd_used;           // when the window was the limit last, by congestion_clock
     struct tcp_listener *listener;
@@ -467,6 +469,16 @@ void tcp_send_offer(struct net *net, const struct packet *p, const struct net_fl
                     const struct tcp_offer *offer);
 // Emits `payload` bytes that lie behind the header room of `f`, from snd_nxt on.
 void tcp_emit(struct tcp *c, struct frame *f, uint32_t payload, uint8_t flags);
+// Whether the port has room for new data of this connection; while others wait for it, only if none
+// of its own does already.
+static inline bool tcp_port_takes(const struct tcp *c)
+{
+    const struct net *net = c->net;
+    if (likely(!net_output_full(net) && TAILQ_EMPTY(&net->held)))
+        return true;
+    return net->output_end - net->output_first < NET_OUTPUT_MOST &&
+           !(c->rtx_tail && frame_note(c->rtx_tail)->output_place);
+}
 uint32_t tcp_usable(const struct tcp *c); // bytes that the windows allow beyond snd_nxt
 uint32_t tcp_receive_space(const struct tcp *c);
 bool tcp_window_grew(const struct tcp *c);
@@ -590,6 +602,17 @@ static inline bool tcp_probes(const struct tcp *c)
                (TCP_SACK | TCP_RTT_VALID) &&
            !c->board;
 }
+
+// --- tcp_pacing.c
+// ---------------------------------------------------------------------------------
+
+// On paths at least this long a window leaves in parts (by the timer: a dozen or more), not in one
+// burst; on shorter ones acknowledgements are all the clock that is needed.
+#define PACING_RTT_US 12000u
+// More waits than the window has room for: may the next segment go now? False: a timer is set.
+bool tcp_pace(struct tcp *c);
+void tcp_pace_spend(struct tcp *c, uint32_t bytes);
+uint64_t tcp_pacing_rate(const struct tcp *c); // bytes a second, 0: not paced
 
 // --- tcp_ecn.c
 // ---------------------------------------------------------------------------------

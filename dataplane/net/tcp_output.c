@@ -203,6 +203,8 @@ static void tcp_take_fin(struct tcp *c)
 void tcp_emit(struct tcp *c, struct frame *f, uint32_t payload, uint8_t flags)
 {
     struct frame_note *note = frame_note(f);
+    if (unlikely(c->srtt_us >= PACING_RTT_US))
+        tcp_pace_spend(c, payload);
     note->seq = c->snd_nxt;
     note->len = payload;
     note->sent_us = c->last_data_us = c->net->now_us;
@@ -297,16 +299,6 @@ void tcp_leave_held(struct tcp *c)
     TAILQ_REMOVE(&c->net->held, c, held_link);
 }
 
-void tcp_output_held(struct net *net)
-{
-    struct tcp *c;
-    while (!net_output_full(net) && (c = TAILQ_FIRST(&net->held))) {
-        tcp_leave_held(c);
-        tcp_output(c);
-        tcp_tx_check_writable(c);
-    }
-}
-
 uint32_t tcp_frame_payload(const struct tcp *c, uint32_t usable)
 {
     uint32_t room = c->net->tso_max - c->header_len;
@@ -315,8 +307,10 @@ uint32_t tcp_frame_payload(const struct tcp *c, uint32_t usable)
     return room > c->mss ? room / c->mss * c->mss : c->mss;
 }
 
-void tcp_output(struct tcp *c)
+// `served`: it is this connection's turn among those that wait for the port.
+static void output(struct tcp *c, bool served)
 {
+    uint32_t from = c->snd_nxt;
     if (!tcp_may_send_data(c))
         return;
     if (unlikely(c->path_generation != c->net->path_generation))
@@ -342,10 +336,13 @@ void tcp_output(struct tcp *c)
                 break;
             n = usable;
         }
-        if (unlikely(net_output_full(c->net))) {
+        if (unlikely(!tcp_port_takes(c)) &&
+            (!served || net_output_full(c->net) || c->snd_nxt - from >= NET_OUTPUT_QUANTUM)) {
             tcp_hold(c);
             return;
         }
+        if (unlikely(c->srtt_us >= PACING_RTT_US) && c->tx_bytes > usable && !tcp_pace(c))
+            return;
         struct frame *f = net_frame_new(c->net, false);
         if (!f) {
             no_frame = true;
@@ -365,6 +362,22 @@ void tcp_output(struct tcp *c)
     }
     if (!(c->flags & TCP_FIN_SENT) && (c->tx_bytes || fin))
         tcp_wait_for_window(c, no_frame);
+}
+
+void tcp_output(struct tcp *c)
+{
+    output(c, false);
+}
+
+// One after the other, each a share; who has more goes to the end.
+void tcp_output_held(struct net *net)
+{
+    struct tcp *c;
+    while (!net_output_full(net) && (c = TAILQ_FIRST(&net->held))) {
+        tcp_leave_held(c);
+        output(c, true);
+        tcp_tx_check_writable(c);
+    }
 }
 
 // A segment that has become too large for the path: it stays in the queue as it is, and copies of

@@ -207,8 +207,15 @@ void tcp_timer_fire(void *context, struct net_timer *timer)
         return;
     if (c->keep_at_us && c->keep_at_us <= now && !keep_timeout(c))
         return;
+    if (c->pace_at_us && c->pace_at_us <= now) {
+        c->pace_at_us = 0;
+        tcp_output(c);
+        tcp_tx_check_writable(c);
+    }
     uint64_t next = UINT64_MAX;
-    if (c->rto_at_us)
+    if (c->pace_at_us)
+        next = c->pace_at_us;
+    if (c->rto_at_us && c->rto_at_us < next)
         next = c->rto_at_us;
     if (c->probe_at_us && c->probe_at_us < next)
         next = c->probe_at_us;

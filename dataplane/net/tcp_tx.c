@@ -80,7 +80,7 @@ static bool tx_open_frame(struct tcp *c, size_t need)
         tcp_pmtu_refresh(c);
     uint32_t usable = tcp_usable(c);
     if (c->tx_bytes || c->tx_head || need > c->mss || usable < c->mss ||
-        unlikely(net_output_full(c->net) || (c->flags & TCP_MTU_SEARCH)) ||
+        unlikely(!tcp_port_takes(c) || (c->flags & TCP_MTU_SEARCH)) ||
         (c->state != TCP_ESTABLISHED && c->state != TCP_CLOSE_WAIT))
         return false;
     struct frame *f = net_frame_new(c->net, false);

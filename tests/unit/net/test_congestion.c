@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "dataplane/net/congestion.h"
+#include "tests/unit/net/peer.h"
 
 enum { MSS = 1448 };
 
@@ -577,6 +578,147 @@ static void test_dctcp_marked(void **state)
     assert_int_equal(c->congestion->threshold(c), 2 * MSS);
 }
 
+// --- pacing and the port
+// ----------------------------------------------------------------------------------
+
+static struct tcp *open_wide(struct peer *p, uint16_t peer_port, uint32_t segments)
+{
+    p->peer_port = peer_port;
+    p->seq = 1000;
+    p->wnd = 65535;
+    peer_open(p);
+    struct tcp *c = (struct tcp *)p->stream;
+    c->cwnd = c->ssthresh = segments * c->mss;
+    return c;
+}
+
+static void write_bytes(struct tcp *c, uint32_t n)
+{
+    static const uint8_t zeros[4096];
+    for (uint32_t part; n; n -= part) {
+        part = n < sizeof(zeros) ? n : sizeof(zeros);
+        out_write(&c->stream.out, zeros, part);
+    }
+    c->stream.ops->push(&c->stream);
+}
+
+// A port that takes `most` frames. Counts those of each peer's port from 4000 on.
+static unsigned port_takes(struct peer *p, unsigned most, unsigned counts[4])
+{
+    struct frame **out;
+    unsigned n = net_output(p->net, &out), taken = n < most ? n : most;
+    for (unsigned i = 0; i < taken; i++) {
+        unsigned to = load_be16(out[i]->data + 14 + 20 + 2);
+        assert_in_range(to, 4000, 4003);
+        counts[to - 4000]++;
+        if (!(out[i]->flags & FRAME_KEEP))
+            out[i]->pool->release(out[i]->pool, &out[i], 1);
+    }
+    net_sent(p->net, taken);
+    net_turn_end(p->net);
+    return n;
+}
+
+// A port that is slower than we are: what waits for it stays bounded, a lone reply leaves with what
+// waits already, and bulk senders get equal shares.
+static void test_slow_port(void **state)
+{
+    (void)state;
+    struct peer p;
+    const struct net_config config = {.send_buffer_max = 8 << 20};
+    peer_start(&p, &config);
+    struct tcp *bulk[2], *lone, *late;
+    bulk[0] = open_wide(&p, 4000, 5000);
+    bulk[1] = open_wide(&p, 4001, 5000);
+    lone = open_wide(&p, 4002, 10);
+    late = open_wide(&p, 4003, 10);
+    unsigned counts[4] = {0};
+    write_bytes(bulk[0], 3000000);
+    assert_int_equal(port_takes(&p, 0, counts), NET_OUTPUT_HIGH);
+    write_bytes(bulk[1], 3000000);
+    unsigned waiting = port_takes(&p, 0, counts);
+    assert_in_range(waiting, NET_OUTPUT_HIGH, NET_OUTPUT_HIGH + 1);
+    assert_true(net_next_timer(p.net) <= p.now_us + 1000); // the core does not go to sleep
+    write_bytes(lone, 100);
+    assert_int_equal(port_takes(&p, 0, counts), waiting + 1);
+    port_takes(&p, waiting + 1, counts);
+    assert_int_equal(counts[2], 1);
+    // Half a megabyte later: shares.
+    memset(counts, 0, sizeof(counts));
+    for (unsigned turn = 0; turn < 100; turn++) {
+        assert_true(port_takes(&p, 16, counts) <= NET_OUTPUT_HIGH + 2);
+        if (turn == 50)
+            write_bytes(late, 14480); // ten segments in their turn
+    }
+    assert_int_equal(counts[0] + counts[1] + counts[3], 1600);
+    assert_int_equal(counts[3], 10);
+    int apart = (int)counts[0] - (int)counts[1];
+    assert_in_range(apart + 100, 0, 200); // a turn's share is 45 segments
+    assert_int_equal(peer_count(&p)->no_memory, 0);
+    for (int i = 0; i < 2; i++)
+        bulk[i]->stream.ops->abort(&bulk[i]->stream);
+    while (port_takes(&p, 1000, counts))
+        continue;
+    struct stream *ready[4];
+    unsigned n = net_ready(p.net, ready, 4);
+    for (unsigned i = 0; i < n; i++)
+        if (ready[i]->events & STREAM_CLOSED)
+            ready[i]->ops->release(ready[i]);
+    p.stream = NULL;
+    peer_stop(&p);
+}
+
+// What is more than the window holds is spread over the round trip; what fits goes at once.
+static void test_pacing(void **state)
+{
+    (void)state;
+    struct peer p;
+    peer_start(&p, NULL);
+    struct tcp *c = open_wide(&p, 4000, 100);
+    c->srtt_us = 50000;
+    c->flags |= TCP_RTT_VALID;
+    p.n_out = 0;
+    write_bytes(c, 80 * c->mss); // fits
+    peer_turn(&p);
+    assert_int_equal(p.n_out, 80);
+    assert_int_equal(peer_count(&p)->tcp_paced, 0);
+    assert_in_range(tcp_pacing_rate(c), 100 * 1460 * 20 * 1.24, 100 * 1460 * 20 * 1.26);
+    p.now_us += 50000;
+    p.ack = c->snd_nxt;
+    p.n_out = 0;
+    peer_send(&p, TH_ACK, NULL, 0);
+    peer_turn(&p);
+    uint32_t all = 0;
+    c->srtt_us = 50000;
+    write_bytes(c, 300 * c->mss); // does not
+    peer_turn(&p);
+    all = p.n_out;
+    assert_in_range(all, 99, 101); // written straight into frames, as far as the window goes
+    // All of it is acknowledged at once: a burst of a few milliseconds, the rest by and by.
+    p.now_us += 50000;
+    p.ack = c->snd_nxt;
+    p.n_out = 0;
+    peer_send(&p, TH_ACK, NULL, 0);
+    peer_turn(&p);
+    c->srtt_us = 50000;
+    assert_in_range(p.n_out, 8, 14);
+    assert_true(peer_count(&p)->tcp_paced > 0);
+    assert_true(c->pace_at_us > p.now_us);
+    uint64_t from = p.now_us;
+    unsigned sent = p.n_out;
+    while (sent < 90) {
+        p.n_out = 0;
+        peer_wait(&p, 1024);
+        assert_true(p.n_out <= 14);
+        sent += p.n_out;
+    }
+    // 80 segments at 125 in 50 ms.
+    assert_in_range(p.now_us - from, 26000, 40000);
+    p.stream->ops->abort(p.stream);
+    peer_turn(&p);
+    peer_stop(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -597,6 +739,8 @@ int main(void)
         cmocka_unit_test(test_hystart_bounds),
         cmocka_unit_test(test_dctcp_alpha),
         cmocka_unit_test(test_dctcp_marked),
+        cmocka_unit_test(test_slow_port),
+        cmocka_unit_test(test_pacing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
