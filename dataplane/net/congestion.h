@@ -71,6 +71,8 @@ static inline uint32_t congestion_used(const struct tcp *c)
 // nothing a second time: both are signs of one event (RFC 3168 6.1.2).
 uint32_t congestion_cut(const struct tcp *c, uint32_t tenths);
 
+// RFC 7661 4.4: five minutes, in units of congestion_clock.
+#define CONGESTION_UNUSED_CLOCKS 292969u
 // The window has not been used for so long that nobody knows what the path carries.
 void congestion_unused(struct tcp *c);
 
@@ -83,11 +85,13 @@ static inline uint32_t congestion_clock(const struct tcp *c)
 // Whether the window may grow with this acknowledgement.
 static inline bool congestion_may_grow(struct tcp *c, const struct tcp_ack *ack)
 {
-    if (likely(ack->window_used)) {
-        c->cwnd_used = congestion_clock(c);
+    uint32_t now = congestion_clock(c);
+    if (ack->window_used) {
+        c->cwnd_used = now;
         return !(c->ecn & TCP_ECN_REDUCED);
     }
-    congestion_unused(c);
+    if (unlikely(now - c->cwnd_used >= CONGESTION_UNUSED_CLOCKS))
+        congestion_unused(c);
     return false;
 }
 

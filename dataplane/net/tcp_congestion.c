@@ -5,9 +5,8 @@
 #include "dataplane/net/congestion.h"
 
 enum {
-    INITIAL_SEGMENTS = 10,   // RFC 6928
-    INITIAL_BYTES = 14600,   // the same for the usual MSS: segments larger than that do not add up
-    UNUSED_CLOCKS = 292969u, // RFC 7661 4.4: five minutes, in units of congestion_clock
+    INITIAL_SEGMENTS = 10, // RFC 6928
+    INITIAL_BYTES = 14600, // the same for the usual MSS: segments larger than that do not add up
 };
 
 static const struct tcp_congestion *const algorithms[] = {
@@ -82,10 +81,8 @@ static void congestion_decay(struct tcp *c, uint32_t cwnd)
 
 void congestion_unused(struct tcp *c)
 {
-    uint32_t now = congestion_clock(c), initial = tcp_initial_window(c);
-    if (likely(now - c->cwnd_used < UNUSED_CLOCKS))
-        return;
-    c->cwnd_used = now;
+    uint32_t initial = tcp_initial_window(c);
+    c->cwnd_used = congestion_clock(c);
     if (c->cwnd > initial)
         congestion_decay(c, c->cwnd / 2 > initial ? c->cwnd / 2 : initial);
 }

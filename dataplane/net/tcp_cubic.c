@@ -145,10 +145,10 @@ static void cubic_acked(struct tcp *c, const struct tcp_ack *ack)
 {
     struct cubic *q = cubic_of(c);
     uint32_t acked = ack->acked;
-    if (c->ssthresh == UINT32_MAX)
-        acked = hystart_acked(&q->start, c, ack);
     if (!congestion_may_grow(c, ack))
         return;
+    if (c->ssthresh == UINT32_MAX)
+        acked = hystart_acked(&q->start, c, ack);
     if (c->cwnd < c->ssthresh) {
         q->now.epoch = 0;
         acked = congestion_slow_start(c, acked);
