@@ -49,16 +49,19 @@ static bool socket_strays(struct transport *t, const struct stream *stream)
     return false;
 }
 
-static void add_retransmitted(void *context, const struct stream_info *info)
+static bool add_retransmitted(void *context, const struct stream_info *info)
 {
     *(uint64_t *)context += info->retransmitted;
+    return true;
 }
 
 static uint64_t socket_retransmitted(struct transport *t)
 {
     const struct transport_socket *s = (struct transport_socket *)t;
     uint64_t sum = 0, cursor = 0;
-    sockets_each(s->sockets, &cursor, UINT32_MAX, add_retransmitted, &sum);
+    do
+        sockets_each(s->sockets, &cursor, UINT32_MAX, add_retransmitted, &sum);
+    while (cursor);
     return sum;
 }
 

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define PLANE_MAGIC 0x504c5831u // "PLX1"
-#define PLANE_VERSION 2u
+#define PLANE_VERSION 3u
 #define PLANE_CORES_MAX 64
 #define PLANE_RING_BYTES (256u * 1024) // per direction and core
 #define PLANE_STAGES 8
@@ -77,13 +77,17 @@ struct plane_ring {
 
 enum plane_message_kind {
     PLANE_PAD,
-    PLANE_EXECUTE,     // to core: a command in RESP, run as an internal client of full rights
-    PLANE_REPLY,       // to control: its reply in RESP (RESP3)
-    PLANE_CONNECTIONS, // to core: u64 cursor, u32 max; reply: u64 next cursor, then struct
-                       // plane_connection[]
-    PLANE_NIC, // to core: none; reply: struct plane_nic, then counters as "name=value\n" text
-    PLANE_NEIGHBOURS, // to core: none; reply: text lines
-    PLANE_ERROR,      // to control: text
+    PLANE_EXECUTE, // to core: a command in RESP, run as an internal client of full rights
+    PLANE_REPLY,   // to control: its reply in RESP (RESP3)
+    // What operators ask. Names travel with the values, so that a plane of another build shows what
+    // it is told: rows say their layout (struct plane_rows), everything else is a map in RESP3.
+    PLANE_CONNECTIONS, // to core: struct plane_question; reply: struct plane_rows
+    PLANE_NIC,         // to core: u32, 1: with descriptions; reply: a map
+    PLANE_NEIGHBOURS,  // to core: none; reply: an array of maps
+    PLANE_CAPTURE,     // to core: struct plane_capture and the path of the ring; reply: a map
+    PLANE_CAPTURE_END, // to core: none; reply: a map
+    PLANE_PING,        // to core: struct plane_ping; reply: a map
+    PLANE_ERROR,       // to control: text
 };
 
 enum plane_message_flags { PLANE_MORE = 1u << 0 }; // another part of the same message follows
@@ -128,23 +132,21 @@ struct plane_segment {
     struct plane_channel channel[PLANE_CORES_MAX];
 };
 
-// One connection as PLANE_CONNECTIONS tells it (fixed layout of struct stream_info's figures).
-struct plane_connection {
-    char local[64], remote[64], state[16];
-    uint64_t client_id; // 0: none
-    uint32_t core;
-    uint32_t rtt_us, rttvar_us, rto_us, mss, cwnd, ssthresh, snd_wnd, rcv_wnd;
-    uint32_t reserved;
-    uint64_t unread, unsent, unacked, bytes_in, bytes_out, segments_in, segments_out, retransmitted;
+// Which connections, from where on: a core looks at a bounded number of them for one question.
+struct plane_question {
+    uint64_t cursor;                    // 0: from the beginning
+    uint32_t max;                       // rows; at least 1
+    uint16_t local_port, remote_port;   // 0: any
+    char states[118];                   // names with a comma between them; "": any
+    uint8_t family, prefix, remote[16]; // addresses of the peer; family 0: any
 };
-
-struct plane_nic {
-    char transport[16], driver[32], device[64], mac[24], address[64];
-    uint32_t core, queues, mtu, link_mbps;
-    uint32_t link_up, huge_pages, offloads, rss;
-    uint64_t rx_frames, rx_bytes, rx_missed, rx_errors, rx_no_buffer;
-    uint64_t tx_frames, tx_bytes, tx_errors, tx_refused;
-    uint32_t rx_pool_free, rx_pool_size, tx_pool_free, tx_pool_size;
+// The answer: this, then `layout_size` bytes of text, a line for each field ("name type offset\n"),
+// then `rows` rows of `row_size` bytes. Types: uN (N bits), b (a byte, 0 or not), sN (text of at
+// most N bytes), e (struct endpoint).
+struct plane_rows {
+    uint64_t next; // the next question's cursor; 0: that was all
+    uint64_t looked_at;
+    uint32_t rows, row_size, layout_size, reserved;
 };
 
 // --- the segment (plane.c) -----------------------------------------------------------------------

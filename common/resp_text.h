@@ -92,6 +92,7 @@ struct resp_value {
 // memory is short. Freed with resp_value_free.
 struct resp_value *resp_value_read(const char *data, size_t len);
 void resp_value_free(struct resp_value *v);
+void resp_value_clear(struct resp_value *v); // frees what it holds, not itself
 // The member of a map, NULL if there is none (or `v` is NULL or no map).
 const struct resp_value *resp_member(const struct resp_value *v, const char *name);
 int64_t resp_member_integer(const struct resp_value *v, const char *name);

@@ -186,11 +186,11 @@ static bool value_text(struct resp_value *v, const char *data, size_t len)
     return true;
 }
 
-static void value_clear(struct resp_value *v)
+void resp_value_clear(struct resp_value *v)
 {
     free(v->text);
     for (size_t i = 0; i < v->n; i++)
-        value_clear(&v->items[i]);
+        resp_value_clear(&v->items[i]);
     free(v->items);
 }
 
@@ -245,7 +245,7 @@ struct resp_value *resp_value_read(const char *data, size_t len)
     if (!v)
         return NULL;
     if (value_read(v, data, len, 0) != len) {
-        value_clear(v);
+        resp_value_clear(v);
         free(v);
         return NULL;
     }
@@ -256,7 +256,7 @@ void resp_value_free(struct resp_value *v)
 {
     if (!v)
         return;
-    value_clear(v);
+    resp_value_clear(v);
     free(v);
 }
 

@@ -47,22 +47,49 @@ struct endpoint {
     uint8_t addr[16]; // network byte order; IPv4 in the first four
 };
 
-// What an operator may know of a connection (`polluxctl connections`). Where a transport cannot
-// know a figure it is 0. Times in microseconds, windows and queues in bytes.
+// What an operator may know of a connection (`polluxctl connections`), one row for each figure:
+// X(type, name). From it come struct stream_info and the names under which figures reach the
+// operator: a figure that is added here is shown at once. Where a transport cannot know a figure it
+// is 0. Times are microseconds, windows and queues bytes, rates bytes a second; _us of what
+// happened last is its age.
+// clang-format off
+#define STREAM_FIGURES(X)                                                                          \
+    X(uint32_t, rtt_us) X(uint32_t, rttvar_us) X(uint32_t, min_rtt_us) X(uint32_t, receive_rtt_us) \
+    X(uint32_t, rto_us) X(uint32_t, ato_us) /* of retransmission, of delayed acknowledgements */   \
+    X(uint32_t, mss) X(uint32_t, receive_mss) X(uint32_t, peer_mss) X(uint32_t, pmtu)              \
+    X(uint32_t, cwnd) X(uint32_t, ssthresh)                                                        \
+    X(uint32_t, snd_wnd) X(uint32_t, rcv_wnd) X(uint32_t, rcv_space)                               \
+    X(uint64_t, unread) X(uint64_t, unsent) X(uint64_t, unacked)                                   \
+    X(uint64_t, bytes_in) X(uint64_t, bytes_out) /* each byte once */                              \
+    X(uint64_t, bytes_acked) X(uint64_t, bytes_retransmitted)                                      \
+    X(uint64_t, segments_in) X(uint64_t, segments_out)                                             \
+    X(uint64_t, data_segments_in) X(uint64_t, data_segments_out)                                   \
+    X(uint64_t, retransmitted) /* segments */                                                      \
+    X(uint32_t, unacked_segments)                                                                  \
+    /* of what is unacknowledged: told of by SACK, lost, under way again; bytes */                 \
+    X(uint32_t, sacked) X(uint32_t, lost) X(uint32_t, resent)                                      \
+    X(uint32_t, reordering) /* segments that one was overtaken by at most */                       \
+    X(uint32_t, reordering_seen) X(uint32_t, dsack_duplicates)                                     \
+    X(uint32_t, out_of_order) /* runs of bytes received ahead of a gap */                          \
+    X(uint64_t, pacing_rate) X(uint64_t, delivery_rate) X(uint64_t, delivered)                     \
+    X(uint64_t, last_sent_us) X(uint64_t, last_received_us) X(uint64_t, last_ack_us)               \
+    X(uint64_t, busy_us) X(uint64_t, window_limited_us) X(uint64_t, buffer_limited_us)             \
+    X(uint64_t, timer_us) X(uint32_t, timer_tries) X(uint32_t, backoff)                            \
+    X(uint8_t, snd_scale) X(uint8_t, rcv_scale)                                                    \
+    X(bool, scaling) X(bool, timestamps) X(bool, sack) X(bool, ecn) X(bool, ecn_seen)              \
+    X(bool, application_limited) X(bool, passive)
+// clang-format on
+
 struct stream_info {
+    void *owner; // of the stream; NULL: none
     struct endpoint local, remote;
-    char state[16]; // RFC 9293's name: "ESTABLISHED" …
-    uint32_t rtt_us, rttvar_us, rto_us;
-    uint32_t mss, cwnd, ssthresh;
-    uint32_t snd_wnd, rcv_wnd;
-    uint64_t unread, unsent, unacked;
-    uint64_t bytes_in, bytes_out;
-    uint64_t segments_in, segments_out, retransmitted;
-    // What is unacknowledged: bytes that the peer told of by SACK, that count as lost, and that are
-    // under way again.
-    uint32_t sacked, lost, resent;
-    uint32_t reordering; // segments that one was overtaken by, at most; 0: none was seen
-    uint32_t min_rtt_us;
+    char state[16];      // RFC 9293's name: "ESTABLISHED" …
+    char congestion[16]; // the algorithm; "": unknown
+    char timer[16];      // what `timer_us` waits for, as `ss -o` names it: "on" (retransmission),
+                         // "keepalive", "timewait", "persist", "delack"; "": no timer runs
+#define X(type, name) type name;
+    STREAM_FIGURES(X)
+#undef X
 };
 
 struct stream_ops {

@@ -1,6 +1,6 @@
 // The commands of the control socket. What the segment tells is answered at once; what a core alone
-// knows is asked of it: of one core (EXECUTE, CONFIG, NEIGHBOURS), or of one after the other
-// (CONNECTIONS, NIC). Replies are maps that programs read by name.
+// knows is asked of it: of one core (EXECUTE, CONFIG), or of one after the other (observe.c).
+// Replies are maps that programs read by name.
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,18 +11,10 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "controlplane/link.h"
+#include "controlplane/commands.h"
 #include "controlplane/report.h"
-#include "controlplane/server.h"
 
-// A core answers in one turn. Two seconds are a core that hangs, or a machine that does.
-#define ASK_TIMEOUT_MS 2000
 #define EXECUTE_SECONDS_MAX 86400 // that TIMEOUT takes: a day
-#define CONNECTIONS_PAGE 100
-#define CONNECTIONS_PAGE_MAX 200 // of a reply that fits in few messages
-// A cursor over all cores: the core's number above the cursor within it.
-#define CURSOR_CORE_SHIFT 48
-#define CURSOR_IN_CORE ((UINT64_C(1) << CURSOR_CORE_SHIFT) - 1)
 
 struct command {
     const char *name;
@@ -62,8 +54,8 @@ static void put_failure(struct server_client *c, enum link_outcome outcome)
     }
 }
 
-static void ask(struct server_client *c, enum plane_message_kind kind, const void *data, size_t len,
-                unsigned timeout_ms, link_reply_fn *reply)
+void command_ask(struct server_client *c, enum plane_message_kind kind, const void *data,
+                 size_t len, unsigned timeout_ms, link_reply_fn *reply)
 {
     uint64_t request = link_ask(c->server->link, c->core, kind, data, len, timeout_ms, reply, c);
     if (request) { // else `reply` has been called
@@ -81,7 +73,7 @@ void command_abandon(struct server_client *c)
 }
 
 // Ends a command that asked: what was gathered in c->text is its reply.
-static void finish(struct server_client *c)
+void command_finish(struct server_client *c)
 {
     if (c->text.failed)
         resp_put_error(&c->out, "ERR no memory for the reply");
@@ -91,8 +83,8 @@ static void finish(struct server_client *c)
     server_done(c);
 }
 
-static void fail(struct server_client *c, enum link_outcome outcome, enum plane_message_kind kind,
-                 const uint8_t *data, size_t len)
+void command_fail(struct server_client *c, enum link_outcome outcome, enum plane_message_kind kind,
+                  const uint8_t *data, size_t len)
 {
     resp_text_free(&c->text);
     if (outcome == LINK_REPLIED && kind == PLANE_ERROR)
@@ -107,6 +99,24 @@ static void fail(struct server_client *c, enum link_outcome outcome, enum plane_
     server_done(c);
 }
 
+bool command_pass(struct resp_text *t, const uint8_t *data, size_t len, bool spread)
+{
+    struct resp_scan scan = {0};
+    bool bad = false;
+    if (!resp_scan(&scan, (const char *)data, len, &bad) || scan.at != len)
+        return false;
+    struct resp_value *v = resp_value_read((const char *)data, len);
+    if (!v)
+        return false; // nested too deep
+    if (spread && v->type == '*')
+        for (size_t i = 0; i < v->n; i++)
+            resp_put_value(t, &v->items[i]);
+    else
+        resp_put_value(t, v);
+    resp_value_free(v);
+    return true;
+}
+
 // --- EXECUTE, CONFIG -----------------------------------------------------------------------------
 
 static void executed(void *context, enum link_outcome outcome, enum plane_message_kind kind,
@@ -118,7 +128,7 @@ static void executed(void *context, enum link_outcome outcome, enum plane_messag
     bool bad = false;
     if (outcome != LINK_REPLIED || kind != PLANE_REPLY ||
         !resp_scan(&scan, (const char *)data, len, &bad) || scan.at != len) {
-        fail(c, outcome, kind, data, len);
+        command_fail(c, outcome, kind, data, len);
         return;
     }
     if (c->out.resp == 3) {
@@ -145,7 +155,7 @@ static void execute(struct server_client *c, const struct resp_word *words, unsi
     if (request.failed)
         resp_put_error(&c->out, "ERR no memory for the request");
     else
-        ask(c, PLANE_EXECUTE, request.data, request.len, c->execute_ms, executed);
+        command_ask(c, PLANE_EXECUTE, request.data, request.len, c->execute_ms, executed);
     resp_text_free(&request);
 }
 
@@ -154,61 +164,9 @@ static void command_execute(struct server_client *c, const struct resp_word *wor
     execute(c, words + 1, n - 1);
 }
 
-// --- CONNECTIONS ---------------------------------------------------------------------------------
+// --- words of a request --------------------------------------------------------------------------
 
-static void connections_ask(struct server_client *c, uint64_t cursor);
-
-static void connections_replied(void *context, enum link_outcome outcome,
-                                enum plane_message_kind kind, const uint8_t *data, size_t len)
-{
-    struct server_client *c = context;
-    c->request = 0;
-    uint64_t next;
-    if (outcome != LINK_REPLIED || kind != PLANE_CONNECTIONS || len < sizeof(next) ||
-        (len - sizeof(next)) % sizeof(struct plane_connection)) {
-        fail(c, outcome, kind, data, len);
-        return;
-    }
-    memcpy(&next, data, sizeof(next));
-    data += sizeof(next);
-    size_t n = (len - sizeof(next)) / sizeof(struct plane_connection);
-    if (next > CURSOR_IN_CORE) {
-        fail(c, LINK_REPLIED, PLANE_PAD, NULL, 0);
-        return;
-    }
-    // Few connections here: the page goes on with the next core.
-    if (!next && n == 0 && c->core + 1 < link_cores(c->server->link)) {
-        c->core++;
-        connections_ask(c, 0);
-        return;
-    }
-    uint64_t cursor = 0;
-    if (next)
-        cursor = ((uint64_t)c->core << CURSOR_CORE_SHIFT) | next;
-    else if (c->core + 1 < link_cores(c->server->link))
-        cursor = (uint64_t)(c->core + 1) << CURSOR_CORE_SHIFT;
-    resp_open(&c->text, '%');
-    resp_field_integer(&c->text, "next", (int64_t)cursor);
-    resp_field_open(&c->text, "connections", '*');
-    for (size_t i = 0; i < n; i++) {
-        struct plane_connection connection;
-        memcpy(&connection, data + i * sizeof(connection), sizeof(connection));
-        report_connection(&c->text, &connection);
-    }
-    resp_close(&c->text);
-    resp_close(&c->text);
-    finish(c);
-}
-
-static void connections_ask(struct server_client *c, uint64_t cursor)
-{
-    uint8_t question[sizeof(cursor) + sizeof(c->max)];
-    memcpy(question, &cursor, sizeof(cursor));
-    memcpy(question + sizeof(cursor), &c->max, sizeof(c->max));
-    ask(c, PLANE_CONNECTIONS, question, sizeof(question), ASK_TIMEOUT_MS, connections_replied);
-}
-
-static bool word_number(const struct resp_word *word, uint64_t max, uint64_t *value)
+bool word_number(const struct resp_word *word, uint64_t max, uint64_t *value)
 {
     char text[24], *end;
     if (!word->len || word->len >= sizeof(text) || word->ptr[0] < '0' || word->ptr[0] > '9')
@@ -221,81 +179,18 @@ static bool word_number(const struct resp_word *word, uint64_t max, uint64_t *va
     return !errno && !*end && v <= max;
 }
 
-static bool word_is(const struct resp_word *word, const char *text)
+bool word_is(const struct resp_word *word, const char *text)
 {
     return word->len == strlen(text) && strncasecmp(word->ptr, text, word->len) == 0;
 }
 
-static void command_connections(struct server_client *c, const struct resp_word *words, unsigned n)
+bool word_copy(const struct resp_word *word, char *text, size_t size)
 {
-    uint64_t cursor = 0, max = CONNECTIONS_PAGE;
-    if (n > 1 && !word_number(&words[1], INT64_MAX, &cursor)) {
-        resp_put_error(&c->out, "ERR invalid cursor");
-        return;
-    }
-    if (n == 3 || (n == 4 && (!word_is(&words[2], "COUNT") ||
-                              !word_number(&words[3], UINT32_MAX, &max) || !max))) {
-        resp_put_error(&c->out, "ERR syntax error: CONNECTIONS [cursor [COUNT n]]");
-        return;
-    }
-    c->core = (unsigned)(cursor >> CURSOR_CORE_SHIFT);
-    c->max = max < CONNECTIONS_PAGE_MAX ? (uint32_t)max : CONNECTIONS_PAGE_MAX;
-    c->text.resp = c->out.resp;
-    connections_ask(c, cursor & CURSOR_IN_CORE);
-}
-
-// --- NIC, NEIGHBOURS -----------------------------------------------------------------------------
-
-static void nic_replied(void *context, enum link_outcome outcome, enum plane_message_kind kind,
-                        const uint8_t *data, size_t len)
-{
-    struct server_client *c = context;
-    c->request = 0;
-    struct plane_nic nic;
-    if (outcome != LINK_REPLIED || kind != PLANE_NIC || len < sizeof(nic)) {
-        fail(c, outcome, kind, data, len);
-        return;
-    }
-    memcpy(&nic, data, sizeof(nic));
-    report_nic(&c->text, &nic, (const char *)data + sizeof(nic), len - sizeof(nic));
-    if (++c->core < link_cores(c->server->link)) {
-        ask(c, PLANE_NIC, NULL, 0, ASK_TIMEOUT_MS, nic_replied);
-        return;
-    }
-    resp_close(&c->text);
-    finish(c);
-}
-
-static void command_nic(struct server_client *c, const struct resp_word *words, unsigned n)
-{
-    (void)words;
-    (void)n;
-    c->core = 0;
-    c->text.resp = c->out.resp;
-    resp_open(&c->text, '*');
-    ask(c, PLANE_NIC, NULL, 0, ASK_TIMEOUT_MS, nic_replied);
-}
-
-static void neighbours_replied(void *context, enum link_outcome outcome,
-                               enum plane_message_kind kind, const uint8_t *data, size_t len)
-{
-    struct server_client *c = context;
-    c->request = 0;
-    if (outcome != LINK_REPLIED || kind != PLANE_NEIGHBOURS) {
-        fail(c, outcome, kind, data, len);
-        return;
-    }
-    report_lines(&c->text, (const char *)data, len);
-    finish(c);
-}
-
-static void command_neighbours(struct server_client *c, const struct resp_word *words, unsigned n)
-{
-    (void)words;
-    (void)n;
-    c->core = 0; // what one core learns of neighbours is told to all
-    c->text.resp = c->out.resp;
-    ask(c, PLANE_NEIGHBOURS, NULL, 0, ASK_TIMEOUT_MS, neighbours_replied);
+    if (word->len >= size || memchr(word->ptr, '\0', word->len))
+        return false;
+    memcpy(text, word->ptr, word->len);
+    text[word->len] = '\0';
+    return true;
 }
 
 // --- what needs no core --------------------------------------------------------------------------
@@ -385,9 +280,11 @@ static const struct command commands[] = {
     {"STATUS", 1, 1, command_status, "STATUS -- processes, memory, clients, rates, lease"},
     {"CORES", 1, 1, command_cores, "CORES -- what each polling core does"},
     {"NIC", 1, 1, command_nic, "NIC -- device, link, queues and drops, core by core"},
-    {"CONNECTIONS", 1, 4, command_connections,
-     "CONNECTIONS [cursor [COUNT n]] -- a page of connections; next is 0 on the last"},
-    {"NEIGHBOURS", 1, 1, command_neighbours, "NEIGHBOURS -- the table of neighbours (ARP)"},
+    {"CONNECTIONS", 1, 14, command_connections,
+     "CONNECTIONS [cursor [COUNT n] [STATE name,…] [PEER address[/prefix]] [PEERPORT n] "
+     "[LOCALPORT n] [CORE n]] -- a page of connections; next is 0 on the last"},
+    {"NEIGHBOURS", 1, 1, command_neighbours,
+     "NEIGHBOURS -- the tables of neighbours (ARP, neighbour discovery), core by core"},
     {"CONFIG", 2, SERVER_WORDS_MAX, execute,
      "CONFIG GET|SET|REWRITE|RESETSTAT … -- as on the port"},
     {"EXECUTE", 2, SERVER_WORDS_MAX, command_execute,

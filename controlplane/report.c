@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/stream.h"
 #include "controlplane/link.h"
 #include "controlplane/server.h"
 
@@ -232,106 +233,101 @@ void report_cores(struct resp_text *t, const struct link *link)
     resp_close(t);
 }
 
-void report_connection(struct resp_text *t, const struct plane_connection *connection)
+// --- rows that say their layout ------------------------------------------------------------------
+
+#define FIELDS_MAX 256
+#define FIELD_NAME_MAX 40
+
+struct field {
+    char name[FIELD_NAME_MAX];
+    char type; // u, b, s or e
+    unsigned size, offset;
+};
+
+// One line of a layout: "name type offset". False when it is none, or lies outside a row.
+static bool field_read(const char *line, size_t len, size_t row_size, struct field *f)
 {
-    resp_open(t, '%');
-    resp_field_integer(t, "id", (int64_t)connection->client_id);
-    resp_field_integer(t, "core", connection->core);
-    field_chars(t, "local", connection->local, sizeof(connection->local));
-    field_chars(t, "remote", connection->remote, sizeof(connection->remote));
-    field_chars(t, "state", connection->state, sizeof(connection->state));
-#define FIELD(name) resp_field_integer(t, #name, (int64_t)connection->name)
-    FIELD(rtt_us);
-    FIELD(rttvar_us);
-    FIELD(rto_us);
-    FIELD(mss);
-    FIELD(cwnd);
-    FIELD(ssthresh);
-    FIELD(snd_wnd);
-    FIELD(rcv_wnd);
-    FIELD(unread);
-    FIELD(unsent);
-    FIELD(unacked);
-    FIELD(bytes_in);
-    FIELD(bytes_out);
-    FIELD(segments_in);
-    FIELD(segments_out);
-    FIELD(retransmitted);
-#undef FIELD
-    resp_close(t);
+    char text[96], type[8];
+    if (len >= sizeof(text))
+        return false;
+    memcpy(text, line, len);
+    text[len] = '\0';
+    unsigned number = 0;
+    if (sscanf(text, "%39s %7s %u", f->name, type, &f->offset) != 3)
+        return false;
+    f->type = type[0];
+    if (type[1] && sscanf(type + 1, "%u", &number) != 1)
+        return false;
+    if (f->type == 'u' && (number == 8 || number == 16 || number == 32 || number == 64))
+        f->size = number / 8;
+    else if (f->type == 'b')
+        f->size = 1;
+    else if (f->type == 's' && number && number <= 256)
+        f->size = number;
+    else if (f->type == 'e')
+        f->size = sizeof(struct endpoint);
+    else
+        return false;
+    return f->offset <= row_size && row_size - f->offset >= f->size;
 }
 
-// Lines of "name=value"; the value is a number, or text where it is none.
-static void report_counters(struct resp_text *t, const char *text, size_t len)
+static unsigned layout_read(const char *text, size_t len, size_t row_size, struct field *fields)
 {
-    const char *end = text + len;
-    while (text < end) {
-        const char *stop = memchr(text, '\n', (size_t)(end - text));
-        if (!stop)
-            stop = end;
-        const char *equals = memchr(text, '=', (size_t)(stop - text));
-        if (equals) {
-            char value[32];
-            size_t n = (size_t)(stop - equals - 1);
-            resp_put_bytes(t, text, (size_t)(equals - text));
-            snprintf(value, sizeof(value), "%.*s", n < 31 ? (int)n : 31, equals + 1);
-            if (n && n < 19 && strspn(value, "0123456789") == n)
-                resp_put_integer(t, strtoll(value, NULL, 10));
-            else
-                resp_put_bytes(t, equals + 1, n);
+    unsigned n = 0;
+    for (const char *end = text + len, *stop; text < end; text = stop + 1) {
+        if (!(stop = memchr(text, '\n', (size_t)(end - text))) || n == FIELDS_MAX ||
+            !field_read(text, (size_t)(stop - text), row_size, &fields[n++]))
+            return 0;
+    }
+    return n;
+}
+
+static void row_put(struct resp_text *t, const struct field *fields, unsigned n, const uint8_t *row)
+{
+    resp_open(t, '%');
+    for (unsigned i = 0; i < n; i++) {
+        const uint8_t *p = row + fields[i].offset;
+        uint64_t value = 0;
+        struct endpoint e;
+        char text[ENDPOINT_TEXT_MAX];
+        switch (fields[i].type) {
+        case 'u': // the planes share a machine, so a byte order
+            memcpy(&value, p, fields[i].size);
+            resp_field_integer(t, fields[i].name, (int64_t)value);
+            break;
+        case 'b':
+            resp_field_bool(t, fields[i].name, *p);
+            break;
+        case 's':
+            field_chars(t, fields[i].name, (const char *)p, fields[i].size);
+            break;
+        default:
+            memcpy(&e, p, sizeof(e));
+            resp_field_string(t, fields[i].name, endpoint_format(&e, text));
         }
-        text = stop + 1;
     }
-}
-
-void report_nic(struct resp_text *t, const struct plane_nic *nic, const char *counters, size_t len)
-{
-    resp_open(t, '%');
-    resp_field_integer(t, "core", nic->core);
-    field_chars(t, "transport", nic->transport, sizeof(nic->transport));
-    field_chars(t, "driver", nic->driver, sizeof(nic->driver));
-    field_chars(t, "device", nic->device, sizeof(nic->device));
-    field_chars(t, "mac", nic->mac, sizeof(nic->mac));
-    field_chars(t, "address", nic->address, sizeof(nic->address));
-    resp_field_bool(t, "link_up", nic->link_up);
-    resp_field_bool(t, "huge_pages", nic->huge_pages);
-    resp_field_bool(t, "rss", nic->rss);
-#define FIELD(name) resp_field_integer(t, #name, (int64_t)nic->name)
-    FIELD(link_mbps);
-    FIELD(mtu);
-    FIELD(queues);
-    FIELD(offloads);
-    FIELD(rx_frames);
-    FIELD(rx_bytes);
-    FIELD(rx_missed);
-    FIELD(rx_errors);
-    FIELD(rx_no_buffer);
-    FIELD(tx_frames);
-    FIELD(tx_bytes);
-    FIELD(tx_errors);
-    FIELD(tx_refused);
-    FIELD(rx_pool_free);
-    FIELD(rx_pool_size);
-    FIELD(tx_pool_free);
-    FIELD(tx_pool_size);
-#undef FIELD
-    resp_field_open(t, "counters", '%');
-    report_counters(t, counters, len);
-    resp_close(t);
     resp_close(t);
 }
 
-void report_lines(struct resp_text *t, const char *text, size_t len)
+bool report_rows(struct resp_text *t, const uint8_t *data, size_t len, uint64_t *next,
+                 uint32_t *rows)
 {
-    const char *end = text + len;
-    resp_open(t, '*');
-    while (text < end) {
-        const char *stop = memchr(text, '\n', (size_t)(end - text));
-        if (!stop)
-            stop = end;
-        if (stop > text)
-            resp_put_bytes(t, text, (size_t)(stop - text));
-        text = stop + 1;
-    }
-    resp_close(t);
+    struct plane_rows head;
+    struct field fields[FIELDS_MAX];
+    if (len < sizeof(head))
+        return false;
+    memcpy(&head, data, sizeof(head));
+    data += sizeof(head);
+    len -= sizeof(head);
+    if (head.layout_size > len || (uint64_t)head.rows * head.row_size != len - head.layout_size)
+        return false;
+    unsigned n = layout_read((const char *)data, head.layout_size, head.row_size, fields);
+    if (!n)
+        return false;
+    data += head.layout_size;
+    for (uint32_t i = 0; i < head.rows; i++)
+        row_put(t, fields, n, data + (size_t)i * head.row_size);
+    *next = head.next;
+    *rows = head.rows;
+    return true;
 }

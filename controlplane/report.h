@@ -12,7 +12,7 @@ struct server;
 
 void report_status(struct resp_text *t, const struct server *server);
 void report_cores(struct resp_text *t, const struct link *link);
-void report_connection(struct resp_text *t, const struct plane_connection *connection);
-// `counters` is "name=value\n" text.
-void report_nic(struct resp_text *t, const struct plane_nic *nic, const char *counters, size_t len);
-void report_lines(struct resp_text *t, const char *text, size_t len);
+// Appends the rows of a PLANE_CONNECTIONS answer (struct plane_rows), each a map. False when it is
+// malformed; `t` is then of no use.
+bool report_rows(struct resp_text *t, const uint8_t *data, size_t len, uint64_t *next,
+                 uint32_t *rows);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/plane.h"
 #include "common/resp_text.h"
 
 #define SERVER_CLIENTS_MAX 64
@@ -44,9 +45,11 @@ struct server_client {
     // Of the command under way (commands.c).
     uint64_t request; // of link_ask
     struct resp_text text;
-    unsigned core, kind;
+    unsigned core;
+    bool one_core; // and no other
     uint32_t max;
-    size_t parts;
+    unsigned parts;
+    struct plane_question question;
 };
 
 struct server {

@@ -82,3 +82,7 @@ struct port_stats {
 };
 // Any thread; may make system calls in some drivers: not in the loop more than once a second.
 void port_stats(struct port *port, struct port_stats *stats);
+// The device's own statistics (DPDK's xstats), by its names for them; of the first queue of each
+// device only, since they are the device's. As port_stats.
+void port_each_xstat(struct port *port,
+                     void (*each)(void *context, const char *name, uint64_t value), void *context);

@@ -453,17 +453,22 @@ const struct sockets_counters *sockets_counters(const struct sockets *s)
     return &s->counters;
 }
 
+// Places of the table that one call looks at.
+#define EACH_PLACES 4096
+
 void sockets_each(struct sockets *s, uint64_t *cursor, unsigned max,
-                  void (*each)(void *context, const struct stream_info *info), void *context)
+                  bool (*each)(void *context, const struct stream_info *info), void *context)
 {
-    uint64_t i = *cursor;
-    for (unsigned n = 0; i < s->n_table && n < max; i++) {
+    uint64_t i = *cursor, stop = i + EACH_PLACES;
+    bool more = true;
+    for (unsigned n = 0; more && i < s->n_table && i < stop && n < max; i++) {
         const struct connection *c = s->table[i];
         if (!c || c->dead)
             continue;
         struct stream_info info;
         connection_info(&c->stream, &info);
-        each(context, &info);
+        connection_congestion(&c->stream, &info);
+        more = each(context, &info);
         n++;
     }
     *cursor = i < s->n_table ? i : 0;

@@ -46,8 +46,10 @@ unsigned sockets_ready(struct sockets *s, struct stream **ready, unsigned max);
 // back. The caller submits with io_turn.
 void sockets_turn_end(struct sockets *s);
 unsigned sockets_count(const struct sockets *s);
+// Calls `each` from *cursor on, until it returns false, for at most `max` connections, perhaps for
+// none; *cursor is 0 after the last. Three questions to the kernel for each: for operators.
 void sockets_each(struct sockets *s, uint64_t *cursor, unsigned max,
-                  void (*each)(void *context, const struct stream_info *info), void *context);
+                  bool (*each)(void *context, const struct stream_info *info), void *context);
 
 // X(name, group, description), as in dataplane/net/counters.h.
 // clang-format off

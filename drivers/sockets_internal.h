@@ -198,4 +198,6 @@ void send_free_lists(struct sockets *s);
 
 // sockets_info.c
 void connection_info(const struct stream *stream, struct stream_info *info);
+// One more question to the kernel, which only who lists connections asks.
+void connection_congestion(const struct stream *stream, struct stream_info *info);
 bool endpoint_from(const struct sockaddr_storage *from, struct endpoint *to);

@@ -1,6 +1,7 @@
 // polluxctl: looks inside a running server, through the control plane's socket.
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,48 +9,61 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/plane.h"
 #include "common/table.h"
-#include "controlplane/cli/client.h"
+#include "controlplane/cli/run.h"
 #include "controlplane/cli/show.h"
 
-// Exit codes.
-enum { DONE = 0, FAILED = 1, USAGE = 2, NO_SERVER = 3 };
-
-#define ANSWER_S 5      // the control plane gives up on a core before that
 #define ANSWER_MORE_S 5 // what we wait beyond the control plane's own limit of a command
 #define EXECUTE_S 30    // that limit, unless --timeout says otherwise
 #define TIMEOUT_MAX_S 86400
 #define SHUTDOWN_S 20 // the supervisor kills what does not end before that
 #define LIMIT_DEFAULT 1000
 
-struct options {
-    unsigned port;
-    const char *run_directory;
-    bool json;
-    double watch_s; // 0: once
-    uint64_t cursor, limit;
-    unsigned timeout_s; // of execute and config; 0: not said
-    unsigned argc;      // words of the subcommand, its name first
-    const char **argv;
-};
-
 struct subcommand {
     const char *name;
     int (*run)(struct ctl_client *c, const struct options *o);
     const char *arguments, *help, *examples;
+    const char *options; // of this subcommand alone, for its help; NULL: none
 };
 
 // --- asking --------------------------------------------------------------------------------------
 
-static int complain(const char *text)
+int complain(const char *text)
 {
     fprintf(stderr, "polluxctl: %s\n", text);
     return FAILED;
 }
 
+int complain_of(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("polluxctl: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return FAILED;
+}
+
+volatile int interrupted;
+
+static void interrupt(int number)
+{
+    interrupted = number;
+}
+
+void interrupt_catch(void)
+{
+    struct sigaction a = {.sa_handler = interrupt}; // no SA_RESTART: what waits returns
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGHUP, &a, NULL);
+}
+
 // The reply, or NULL after a complaint; an error reply is a complaint.
-static struct resp_value *ask(struct ctl_client *c, unsigned argc, const char *const *argv,
-                              unsigned timeout_s)
+struct resp_value *ask(struct ctl_client *c, unsigned argc, const char *const *argv,
+                       unsigned timeout_s)
 {
     char error[512];
     struct resp_value *v = ctl_ask(c, argc, argv, timeout_s, error, sizeof(error));
@@ -101,11 +115,6 @@ static int run_cores(struct ctl_client *c, const struct options *o)
     return ask_and_show(c, o, "CORES", '*', show_cores);
 }
 
-static int run_nic(struct ctl_client *c, const struct options *o)
-{
-    return ask_and_show(c, o, "NIC", '*', show_nic);
-}
-
 static int run_neighbours(struct ctl_client *c, const struct options *o)
 {
     return ask_and_show(c, o, "NEIGHBOURS", '*', show_neighbours);
@@ -124,40 +133,6 @@ static struct resp_value *ask_server(struct ctl_client *c, const struct options 
         resp_value_free(v);
     }
     return ask(c, o->argc, o->argv, (o->timeout_s ? o->timeout_s : EXECUTE_S) + ANSWER_MORE_S);
-}
-
-// Page after page, up to the limit.
-static int run_connections(struct ctl_client *c, const struct options *o)
-{
-    uint64_t cursor = o->cursor, shown = 0;
-    do {
-        char at[24], count[24];
-        uint64_t left = o->limit ? o->limit - shown : 1000;
-        snprintf(at, sizeof(at), "%llu", (unsigned long long)cursor);
-        snprintf(count, sizeof(count), "%llu", (unsigned long long)(left < 1000 ? left : 1000));
-        const char *argv[] = {"CONNECTIONS", at, "COUNT", count};
-        struct resp_value *v = ask(c, 4, argv, ANSWER_S);
-        const struct resp_value *list = resp_member(v, "connections");
-        if (!list) {
-            resp_value_free(v);
-            return FAILED;
-        }
-        if (o->json)
-            for (size_t i = 0; i < list->n && (!o->limit || i < left); i++)
-                show_json(&list->items[i], true);
-        else
-            show_connections(list, o->limit ? left : SIZE_MAX);
-        shown += list->n;
-        cursor = (uint64_t)resp_member_integer(v, "next");
-        resp_value_free(v);
-    } while (cursor && (!o->limit || shown < o->limit));
-    if (!o->json)
-        show_connections_end();
-    if (cursor)
-        fprintf(stderr,
-                "polluxctl: there are more: '--cursor %llu' goes on, '--limit 0' shows all\n",
-                (unsigned long long)cursor);
-    return DONE;
 }
 
 static int run_config(struct ctl_client *c, const struct options *o)
@@ -230,14 +205,36 @@ static const struct subcommand subcommands[] = {
     {"cores", run_cores, "", "each polling core: how busy, with what, stages, hand-overs",
      "  polluxctl cores\n"
      "  polluxctl cores --watch\n"},
-    {"nic", run_nic, "", "device, link, queues, drops and their causes",
-     "  polluxctl nic\n"
-     "  polluxctl nic --json | jq '.[].counters'\n"},
-    {"connections", run_connections, "[--limit N] [--cursor N]",
-     "address, state, RTT, windows, queues, retransmissions",
+    {"nic", run_nic, "[--all] [--explain] [--watch SECONDS]",
+     "device, link, queues, drops and defences by cause, device statistics",
+     "  polluxctl nic                    # counters that are not zero\n"
+     "  polluxctl nic --all --explain    # all of them, and what each counts\n"
+     "  polluxctl nic --watch 1          # with rates\n"
+     "  polluxctl nic --json | jq '.[0].counters.tcp_retransmit_fast'\n",
+     "  --all                counters that are zero, too\n"
+     "  --explain            what each counter counts\n"},
+    {"connections", run_connections,
+     "[--info] [--state STATES] [--peer PEER] [--core N] [--local-port N] [--sort FIELD] [--limit "
+     "N]",
+     "address, state, RTT, windows, queues, retransmissions: all that ss -ti shows",
      "  polluxctl connections\n"
-     "  polluxctl connections --limit 0 --json    # all, one JSON object a line\n"},
-    {"neighbours", run_neighbours, "", "the table of neighbours (ARP)", "  polluxctl neighbours\n"},
+     "  polluxctl connections --info --peer 10.0.0.0/8\n"
+     "  polluxctl connections --state close-wait,fin-wait-2\n"
+     "  polluxctl connections --sort retransmitted --limit 10\n"
+     "  polluxctl connections --limit 0 --json    # all, one JSON object a line\n",
+     "  --info               two lines for each, in the words of ss -tio\n"
+     "  --state STATES       established, syn-received, close-wait …; several with commas\n"
+     "  --peer PEER          ADDRESS, ADDRESS/PREFIX, ADDRESS:PORT, [ADDRESS6]:PORT or :PORT\n"
+     "  --core N             of one core\n"
+     "  --local-port N       to one of our ports\n"
+     "  --sort FIELD         by a figure, the largest first; FIELD as --json names it\n"
+     "  --reverse            the smallest first\n"
+     "  --limit N            at most N (1000, with --sort 50; 0: all)\n"
+     "  --cursor N           goes on where a page ended\n"},
+    {"neighbours", run_neighbours, "",
+     "the tables of neighbours: address, MAC, state, age (ARP, neighbour discovery)",
+     "  polluxctl neighbours\n"
+     "  polluxctl neighbours --json | jq '.[] | select(.state != \"REACHABLE\")'\n"},
     {"config", run_config, "get PATTERN | set NAME VALUE | rewrite | resetstat",
      "the configuration in force",
      "  polluxctl config get 'maxmemory*'\n"
@@ -290,6 +287,8 @@ static void help_one(const struct subcommand *s)
 {
     printf("Usage: polluxctl [-p PORT] [--runtime-dir DIR] [--json] %s%s%s\n\n%s.\n", s->name,
            *s->arguments ? " " : "", s->arguments, s->help);
+    if (s->options)
+        printf("\nOptions:\n%s", s->options);
     if (*s->examples)
         printf("\nExamples:\n%s", s->examples);
 }
@@ -315,6 +314,93 @@ static bool number(const char *text, uint64_t max, uint64_t *value)
     return text[0] >= '0' && text[0] <= '9' && !*end && !errno && *value <= max;
 }
 
+// Options of subcommands. A number goes to `number`, a text to `text`, a flag to `flag`.
+struct option {
+    const char *name;
+    const char *subcommands; // which take it, with spaces around each
+    enum { FLAG, NUMBER, SECONDS, TEXT } kind;
+    size_t offset;
+    uint64_t min, max;
+    const char *takes;
+};
+
+static const struct option options[] = {
+#define AT(field) offsetof(struct options, field)
+    {"--info", " connections ", FLAG, AT(info), 0, 0, NULL},
+    {"--reverse", " connections ", FLAG, AT(reverse), 0, 0, NULL},
+    {"--all", " nic ", FLAG, AT(all), 0, 0, NULL},
+    {"--explain", " nic ", FLAG, AT(explain), 0, 0, NULL},
+    {"--state", " connections ", TEXT, AT(state), 0, 0, "names of states"},
+    {"--peer", " connections ", TEXT, AT(peer), 0, 0, "ADDRESS[/PREFIX][:PORT]"},
+    {"--sort", " connections ", TEXT, AT(sort), 0, 0, "the name of a field"},
+    {"--filter", " capture ", TEXT, AT(filter), 0, 0, "an expression, as tcpdump does"},
+    {"-w", " capture ", TEXT, AT(file), 0, 0, "a file's name, or - for standard output"},
+    {"--core", " connections capture ping ", NUMBER, AT(core), 0, PLANE_CORES_MAX - 1,
+     "the number of a core"},
+    {"--local-port", " connections ", NUMBER, AT(local_port), 1, UINT16_MAX,
+     "a port from 1 to 65535"},
+    {"--limit", " connections ", NUMBER, AT(limit), 0, INT64_MAX, "a number"},
+    {"--cursor", " connections ", NUMBER, AT(cursor), 0, INT64_MAX, "a number"},
+    {"--count", " capture ping ", NUMBER, AT(count), 0, INT64_MAX, "a number"},
+    {"--snaplen", " capture ", NUMBER, AT(snaplen), 14, 65535, "bytes from 14 to 65535"},
+    {"--size", " ping ", NUMBER, AT(size), 0, 65000, "bytes from 0 to 65000"},
+    {"--interval", " ping ", NUMBER, AT(interval_ms), 1, 3600000, "milliseconds from 1 to 3600000"},
+    {"--seconds", " capture ", SECONDS, AT(seconds), 0, 0, "seconds from 0.001 to 86400"},
+#undef AT
+};
+
+// Whether a subcommand takes it; before the subcommand is known every option is taken.
+static bool option_fits(const struct option *p, const struct options *o)
+{
+    char name[40];
+    snprintf(name, sizeof(name), " %.30s ", o->argc ? o->argv[0] : "");
+    return !o->argc || strstr(p->subcommands, name);
+}
+
+static bool seconds_read(const char *text, double min, double *seconds)
+{
+    char *end = NULL;
+    double value = text ? strtod(text, &end) : 0;
+    *seconds = value;
+    return text && end != text && !*end && value >= min && value <= TIMEOUT_MAX_S;
+}
+
+// 2 or 1 words taken, -1 after a complaint, 0: no such option.
+static int option_of_subcommand(struct options *o, const char *name, const char *next)
+{
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        const struct option *p = &options[i];
+        void *at = (char *)o + p->offset;
+        uint64_t value = 0;
+        double seconds = 0;
+        if (strcmp(name, p->name) != 0 || !option_fits(p, o))
+            continue;
+        if (p->kind == FLAG) {
+            *(bool *)at = true;
+            return 1;
+        }
+        bool good = next && *next;
+        if (p->kind == NUMBER)
+            good = good && number(next, p->max, &value) && value >= p->min;
+        else if (p->kind == SECONDS)
+            good = seconds_read(next, 0.001, &seconds);
+        if (!good) {
+            complain_of("%s takes %s", name, p->takes);
+            return -1;
+        }
+        if (p->kind == TEXT)
+            *(const char **)at = next;
+        else if (p->kind == SECONDS)
+            *(double *)at = seconds;
+        else
+            *(uint64_t *)at = value;
+        o->limit_given |= at == &o->limit;
+        o->count_given |= at == &o->count;
+        return 2;
+    }
+    return 0;
+}
+
 // Takes the option at argv[i]; returns how many words it has, 0 when it is none, -1 after a
 // complaint.
 static int option_take(struct options *o, int argc, char **argv, int i)
@@ -329,15 +415,13 @@ static int option_take(struct options *o, int argc, char **argv, int i)
         char *end = NULL;
         double seconds = next ? strtod(next, &end) : 0;
         bool given = next && end != next && !*end;
-        if (given && !(seconds >= 0.1 && seconds <= 86400)) {
+        if (given && !(seconds >= 0.1 && seconds <= TIMEOUT_MAX_S)) {
             complain("--watch takes seconds from 0.1 to 86400");
             return -1;
         }
         o->watch_s = given ? seconds : 2;
         return given ? 2 : 1;
     }
-    bool port = !strcmp(name, "-p") || !strcmp(name, "--port");
-    bool limit = !strcmp(name, "--limit"), cursor = !strcmp(name, "--cursor");
     if (!strcmp(name, "--timeout")) {
         if (!next || !number(next, TIMEOUT_MAX_S, &value) || !value) {
             fprintf(stderr, "polluxctl: --timeout takes seconds from 1 to %d\n", TIMEOUT_MAX_S);
@@ -346,26 +430,23 @@ static int option_take(struct options *o, int argc, char **argv, int i)
         o->timeout_s = (unsigned)value;
         return 2;
     }
-    if (!strcmp(name, "--runtime-dir") && next) {
+    if (!strcmp(name, "--runtime-dir")) {
+        if (!next) {
+            complain("--runtime-dir needs a folder");
+            return -1;
+        }
         o->run_directory = next;
         return 2;
     }
-    if (!port && !limit && !cursor && strcmp(name, "--runtime-dir"))
-        return 0;
-    if (!next || !number(next, port ? UINT16_MAX : INT64_MAX, &value)) {
-        fprintf(stderr, "polluxctl: %s needs a %s\n", name,
-                port                                 ? "port from 0 to 65535"
-                : strcmp(name, "--runtime-dir") == 0 ? "folder"
-                                                     : "number");
-        return -1;
-    }
-    if (port)
+    if (!strcmp(name, "-p") || !strcmp(name, "--port")) {
+        if (!next || !number(next, UINT16_MAX, &value)) {
+            fprintf(stderr, "polluxctl: %s needs a port from 0 to 65535\n", name);
+            return -1;
+        }
         o->port = (unsigned)value;
-    else if (limit)
-        o->limit = value;
-    else
-        o->cursor = value;
-    return 2;
+        return 2;
+    }
+    return option_of_subcommand(o, name, next);
 }
 
 // Options stand before or behind the subcommand; behind execute and config all words are its own,
@@ -442,7 +523,7 @@ static int watch(const struct subcommand *s, const struct options *o)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.limit = LIMIT_DEFAULT};
+    struct options o = {.limit = LIMIT_DEFAULT, .core = -1, .size = PING_SIZE, .interval_ms = 1000};
     o.argv = calloc((size_t)argc + 2, sizeof(*o.argv));
     if (!o.argv)
         return complain("no memory");

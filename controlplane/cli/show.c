@@ -172,143 +172,20 @@ void show_cores(const struct resp_value *v)
     table_print(&t, 0, true);
 }
 
-// --- nic -----------------------------------------------------------------------------------------
-
-static void nic_device(const struct resp_value *n)
-{
-    static const char *const names[] = {"", ""};
-    struct table t;
-    table_init(&t, 2, names, 0);
-    table_put(&t, "Transport");
-    table_put(&t, "%s", TEXT(n, "transport"));
-    if (*TEXT(n, "device")) {
-        table_put(&t, "Device");
-        table_put(&t, "%s (%s)", TEXT(n, "device"), TEXT(n, "driver"));
-        table_put(&t, "Link");
-        if (INT(n, "link_mbps") && INT(n, "link_mbps") < 0xffffffff)
-            table_put(&t, "%s, %lld Mb/s", INT(n, "link_up") ? "up" : "DOWN",
-                      (long long)INT(n, "link_mbps"));
-        else
-            table_put(&t, "%s", INT(n, "link_up") ? "up" : "DOWN");
-        table_put(&t, "Address");
-        table_put(&t, "%s, MAC %s, MTU %lld", TEXT(n, "address"), TEXT(n, "mac"),
-                  (long long)INT(n, "mtu"));
-        table_put(&t, "Queues");
-        table_put(&t, "%lld, RSS %s, hugepages %s", (long long)INT(n, "queues"),
-                  INT(n, "rss") ? "on" : "off", INT(n, "huge_pages") ? "yes" : "no");
-    }
-    table_print(&t, 0, false);
-}
-
-void show_nic(const struct resp_value *v)
-{
-    static const char *const names[] = {"CORE",      "RX FRAMES", "RX BYTES",  "MISSED",
-                                        "NO BUFFER", "ERRORS",    "TX FRAMES", "TX BYTES",
-                                        "REFUSED",   "ERRORS",    "RX FREE",   "TX FREE"};
-    if (!v->n)
-        return;
-    nic_device(&v->items[0]);
-    struct table t;
-    if (*TEXT(&v->items[0], "device")) {
-        table_init(&t, 12, names, 0xfff);
-        for (size_t i = 0; i < v->n; i++) {
-            const struct resp_value *n = &v->items[i];
-            table_put(&t, "%lld", (long long)INT(n, "core"));
-            table_put(&t, "%s", COUNT(n, "rx_frames"));
-            table_put(&t, "%s", BYTES(n, "rx_bytes"));
-            table_put(&t, "%s", COUNT(n, "rx_missed"));
-            table_put(&t, "%s", COUNT(n, "rx_no_buffer"));
-            table_put(&t, "%s", COUNT(n, "rx_errors"));
-            table_put(&t, "%s", COUNT(n, "tx_frames"));
-            table_put(&t, "%s", BYTES(n, "tx_bytes"));
-            table_put(&t, "%s", COUNT(n, "tx_refused"));
-            table_put(&t, "%s", COUNT(n, "tx_errors"));
-            table_put(&t, "%lld/%lld", (long long)INT(n, "rx_pool_free"),
-                      (long long)INT(n, "rx_pool_size"));
-            table_put(&t, "%lld/%lld", (long long)INT(n, "tx_pool_free"),
-                      (long long)INT(n, "tx_pool_size"));
-        }
-        putchar('\n');
-        table_heading("Queues");
-        table_print(&t, 0, true);
-    }
-    static const char *const counters[] = {"CORE", "COUNTER", "VALUE"};
-    table_init(&t, 3, counters, 5);
-    for (size_t i = 0; i < v->n; i++) {
-        const struct resp_value *c = resp_member(&v->items[i], "counters");
-        for (size_t j = 0; c && j + 1 < c->n; j += 2) {
-            if (c->items[j + 1].integer == 0 && c->items[j + 1].type == ':')
-                continue;
-            table_put(&t, "%lld", (long long)INT(&v->items[i], "core"));
-            table_put(&t, "%s", c->items[j].text);
-            table_put(&t, "%s", c->items[j + 1].text);
-        }
-    }
-    if (!t.rows)
-        return;
-    putchar('\n');
-    table_heading("Counters that are not zero");
-    table_print(&t, 0, true);
-}
-
-// --- connections, neighbours ---------------------------------------------------------------------
-
-// Rows wait until there are so many, so that columns stand under each other across pages.
-#define CONNECTIONS_TOGETHER 1000
-static struct table connections;
-static bool connections_begun;
-
-void show_connections_end(void)
-{
-    if (connections.rows || !connections_begun)
-        table_print(&connections, 0, !connections_begun);
-    connections_begun = true;
-}
-
-void show_connections(const struct resp_value *list, size_t max)
-{
-    static const char *const names[] = {"ID",     "CORE",    "REMOTE", "LOCAL",  "STATE",
-                                        "RTT",    "CWND",    "MSS",    "WINDOW", "UNREAD",
-                                        "UNSENT", "UNACKED", "IN",     "OUT",    "RETRANS"};
-    if (!connections.columns)
-        table_init(&connections, 15, names, 0x7fe3);
-    for (size_t i = 0; list && i < list->n && i < max; i++) {
-        const struct resp_value *c = &list->items[i];
-        table_put(&connections, "%lld", (long long)INT(c, "id"));
-        table_put(&connections, "%lld", (long long)INT(c, "core"));
-        table_put(&connections, "%s", TEXT(c, "remote"));
-        table_put(&connections, "%s", TEXT(c, "local"));
-        table_put(&connections, "%s", TEXT(c, "state"));
-        table_put(&connections, "%s", human_us(INT(c, "rtt_us")));
-        table_put(&connections, "%s", BYTES(c, "cwnd"));
-        table_put(&connections, "%lld", (long long)INT(c, "mss"));
-        table_put(&connections, "%s", BYTES(c, "snd_wnd"));
-        table_put(&connections, "%s", BYTES(c, "unread"));
-        table_put(&connections, "%s", BYTES(c, "unsent"));
-        table_put(&connections, "%s", BYTES(c, "unacked"));
-        table_put(&connections, "%s", BYTES(c, "bytes_in"));
-        table_put(&connections, "%s", BYTES(c, "bytes_out"));
-        table_put(&connections, "%s", COUNT(c, "retransmitted"));
-    }
-    if (connections.rows >= CONNECTIONS_TOGETHER)
-        show_connections_end();
-}
+// --- neighbours ----------------------------------------------------------------------------------
 
 void show_neighbours(const struct resp_value *v)
 {
-    static const char *const names[] = {"ADDRESS", "MAC", "STATE", "AGE"};
+    static const char *const names[] = {"CORE", "ADDRESS", "MAC", "STATE", "AGE"};
     struct table t;
-    table_init(&t, 4, names, 8);
+    table_init(&t, 5, names, 0x11);
     for (size_t i = 0; i < v->n; i++) {
-        char address[64] = "", mac[32] = "", state[32] = "";
-        unsigned long age = 0;
-        if (!v->items[i].text ||
-            sscanf(v->items[i].text, "%63s %31s %31s %lu", address, mac, state, &age) < 2)
-            continue;
-        table_put(&t, "%s", address);
-        table_put(&t, "%s", mac);
-        table_put(&t, "%s", state);
-        table_put(&t, "%s", human_seconds((double)age));
+        const struct resp_value *n = &v->items[i];
+        table_put(&t, "%lld", (long long)INT(n, "core"));
+        table_put(&t, "%s", TEXT(n, "address"));
+        table_put(&t, "%s", *TEXT(n, "mac") ? TEXT(n, "mac") : "-");
+        table_put(&t, "%s", TEXT(n, "state"));
+        table_put(&t, "%s", human_seconds(resp_member_double(n, "age_seconds")));
     }
     table_print(&t, 0, true);
 }

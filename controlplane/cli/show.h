@@ -5,10 +5,6 @@
 
 void show_status(const struct resp_value *v);
 void show_cores(const struct resp_value *v);
-void show_nic(const struct resp_value *v);
-// Up to `max` of one page; the last page is followed by show_connections_end.
-void show_connections(const struct resp_value *list, size_t max);
-void show_connections_end(void);
 void show_neighbours(const struct resp_value *v);
 // Pairs of names and values.
 void show_pairs(const struct resp_value *v);

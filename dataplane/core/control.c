@@ -1,9 +1,7 @@
 // What the control plane asks of a core, over its channel in the shared segment: a command to
-// execute as an internal client, the connections, the port's figures, the neighbours. A bounded
-// amount a turn.
-#include <arpa/inet.h>
+// execute as an internal client (here), connections (connections.c), the port's and the stack's
+// figures (observe.c), a capture (capture.c), an echo (ping.c). A bounded amount a turn.
 #include <mimalloc.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "common/block.h"
@@ -11,7 +9,6 @@
 #include "dataplane/core/message.h"
 
 #define CONTROL_MESSAGES_A_TURN 8
-#define CONNECTIONS_A_MESSAGE 64
 // Answers of one core that wait for the control plane to read.
 #define ANSWERS_BYTES_MAX (64u << 20)
 
@@ -75,6 +72,12 @@ static void answer(struct core *c, enum plane_message_kind kind, uint64_t reques
     send_waiting(c);
 }
 
+void control_answer(struct core *c, enum plane_message_kind kind, const struct plane_message *m,
+                    const void *data, size_t len)
+{
+    answer(c, kind, m->request, m->generation, data, len);
+}
+
 void control_end(struct core *c)
 {
     for (struct answer *a = c->first_answer, *next; a; a = next) {
@@ -126,165 +129,6 @@ void control_replied(struct core *c, struct client *client)
     block_release(all);
 }
 
-// --- PLANE_CONNECTIONS
-
-struct listing {
-    struct core *core;
-    unsigned n;
-    struct {
-        uint64_t next_cursor;
-        struct plane_connection connection[CONNECTIONS_A_MESSAGE];
-    } answer;
-};
-
-static uint64_t client_id_of(struct core *c, const struct endpoint *remote)
-{
-    for (struct client *client = c->clients; client; client = client->next)
-        if (client->remote.port == remote->port && client->remote.family == remote->family &&
-            memcmp(client->remote.addr, remote->addr, sizeof(remote->addr)) == 0)
-            return client->id;
-    return 0;
-}
-
-static void list_one(void *context, const struct stream_info *info)
-{
-    struct listing *l = context;
-    if (l->n == CONNECTIONS_A_MESSAGE)
-        return;
-    struct plane_connection *p = &l->answer.connection[l->n++];
-    endpoint_format(&info->local, p->local);
-    endpoint_format(&info->remote, p->remote);
-    memcpy(p->state, info->state, sizeof(p->state));
-    p->client_id = client_id_of(l->core, &info->remote);
-    p->core = l->core->index;
-    p->rtt_us = info->rtt_us;
-    p->rttvar_us = info->rttvar_us;
-    p->rto_us = info->rto_us;
-    p->mss = info->mss;
-    p->cwnd = info->cwnd;
-    p->ssthresh = info->ssthresh;
-    p->snd_wnd = info->snd_wnd;
-    p->rcv_wnd = info->rcv_wnd;
-    p->unread = info->unread;
-    p->unsent = info->unsent;
-    p->unacked = info->unacked;
-    p->bytes_in = info->bytes_in;
-    p->bytes_out = info->bytes_out;
-    p->segments_in = info->segments_in;
-    p->segments_out = info->segments_out;
-    p->retransmitted = info->retransmitted;
-}
-
-static void tell_connections(struct core *c, const struct plane_message *m, const uint8_t *data,
-                             size_t len)
-{
-    struct listing *l = mi_zalloc(sizeof(*l));
-    if (!l)
-        return;
-    uint64_t cursor = 0;
-    if (len >= sizeof(cursor))
-        memcpy(&cursor, data, sizeof(cursor));
-    l->core = c;
-    if (c->net)
-        net_each_connection(c->net, &cursor, CONNECTIONS_A_MESSAGE, list_one, l);
-    else if (c->sockets)
-        sockets_each(c->sockets, &cursor, CONNECTIONS_A_MESSAGE, list_one, l);
-    else
-        cursor = 0;
-    l->answer.next_cursor = cursor;
-    answer(c, PLANE_CONNECTIONS, m->request, m->generation, &l->answer,
-           sizeof(l->answer.next_cursor) + l->n * sizeof(l->answer.connection[0]));
-    mi_free(l);
-}
-
-// --- PLANE_NIC
-
-static void tell_nic(struct core *c, const struct plane_message *m)
-{
-    struct {
-        struct plane_nic nic;
-        char text[16384];
-    } *a = mi_zalloc(sizeof(*a));
-    if (!a)
-        return;
-    struct plane_nic *p = &a->nic;
-    p->core = c->index;
-    snprintf(p->transport, sizeof(p->transport), "%s", c->server->dpdk ? "dpdk" : "socket");
-    if (c->server->dpdk) {
-        const struct nic_info *info = nic_info(c->server->nic);
-        snprintf(p->driver, sizeof(p->driver), "%s", info->driver);
-        snprintf(p->device, sizeof(p->device), "%s", info->device);
-        snprintf(p->mac, sizeof(p->mac), "%02x:%02x:%02x:%02x:%02x:%02x", info->mac[0],
-                 info->mac[1], info->mac[2], info->mac[3], info->mac[4], info->mac[5]);
-        snprintf(p->address, sizeof(p->address), "%s", c->server->addresses);
-        p->queues = info->queues;
-        p->mtu = c->server->net_config.mtu;
-        p->huge_pages = info->huge_pages;
-        p->offloads = info->offloads;
-        p->rss = info->rss;
-    }
-    if (c->port) {
-        struct port_stats s;
-        port_stats(c->port, &s);
-        p->rx_frames = s.rx_frames;
-        p->rx_bytes = s.rx_bytes;
-        p->rx_missed = s.rx_missed;
-        p->rx_errors = s.rx_errors;
-        p->rx_no_buffer = s.rx_no_buffer;
-        p->tx_frames = s.tx_frames;
-        p->tx_bytes = s.tx_bytes;
-        p->tx_errors = s.tx_errors;
-        p->tx_refused = s.tx_refused;
-        p->rx_pool_free = s.rx_pool_free;
-        p->rx_pool_size = s.rx_pool_size;
-        p->tx_pool_free = s.tx_pool_free;
-        p->tx_pool_size = s.tx_pool_size;
-        p->link_up = s.link_up;
-        p->link_mbps = s.link_mbps;
-    }
-    size_t text = 0;
-    const struct counter_row *rows;
-    const uint64_t *values;
-    unsigned n = counters_of(c, &rows, &values);
-    for (unsigned i = 0; i < n && text < sizeof(a->text) - 80; i++)
-        text += (size_t)snprintf(a->text + text, sizeof(a->text) - text, "%s=%lu\n", rows[i].name,
-                                 (unsigned long)values[i]);
-    text += (size_t)snprintf(a->text + text, sizeof(a->text) - text, "frames_passed=%lu\n",
-                             (unsigned long)c->counters.frames_passed);
-    answer(c, PLANE_NIC, m->request, m->generation, a, sizeof(a->nic) + text);
-    mi_free(a);
-}
-
-// --- PLANE_NEIGHBOURS
-
-struct text {
-    char *at, *end;
-};
-
-static void neighbour_line(void *context, const struct net_neighbour *n)
-{
-    struct text *t = context;
-    char address[INET6_ADDRSTRLEN];
-    if (t->end - t->at < 160 ||
-        !inet_ntop(n->family == 4 ? AF_INET : AF_INET6, n->addr, address, sizeof(address)))
-        return;
-    t->at += snprintf(t->at, (size_t)(t->end - t->at), "%s %02x:%02x:%02x:%02x:%02x:%02x %s %lu\n",
-                      address, n->mac[0], n->mac[1], n->mac[2], n->mac[3], n->mac[4], n->mac[5],
-                      n->state, (unsigned long)(n->age_us / 1000000));
-}
-
-static void tell_neighbours(struct core *c, const struct plane_message *m)
-{
-    char *lines = mi_malloc(PLANE_MESSAGE_MAX / 2);
-    if (!lines)
-        return;
-    struct text t = {lines, lines + PLANE_MESSAGE_MAX / 2};
-    if (c->net)
-        net_each_neighbour(c->net, neighbour_line, &t);
-    answer(c, PLANE_NEIGHBOURS, m->request, m->generation, lines, (size_t)(t.at - lines));
-    mi_free(lines);
-}
-
 bool control_receive(struct core *c)
 {
     struct plane_ring *ring = &channel_of(c)->to_core;
@@ -306,7 +150,7 @@ bool control_receive(struct core *c)
             tell_connections(c, m, data, len);
             break;
         case PLANE_NIC:
-            tell_nic(c, m);
+            tell_nic(c, m, data, len);
             break;
         case PLANE_NEIGHBOURS:
             tell_neighbours(c, m);

@@ -105,7 +105,7 @@ struct work {
 struct core_counters {
     uint64_t commands, errors, connections_received, connections_rejected;
     uint64_t bytes_in, bytes_out;
-    uint64_t frames_passed;
+    uint64_t frames_passed, capture_frames, capture_dropped;
     uint64_t forwarded, borrows, gathers, starved;
     uint64_t output_limit_disconnections, query_limit_disconnections;
     uint64_t busy_cycles, idle_cycles, turns, sleeps, wakes;
@@ -382,6 +382,7 @@ void steps_end(struct core *c);
 
 // --- migrate.c: talking to other servers (commands/migrate.h)
 bool migrate_start(struct request *r, struct migrate *job); // services->migrate
+bool migrate_owns(const struct core *c, const void *owner); // a stream's owner is a migration
 bool migrate_event(struct core *c, struct stream *s);       // false: the stream is none of its own
 bool migrate_turn(struct core *c);                          // time-outs; true when there was one
 uint64_t migrate_due_us(const struct core *c);              // of the next time-out
@@ -398,6 +399,14 @@ void services_init(struct core *c);
 
 // --- control.c
 bool control_receive(struct core *c);
+// Answers `m`; the bytes are copied. Goes out as the control plane reads.
+void control_answer(struct core *c, enum plane_message_kind kind, const struct plane_message *m,
+                    const void *data, size_t len);
+// connections.c, observe.c
+void tell_connections(struct core *c, const struct plane_message *m, const uint8_t *data,
+                      size_t len);
+void tell_nic(struct core *c, const struct plane_message *m, const uint8_t *data, size_t len);
+void tell_neighbours(struct core *c, const struct plane_message *m);
 void control_end(struct core *c);
 void control_replied(struct core *c, struct client *client);
 

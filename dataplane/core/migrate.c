@@ -218,6 +218,14 @@ static bool talk(struct core *c, struct migration *g)
     return true;
 }
 
+bool migrate_owns(const struct core *c, const void *owner)
+{
+    for (const struct migration *g = c->migrations; g; g = g->next)
+        if (g == owner)
+            return true;
+    return false;
+}
+
 bool migrate_event(struct core *c, struct stream *s)
 {
     struct migration *g = c->migrations;

@@ -177,9 +177,10 @@ void net_turn_end(struct net *net);
 const struct net_counters *net_counters(const struct net *net);
 unsigned net_connection_count(const struct net *net);
 // Calls `each` for every connection, TIME_WAIT and half-open ones included, from position *cursor
-// on, for at most `max` of them; *cursor is 0 after the last. For operators: not on the hot path.
+// on, until it returns false, for at most `max` of them and a bounded part of the table, perhaps for
+// none; *cursor is 0 after the last. For operators: not on the hot path.
 void net_each_connection(struct net *net, uint64_t *cursor, unsigned max,
-                         void (*each)(void *context, const struct stream_info *info),
+                         bool (*each)(void *context, const struct stream_info *info),
                          void *context);
 struct net_neighbour {
     uint8_t addr[16];

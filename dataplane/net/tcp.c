@@ -280,37 +280,6 @@ const char *tcp_state_name(unsigned state)
     return names[state];
 }
 
-static void tcp_info(const struct stream *s, struct stream_info *info)
-{
-    const struct tcp *c = (const struct tcp *)s;
-    *info = (struct stream_info){.rtt_us = c->srtt_us,
-                                 .rttvar_us = c->rttvar_us,
-                                 .rto_us = c->rto_us,
-                                 .mss = c->mss,
-                                 .cwnd = c->cwnd,
-                                 .ssthresh = c->ssthresh,
-                                 .snd_wnd = c->snd_wnd,
-                                 .rcv_wnd = c->rcv_adv - c->rcv_nxt,
-                                 .unread = s->in_len + c->rx_queued,
-                                 .unsent = tcp_tx_unsent(c),
-                                 .unacked = c->snd_nxt - c->snd_una,
-                                 .bytes_in = c->bytes_in,
-                                 .bytes_out = c->bytes_out,
-                                 .segments_in = c->segments_in,
-                                 .segments_out = c->segments_out,
-                                 .retransmitted = c->retransmitted,
-                                 .reordering = c->reordering,
-                                 .min_rtt_us = c->min_rtt_us};
-    if (c->board) {
-        info->sacked = c->board->sacked;
-        info->lost = c->board->lost;
-        info->resent = c->board->resent;
-    }
-    struct net_flow flow = net_flow_of(&c->entry);
-    net_flow_endpoints(&flow, &info->local, &info->remote);
-    snprintf(info->state, sizeof(info->state), "%s", tcp_state_name(c->state));
-}
-
 static const struct stream_ops tcp_stream_ops = {.refill = tcp_rx_refill,
                                                  .push = tcp_push,
                                                  .unsent = tcp_unsent,
@@ -476,31 +445,6 @@ void tcp_unreachable(struct net *net, const struct net_flow *flow, uint32_t seq,
         tcp_finish(c, STREAM_UNREACHABLE);
     else
         c->soft_error = 1;
-}
-
-// --- looking in
-// ---------------------------------------------------------------------------------------
-
-void net_each_connection(struct net *net, uint64_t *cursor, unsigned max,
-                         void (*each)(void *context, const struct stream_info *info), void *context)
-{
-    uint64_t at = *cursor;
-    for (unsigned n = 0; at <= net->flows.mask && n < max; at++) {
-        struct net_flow_entry *e = net_flows_at(&net->flows, at);
-        if (!e)
-            continue;
-        struct stream_info info = {0};
-        if (e->kind == NET_FLOW_CONNECTION) {
-            tcp_info((const struct stream *)((char *)e - offsetof(struct tcp, entry)), &info);
-        } else {
-            struct net_flow flow = net_flow_of(e);
-            net_flow_endpoints(&flow, &info.local, &info.remote);
-            strcpy(info.state, e->kind == NET_FLOW_REQUEST ? "SYN-RECEIVED" : "TIME-WAIT");
-        }
-        each(context, &info);
-        n++;
-    }
-    *cursor = at <= net->flows.mask ? at : 0;
 }
 
 void tcp_free_all(struct net *net)

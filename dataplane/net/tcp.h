@@ -212,6 +212,10 @@ struct tcp {
     TAILQ_ENTRY(tcp) held_link;
     uint64_t bytes_in, bytes_out;
     uint32_t segments_in, segments_out, retransmitted;
+    // For operators (tcp_info.c).
+    uint32_t data_segments_in, data_segments_out;
+    uint16_t receive_mss; // largest payload received
+    uint64_t bytes_retransmitted, last_ack_us;
 
     struct net_pair6 pair[]; // IPv6: the addresses
 };
@@ -325,6 +329,11 @@ uint16_t tcp_our_mss(const struct net *net, const struct net_flow *flow);
 bool tcp_connections_full(struct net *net);
 void tcp_note_turn(struct tcp *c);
 const char *tcp_state_name(unsigned state);
+
+// --- tcp_info.c
+// ---------------------------------------------------------------------------------
+
+void tcp_info(const struct stream *s, struct stream_info *info); // stream_ops.info
 
 // --- tcp_listen.c
 // ---------------------------------------------------------------------------------

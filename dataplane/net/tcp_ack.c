@@ -86,6 +86,7 @@ void tcp_acked(struct tcp *c, uint32_t ack, const struct tcp_segment *seg)
 {
     uint32_t bytes = ack - c->snd_una, flight = c->snd_nxt - c->snd_una;
     c->snd_una = ack;
+    c->last_ack_us = c->net->now_us;
     c->backoff = 0;
     uint32_t rtt_us = release_acked(c, seg);
     c->dupacks = 0;

@@ -226,6 +226,7 @@ void tcp_emit(struct tcp *c, struct frame *f, uint32_t payload, uint8_t flags)
     c->snd_nxt += payload;
     c->bytes_out += payload;
     c->closed_since_us = 0;
+    c->data_segments_out += payload != 0;
     if (flags & TH_FIN)
         tcp_take_fin(c);
     tcp_write_segment(c, f, seq, payload, flags | TH_ACK);
@@ -445,6 +446,7 @@ struct frame *tcp_resend(struct tcp *c, struct frame *f, struct frame *before)
     note->transmissions++;
     f->flags = FRAME_KEEP;
     c->retransmitted++;
+    c->bytes_retransmitted += note->len;
     tcp_write_segment(c, f, note->seq, note->len, flags);
     return f;
 }

@@ -403,6 +403,9 @@ static void ranges_insert(struct tcp *c, uint32_t seq, const uint8_t *data, uint
 
 void tcp_rx_data(struct tcp *c, const struct tcp_segment *seg)
 {
+    c->data_segments_in++;
+    if (unlikely(seg->len > c->receive_mss))
+        c->receive_mss = (uint16_t)seg->len;
     if (unlikely(seg->seq != c->rcv_nxt)) {
         c->net->counters.tcp_out_of_order++;
         ranges_insert(c, seg->seq, seg->data, seg->len);

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -54,9 +55,11 @@ class FakeServer(pollux.Server):
         s.connect(self.socket_path)
         return s
 
+    def ctl_words(self, *words):
+        return [pollux.program("polluxctl"), "-p", str(self.port), "--runtime-dir", self.run, *words]
+
     def ctl(self, *words, check=True, timeout=60):
-        return pollux.run(pollux.program("polluxctl"), "-p", str(self.port), "--runtime-dir", self.run, *words,
-                          check=check, timeout=timeout)
+        return pollux.run(*self.ctl_words(*words), check=check, timeout=timeout)
 
     def status(self):
         done = self.ctl("status", "--json", check=False)
@@ -155,11 +158,34 @@ def test_tables_and_json_of_the_rest(fake):
     lines = fake.ctl("cores").stdout.splitlines()
     assert lines[0].split()[:3] == ["CORE", "CPU", "BUSY"]
     nic = json.loads(fake.ctl("--json", "nic").stdout)
-    assert nic[1]["counters"] == {"checksum_bad": 3, "no_listener": 1}
+    assert nic[1]["counters"] == {"checksum_bad": 3, "no_listener": 1, "never": 0}
     assert nic[0]["rx_missed"] == 7 and nic[0]["link_up"] is True
-    assert "net_fake0 (net_fake)" in fake.ctl("nic").stdout
-    assert json.loads(fake.ctl("neighbours", "--json").stdout) == ["10.9.0.2 02:00:00:00:00:02 reachable 12"]
+    assert nic[0]["about"]["never"] == ["NOVELTIES", "what never happens"]
+    text = fake.ctl("nic").stdout
+    assert "net_fake0 (net_fake)" in text
+    assert re.search(r"^Drops$", text, re.M) and re.search(r"^ *checksum_bad +6 +3 +3$", text, re.M)
+    assert "never" not in text
+    text = fake.ctl("nic", "--all", "--explain").stdout
+    # A group of a newer server has a table, too.
+    assert re.search(r"^NOVELTIES$", text, re.M) and re.search(r"^ *never +0 +0 +0 +what never happens$", text, re.M)
+    neighbours = json.loads(fake.ctl("neighbours", "--json").stdout)
+    assert [(n["core"], n["address"], n["state"]) for n in neighbours] == [
+        (0, "10.9.0.2", "REACHABLE"),
+        (1, "10.9.0.2", "REACHABLE"),
+    ]
     assert "02:00:00:00:00:02" in fake.ctl("neighbours").stdout
+
+
+def test_rates_of_what_is_watched(fake):
+    ctl = subprocess.Popen(fake.ctl_words("nic", "--watch", "0.1"), stdout=subprocess.PIPE, text=True)
+    seen = 0
+    for line in ctl.stdout:
+        seen += bool(re.search(r"COUNTER +TOTAL +A SECOND", line))
+        if seen == 2:
+            break
+    ctl.kill()
+    ctl.wait()
+    assert seen == 2
 
 
 def test_connections_come_in_pages(fake):
@@ -173,6 +199,41 @@ def test_connections_come_in_pages(fake):
     rows = fake.ctl("connections", "--limit", "0").stdout.splitlines()
     assert len(rows) == 251
     assert len({row.index("ESTABLISHED") for row in rows[1:]}) == 1
+
+
+def test_connections_are_filtered_and_sorted(fake):
+    def ids(*words):
+        return [json.loads(line)["id"] for line in fake.ctl("connections", "--json", *words).stdout.splitlines()]
+
+    assert ids("--peer", ":40123") == [124]
+    assert ids("--peer", ":41000") == []
+    assert ids("--sort", "rtt_us", "--limit", "3") == [250, 249, 248]
+    assert ids("--sort", "rtt_us", "--reverse", "--limit", "3") == [1, 2, 3]
+    assert ids("--sort", "bytes_in") == list(range(250, 200, -1))
+    assert ids("--core", "1") == []
+    assert len(ids("--core", "0", "--limit", "0")) == 250
+    row = json.loads(fake.ctl("connections", "--json", "--peer", ":40007").stdout)
+    assert row["remote"] == "10.9.0.2:40007" and row["mss"] == 1460 and row["sack"] is True
+    text = fake.ctl("connections", "--info", "--peer", ":40007").stdout
+    assert text.splitlines() == [
+        "ESTABLISHED  0 0 10.9.0.1:6379 10.9.0.2:40007 core:0 id:8",
+        "\t sack rtt:0.087/0 mss:1460 cwnd:10 bytes_received:7000 send 1.34Gbps",
+    ]
+    for words, code, text in (
+        (("--sort", "nonsense"), 1, "connections have no 'nonsense'"),
+        (("--state", "happy"), 2, "--state takes established"),
+        (("--peer", "10.0.0"), 1, "PEER takes ADDRESS"),
+        (("--peer", "[::1"), 2, "--peer takes ADDRESS"),
+        (("--core", "99"), 2, "--core takes the number of a core"),
+        (("--core", "7"), 1, "has no core 7"),
+        (("--local-port", "0"), 2, "--local-port takes a port"),
+        (("--sort", "id", "--limit", "0"), 2, "--sort keeps at most"),
+        # What a core says of its rows is not believed.
+        (("--local-port", "666"), 1, "cannot be understood"),
+        (("--local-port", "667"), 1, "cannot be understood"),
+    ):
+        done = fake.ctl("connections", *words, check=False)
+        assert done.returncode == code and text in done.stderr and done.stderr.count("\n") == 1, done
 
 
 def test_config_and_execute(fake):
@@ -547,7 +608,7 @@ def test_polluxctl_of_the_real_server():
             assert server.ctl("config", "set", "maxmemory", "1gb").stdout == "OK\n"
             assert server.ctl("config", "get", "maxmemory").stdout.split() == ["maxmemory", str(1 << 30)]
             assert ask(s, "GET", "key") == b"value"
-        assert server.ctl("nic").stdout.startswith("Transport  socket")
+        assert server.ctl("nic").stdout.startswith("transport socket: the kernel has the NIC")
         assert [core["core"] for core in json.loads(server.ctl("cores", "--json").stdout)] == [0]
         assert server.status()["lease"]["state"] == "unlimited"
     finally:

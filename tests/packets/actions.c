@@ -382,16 +382,17 @@ struct look {
     struct stream_info info;
 };
 
-static void look_at(void *context, const struct stream_info *info)
+static bool look_at(void *context, const struct stream_info *info)
 {
     struct look *l = context;
     unsigned n = l->flow->theirs.family == 4 ? 4 : 16;
     if (info->remote.port != l->flow->their_port || info->remote.family != l->flow->theirs.family ||
         (l->flow->our_port && info->local.port != l->flow->our_port) ||
         memcmp(info->remote.addr, l->flow->theirs.bytes, n) != 0)
-        return;
+        return true;
     l->found = true;
     l->info = *info;
+    return false;
 }
 
 static struct look look(struct stage *g, const struct flow *f)

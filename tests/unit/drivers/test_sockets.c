@@ -644,10 +644,11 @@ static void test_no_descriptors_left_is_survived(void **state)
     teardown_core();
 }
 
-static void each(void *context, const struct stream_info *info)
+static bool each(void *context, const struct stream_info *info)
 {
     assert_string_equal(info->state, "ESTABLISHED");
     ++*(unsigned *)context;
+    return true;
 }
 
 static void test_the_list_of_connections_is_walked_in_steps(void **state)

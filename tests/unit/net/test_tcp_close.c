@@ -19,11 +19,12 @@ static struct {
     unsigned n;
     char state[16];
 } listed;
-static void list(void *context, const struct stream_info *info)
+static bool list(void *context, const struct stream_info *info)
 {
     (void)context;
     listed.n++;
     strcpy(listed.state, info->state);
+    return true;
 }
 static unsigned connections(struct peer *p)
 {

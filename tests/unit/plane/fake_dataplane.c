@@ -19,6 +19,7 @@
 #include "common/log.h"
 #include "common/plane.h"
 #include "common/resp_text.h"
+#include "common/stream.h"
 #include "config/config.h"
 #include "dataplane/core/attach.h"
 
@@ -117,56 +118,125 @@ static void execute(unsigned core, const struct plane_message *m, const uint8_t 
     resp_text_free(&reply);
 }
 
+// Rows of another build's layout: what is shown of them is what they say.
+struct row {
+    uint64_t id;
+    uint32_t core, rtt_us, cwnd;
+    uint16_t mss;
+    bool sack;
+    char state[16];
+    struct endpoint local, remote;
+    uint64_t bytes_in;
+};
+
+static size_t layout(char *text, size_t size)
+{
+#define AT(name) (unsigned)offsetof(struct row, name)
+    return (size_t)snprintf(text, size,
+                            "id u64 %u\ncore u32 %u\nrtt_us u32 %u\ncwnd u32 %u\nmss u16 %u\n"
+                            "sack b %u\nstate s16 %u\nlocal e %u\nremote e %u\nbytes_in u64 %u\n",
+                            AT(id), AT(core), AT(rtt_us), AT(cwnd), AT(mss), AT(sack), AT(state),
+                            AT(local), AT(remote), AT(bytes_in));
+#undef AT
+}
+
 static void connections(unsigned core, const struct plane_message *m, const uint8_t *data,
                         size_t len)
 {
-    static struct {
-        uint64_t next;
-        struct plane_connection connection[CONNECTIONS];
-    } page;
-    uint64_t cursor = 0;
-    uint32_t max = 0;
-    if (len == sizeof(cursor) + sizeof(max)) {
-        memcpy(&cursor, data, sizeof(cursor));
-        memcpy(&max, data + sizeof(cursor), sizeof(max));
+    static uint8_t text[sizeof(struct plane_rows) + 512 + CONNECTIONS * sizeof(struct row)];
+    struct plane_question q;
+    if (len != sizeof(q)) {
+        answer(core, m, PLANE_ERROR, "another question was expected", 29);
+        return;
     }
-    unsigned all = core == 0 ? CONNECTIONS : 0, n = 0;
-    for (; cursor < all && n < max; cursor++, n++) {
-        struct plane_connection *c = &page.connection[n];
-        *c = (struct plane_connection){.client_id = cursor + 1,
-                                       .core = core,
-                                       .rtt_us = 80 + (uint32_t)cursor,
-                                       .cwnd = 14600,
-                                       .mss = 1460,
-                                       .bytes_in = 1000 * cursor};
-        snprintf(c->local, sizeof(c->local), "10.9.0.1:6379");
-        snprintf(c->remote, sizeof(c->remote), "10.9.0.2:%u", (unsigned)(40000 + cursor));
-        snprintf(c->state, sizeof(c->state), "ESTABLISHED");
+    memcpy(&q, data, sizeof(q));
+    char lines[512];
+    size_t line_bytes = layout(lines, sizeof(lines));
+    // Layouts that are none, and that point out of a row.
+    if (q.local_port == 666)
+        memcpy(lines, "id u99", 6);
+    if (q.local_port == 667)
+        memcpy(lines, "id u64 4000000000\n", 18);
+    struct plane_rows head = {.row_size = sizeof(struct row), .layout_size = (uint32_t)line_bytes};
+    uint64_t at = q.cursor, all = core == 0 ? CONNECTIONS : 0;
+    for (; at < all && head.rows < q.max && head.looked_at < 64; at++, head.looked_at++) {
+        struct row r = {.id = at + 1,
+                        .core = core,
+                        .rtt_us = 80 + (uint32_t)at,
+                        .cwnd = 14600,
+                        .mss = 1460,
+                        .sack = true,
+                        .state = "ESTABLISHED",
+                        .local = {.family = 4, .port = 6379, .addr = {10, 9, 0, 1}},
+                        .remote = {.family = 4,
+                                   .port = (uint16_t)(40000 + at),
+                                   .addr = {10, 9, 0, 2}},
+                        .bytes_in = 1000 * at};
+        if (q.remote_port && q.remote_port != r.remote.port)
+            continue;
+        memcpy(text + sizeof(head) + line_bytes + head.rows++ * sizeof(r), &r, sizeof(r));
     }
-    page.next = cursor < all ? cursor : 0;
-    answer(core, m, PLANE_CONNECTIONS, &page, sizeof(page.next) + n * sizeof(page.connection[0]));
+    head.next = at < all ? at : 0;
+    memcpy(text, &head, sizeof(head));
+    memcpy(text + sizeof(head), lines, line_bytes);
+    answer(core, m, PLANE_CONNECTIONS, text,
+           sizeof(head) + line_bytes + head.rows * sizeof(struct row));
+}
+
+static void tell(unsigned core, const struct plane_message *m, struct resp_text *t)
+{
+    answer(core, m, (enum plane_message_kind)m->kind, t->data, t->len);
+    resp_text_free(t);
 }
 
 static void nic(unsigned core, const struct plane_message *m)
 {
-    struct {
-        struct plane_nic nic;
-        char text[64];
-    } a = {.nic = {.core = core,
-                   .transport = "dpdk",
-                   .driver = "net_fake",
-                   .device = "net_fake0",
-                   .mac = "02:00:00:00:00:01",
-                   .address = "10.9.0.1/24",
-                   .queues = CORES,
-                   .mtu = 1500,
-                   .link_up = 1,
-                   .link_mbps = 10000,
-                   .rx_frames = 1000,
-                   .rx_bytes = 64000,
-                   .rx_missed = 7}};
-    int n = snprintf(a.text, sizeof(a.text), "checksum_bad=3\nno_listener=%u\n", core);
-    answer(core, m, PLANE_NIC, &a, sizeof(a.nic) + (size_t)n);
+    struct resp_text t = {.resp = 3};
+    resp_open(&t, '%');
+    resp_field_integer(&t, "core", core);
+    resp_field_string(&t, "transport", "dpdk");
+    resp_field_string(&t, "driver", "net_fake");
+    resp_field_string(&t, "device", "net_fake0");
+    resp_field_string(&t, "mac", "02:00:00:00:00:01");
+    resp_field_integer(&t, "mtu", 1500);
+    resp_field_bool(&t, "link_up", true);
+    resp_field_integer(&t, "rx_frames", 1000);
+    resp_field_integer(&t, "rx_missed", 7);
+    resp_field_open(&t, "counters", '%');
+    resp_field_integer(&t, "checksum_bad", 3);
+    resp_field_integer(&t, "no_listener", core);
+    resp_field_integer(&t, "never", 0);
+    resp_close(&t);
+    if (core == 0) {
+        static const char *const about[][3] = {{"checksum_bad", "DROPS", "sums that are wrong"},
+                                               {"no_listener", "DROPS", "nobody listens"},
+                                               {"never", "NOVELTIES", "what never happens"}};
+        resp_field_open(&t, "about", '%');
+        for (unsigned i = 0; i < 3; i++) {
+            resp_field_open(&t, about[i][0], '*');
+            resp_put_string(&t, about[i][1]);
+            resp_put_string(&t, about[i][2]);
+            resp_close(&t);
+        }
+        resp_close(&t);
+    }
+    resp_close(&t);
+    tell(core, m, &t);
+}
+
+static void neighbours(unsigned core, const struct plane_message *m)
+{
+    struct resp_text t = {.resp = 3};
+    resp_open(&t, '*');
+    resp_open(&t, '%');
+    resp_field_integer(&t, "core", core);
+    resp_field_string(&t, "address", "10.9.0.2");
+    resp_field_string(&t, "mac", "02:00:00:00:00:02");
+    resp_field_string(&t, "state", "REACHABLE");
+    resp_field_double(&t, "age_seconds", 12);
+    resp_close(&t);
+    resp_close(&t);
+    tell(core, m, &t);
 }
 
 static void core_turn(unsigned core)
@@ -176,7 +246,6 @@ static void core_turn(unsigned core)
     const uint8_t *data;
     size_t len;
     while ((m = plane_receive(ring, &data, &len))) {
-        static const char neighbours[] = "10.9.0.2 02:00:00:00:00:02 reachable 12\n";
         if (m->kind == PLANE_EXECUTE)
             execute(core, m, data, len);
         else if (m->kind == PLANE_CONNECTIONS)
@@ -184,7 +253,7 @@ static void core_turn(unsigned core)
         else if (m->kind == PLANE_NIC)
             nic(core, m);
         else if (m->kind == PLANE_NEIGHBOURS)
-            answer(core, m, PLANE_NEIGHBOURS, neighbours, sizeof(neighbours) - 1);
+            neighbours(core, m);
         else
             answer(core, m, PLANE_ERROR, "unknown message", 15);
         plane_received(ring);
