@@ -133,6 +133,7 @@
     X(ip_martian, DEFENCES, "packets from an address that cannot be a sender, LAND included")      \
     X(tcp_paws, DEFENCES, "segments with an old timestamp (RFC 7323 PAWS)")                        \
     X(tcp_reset_bad, DEFENCES, "RST segments that were not believed (RFC 5961)")                   \
+    X(tcp_reset_stray, DEFENCES, "RST segments that belong to no connection")                      \
     X(tcp_syn_bad, DEFENCES, "SYN segments where none may be (RFC 5961)")                          \
     X(tcp_challenge_ack, DEFENCES, "challenge ACKs sent (RFC 5961)")                               \
     X(tcp_challenge_limited, DEFENCES, "challenge ACKs that the rate limit held back")             \
@@ -144,6 +145,7 @@
     X(tcp_cookies_sent, DEFENCES, "SYN segments answered with a cookie: the queue was full")       \
     X(tcp_cookies_accepted, DEFENCES, "connections made of a cookie that came back")               \
     X(tcp_cookies_failed, DEFENCES, "acknowledgements that were no valid cookie (RST)")            \
+    X(tcp_cookies_early, DEFENCES, "segments dropped: what ends their handshake did not come yet") \
     X(tcp_backlog_full, DEFENCES, "handshakes not completed: too many wait to be accepted")        \
     X(tcp_reset_limited, DEFENCES, "RST segments to strangers that the rate limit held back")      \
     X(tcp_no_ack, DEFENCES, "segments with neither SYN, ACK nor RST (NULL, FIN, XMAS scans)")      \

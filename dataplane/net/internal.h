@@ -162,8 +162,8 @@ struct net {
     struct rx_chunk *free_pieces;
     struct rx_chunk *rx_spent; // read to the end this turn: its reader may still look at the bytes
 
-    struct net_key key_sequence, key_ports, key_stamps, key_cookies, key_challenges, key_homes,
-        key_paths;
+    struct net_key key_sequence, key_ports, key_stamps, key_cookies, key_cookie_numbers,
+        key_challenges, key_homes, key_paths;
     struct net_homes *homes; // NULL: one stack
     struct net_paths paths;
     uint64_t random[2];
@@ -186,9 +186,9 @@ struct net {
     struct tcp_request_queue requests[TCP_SYN_ACK_TRIES + 1]; // half open, by tries
     uint64_t cookies_until_us; // until then acknowledgements may bring cookies back
     uint64_t cookies_tell_us;  // when other stacks are told next that cookies are under way
-    TAILQ_HEAD(net_holders_list, tcp) holders; // of memory that their peers do not take
-    TAILQ_HEAD(net_orphans_list, tcp) orphans; // closed by their owners, oldest first
-    TAILQ_HEAD(net_gone_list, tcp) gone;       // closed, waiting for the owner to release them
+    TAILQ_HEAD(net_holders_list, tcp) holders;  // of memory that their peers do not take
+    TAILQ_HEAD(net_orphans_list, tcp) orphans;  // closed by their owners, oldest first
+    TAILQ_HEAD(net_gone_list, tcp) gone;        // closed, waiting for the owner to release them
     TAILQ_HEAD(net_waits_list, tcp_wait) waits; // TIME_WAIT, oldest first
     uint32_t n_requests, n_waits, n_connections, n_gone, n_orphans;
     uint32_t port_counters[NET_PORT_COUNTERS]; // by a hash of the destination

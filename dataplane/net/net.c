@@ -149,8 +149,8 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     TAILQ_INIT(&net->orphans);
     TAILQ_INIT(&net->waits);
     // One secret, a key of its own for each purpose.
-    struct net_key key = net_key_load(config->secret), keys[9];
-    for (uint64_t i = 0; i < 9; i++) {
+    struct net_key key = net_key_load(config->secret), keys[10];
+    for (uint64_t i = 0; i < 10; i++) {
         uint64_t words[2] = {2 * i, 2 * i + 1};
         keys[i].k0 = net_sip(key, &words[0], 1, 2, 4);
         keys[i].k1 = net_sip(key, &words[1], 1, 2, 4);
@@ -164,6 +164,7 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     net->key_homes = keys[7];
     net->key_paths = keys[8];
     net->paths.look_us = UINT64_MAX;
+    net->key_cookie_numbers = keys[9];
     net->random[0] = config->seed ^ 0x9e3779b97f4a7c15;
     net->random[1] = config->seed * 0xbf58476d1ce4e5b9 + 1;
     net->ip_id = (uint16_t)net_random(net);

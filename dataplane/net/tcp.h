@@ -377,10 +377,15 @@ struct tcp *tcp_open(struct net *net, struct tcp_listener *l, const struct packe
 // Answers a SYN and remembers nothing.
 void tcp_cookie_send(struct net *net, const struct packet *p, const struct tcp_segment *seg,
                      const struct net_flow *flow);
-// An acknowledgement to a listener brings a cookie back that this stack, or another one with its
-// secret, has sent.
-bool tcp_cookie_good(const struct net *net, const struct tcp_segment *seg,
-                     const struct net_flow *flow);
+// What an acknowledgement to a listener brings back. Costs nothing when no cookie is under way.
+enum tcp_cookie {
+    TCP_COOKIE_NONE,  // none is under way
+    TCP_COOKIE_WRONG, // none of ours
+    TCP_COOKIE_EARLY, // ours, with something later than the first byte: its sender repeats that
+    TCP_COOKIE_GOOD,
+};
+enum tcp_cookie tcp_cookie_check(const struct net *net, const struct tcp_segment *seg,
+                                 const struct net_flow *flow);
 // Makes the connection of it, as far as there is room.
 void tcp_cookie_open(struct net *net, struct tcp_listener *l, const struct packet *p,
                      struct tcp_segment *seg, const struct net_flow *flow, uint32_t hash);

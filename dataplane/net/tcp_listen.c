@@ -52,9 +52,10 @@ void tcp_unknown_input(struct net *net, const struct packet *p, struct tcp_segme
     struct tcp_listener *l = tcp_listener_find(net, flow->local_port);
     uint8_t kind = seg->flags & (TH_SYN | TH_ACK | TH_RST);
     bool opens = kind == TH_SYN;
-    bool cookie = l && kind == TH_ACK && tcp_cookie_good(net, seg, flow);
+    enum tcp_cookie cookie =
+        l && kind == TH_ACK ? tcp_cookie_check(net, seg, flow) : TCP_COOKIE_NONE;
     // Another stack may be home to this flow.
-    if (!e && homes_pass(net, p->frame, flow, hash, l && (opens || cookie)))
+    if (!e && homes_pass(net, p->frame, flow, hash, l && (opens || cookie == TCP_COOKIE_GOOD)))
         return;
     if (l && opens) {
         tcp_listen_input(net, l, p, seg, flow, hash, iss_min);
@@ -64,11 +65,15 @@ void tcp_unknown_input(struct net *net, const struct packet *p, struct tcp_segme
     }
     if (unlikely(registrar))
         homes_end_flow(net, flow, registrar);
-    if (cookie) {
+    if (cookie == TCP_COOKIE_GOOD) {
         tcp_cookie_open(net, l, p, seg, flow, hash);
         return;
     }
-    if (l && kind == TH_ACK && net->now_us < net->cookies_until_us)
+    if (cookie == TCP_COOKIE_EARLY) {
+        net->counters.tcp_cookies_early++;
+        return;
+    }
+    if (cookie == TCP_COOKIE_WRONG)
         net->counters.tcp_cookies_failed++;
     // RFC 9293 3.10.7.2: to a listener, what neither opens nor acknowledges says nothing (NULL, FIN
     // and XMAS scans).

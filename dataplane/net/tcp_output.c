@@ -550,8 +550,10 @@ void tcp_send_offer(struct net *net, const struct packet *p, const struct net_fl
 
 void tcp_reset_stranger(struct net *net, const struct packet *p, const struct tcp_segment *seg)
 {
-    if (seg->flags & TH_RST)
+    if (seg->flags & TH_RST) {
+        net->counters.tcp_reset_stray++;
         return;
+    }
     if (!net_limiter_take(net, &net->reset_limiter, RESETS_PER_SECOND, RESETS_BURST)) {
         net->counters.tcp_reset_limited++;
         return;

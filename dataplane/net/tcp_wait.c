@@ -111,8 +111,10 @@ bool tcp_wait_input(struct net *net, struct tcp_wait *w, const struct packet *p,
                     const struct tcp_segment *seg, uint32_t *iss)
 {
     (void)p;
-    if (seg->flags & TH_RST)
-        return false; // RFC 1337: a stray RST must not end TIME_WAIT
+    if (seg->flags & TH_RST) { // RFC 1337: a stray RST must not end TIME_WAIT
+        net->counters.tcp_reset_bad++;
+        return false;
+    }
     if ((seg->flags & (TH_SYN | TH_ACK)) == TH_SYN) {
         if (tcp_wait_newer(w, seg)) {
             *iss = tcp_wait_next_sequence(w);
