@@ -178,11 +178,11 @@ struct tcp {
     uint32_t rx_queued;              // bytes from rx_head on
     uint32_t dsack_start, dsack_end; // what arrived twice, until an ACK has told of it; equal: none
 
-    uint32_t recover;               // end of the data in flight when loss was found
-    uint32_t min_rtt_us, min_rtt_s; // shortest round trip of late, and when it was seen
-    uint16_t reordering;            // segments that one was overtaken by, at most
-    bool reordered;                 // segments do overtake each other on this path
-    uint32_t max_wnd;               // largest window the peer ever offered
+    uint32_t recover;                // end of the data in flight when loss was found
+    uint32_t min_rtt_us, min_rtt_at; // shortest round trip of late, and when it was (in 2^20 us)
+    uint16_t reordering;             // segments that one was overtaken by, at most
+    bool reordered;                  // segments do overtake each other on this path
+    uint32_t max_wnd;                // largest window the peer ever offered
     uint32_t ts_recent_age_s;
     uint32_t iss, irs;
     uint32_t fin_seq;

@@ -5,8 +5,8 @@
 enum {
     RTO_MIN_US = 200000, // RFC 6298 says 1 s; common stacks use this, delayed ACKs are shorter
     RTO_MAX_US = 60000000,
-    CLOCK_US = 1024, // granularity of the timers
-    MIN_RTT_S = 60,  // a shortest round trip that is older than this says nothing of the path
+    CLOCK_US = 1024,  // granularity of the timers
+    MIN_RTT_AGE = 60, // a shortest round trip that is older than this says nothing of the path
 };
 
 void tcp_set_rto(struct tcp *c)
@@ -21,10 +21,10 @@ void tcp_rtt_sample(struct tcp *c, uint32_t rtt)
 {
     if (rtt > RTO_MAX_US)
         rtt = RTO_MAX_US;
-    uint32_t now_s = (uint32_t)(c->net->now_us / 1000000);
-    if (rtt <= c->min_rtt_us || now_s - c->min_rtt_s > MIN_RTT_S || !c->min_rtt_us) {
+    uint32_t at = (uint32_t)(c->net->now_us >> 20);
+    if (unlikely(rtt < c->min_rtt_us || at - c->min_rtt_at > MIN_RTT_AGE || !c->min_rtt_us)) {
         c->min_rtt_us = rtt;
-        c->min_rtt_s = now_s;
+        c->min_rtt_at = at;
     }
     if (!(c->flags & TCP_RTT_VALID)) {
         c->srtt_us = rtt;

@@ -22,7 +22,7 @@ void tcp_rack_delivered(struct tcp *c, const struct tcp_slot *s, const struct tc
     struct tcp_board *b = c->board;
     const struct frame_note *note = frame_note(s->frame);
     uint64_t now = c->net->now_us;
-    uint32_t rtt = (uint32_t)(now - note->sent_us) + 1;
+    uint32_t rtt = (uint32_t)(now - note->sent_us);
     if (note->transmissions > 1) {
         // Which transmission arrived? Not the last when the peer echoes an older stamp, or answers
         // faster than the path allows (step 2).

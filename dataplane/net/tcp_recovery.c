@@ -205,6 +205,8 @@ static bool frto_step(struct tcp *c, const struct tcp_news *news)
     }
     if (sack ? news->beyond : !news->acked && news->duplicate) {
         b->frto = FRTO_OFF; // the later data arrived and the earlier did not
+        if (c->cwnd < 3u * c->mss)
+            c->cwnd = 3u * c->mss;
         return false;
     }
     return sack ? news->original : news->acked != 0;

@@ -93,7 +93,8 @@ static void dsack_read(struct tcp *c, uint32_t start, uint32_t end, struct tcp_n
 {
     struct tcp_board *b = c->board;
     uint32_t window = 4 * (c->max_wnd > 65535 ? c->max_wnd : 65535);
-    if (seq_lt(c->snd_nxt, end) || seq_lt(end, c->snd_una - window) || end - start > window) {
+    if (seq_lt(c->snd_nxt, end) || seq_lt(end, c->snd_una - window) || end - start > window ||
+        (seq_lt(start, c->snd_una) && c->snd_una - start > c->bytes_out)) {
         c->net->counters.tcp_sack_bad++;
         return;
     }
