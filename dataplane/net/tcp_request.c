@@ -233,6 +233,14 @@ static void request_done(struct net *net, struct tcp_request *r, const struct pa
     tcp_segment_input(c, p, seg);
 }
 
+// The SYN of this request was answered with a cookie before, or while the request was not there.
+static bool request_had_cookie(const struct net *net, const struct tcp_request *r,
+                               const struct net_flow *flow, uint32_t ack)
+{
+    const struct tcp_segment first = {.seq = r->irs + 1, .ack = ack};
+    return tcp_cookie_check(net, &first, flow) == TCP_COOKIE_GOOD;
+}
+
 // RFC 9293 3.10.7.4 for SYN-RECEIVED, with RFC 7323 and RFC 5961.
 void tcp_request_input(struct net *net, struct tcp_request *r, const struct packet *p,
                        struct tcp_segment *seg)
@@ -268,6 +276,14 @@ void tcp_request_input(struct net *net, struct tcp_request *r, const struct pack
         count->tcp_syn_bad++;
     } else if (!(seg->flags & TH_ACK)) {
         count->tcp_no_ack++;
+        return;
+    } else if (seg->ack != r->iss + 1 && request_had_cookie(net, r, &flow, seg->ack)) {
+        // While the queue was full its SYN was answered with a cookie, and a repetition of the SYN
+        // found room. The peer took the first answer, and what that promised holds.
+        r->iss = seg->ack - 1;
+        r->has_scale = r->has_scale && r->has_stamp;
+        r->has_sack = r->has_sack && r->has_stamp;
+        request_done(net, r, p, seg);
         return;
     } else if (seg->ack != r->iss + 1) {
         count->tcp_future_ack++;
