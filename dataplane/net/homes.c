@@ -186,6 +186,14 @@ bool homes_pass(struct net *net, const struct frame *frame, const struct net_flo
     return true;
 }
 
+bool homes_pass_error(struct net *net, const struct frame *frame, const struct net_flow *flow)
+{
+    if (likely(!net->homes))
+        return false;
+    uint32_t hash = net_flows_hash(&net->flows, flow);
+    return !net_flows_find(&net->flows, flow, hash) && homes_pass(net, frame, flow, hash, false);
+}
+
 bool homes_may_open(const struct net *net, const struct net_flow *flow)
 {
     const struct net_homes *h = net->homes;

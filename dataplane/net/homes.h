@@ -25,6 +25,8 @@ void homes_free(struct net *net);
 // was lost on the way), and nothing is answered. `opens`: it could open a connection here.
 bool homes_pass(struct net *net, const struct frame *frame, const struct net_flow *flow,
                 uint32_t hash, bool opens);
+// An ICMP error about `flow`, which comes to the queue of whoever sent it: the same.
+bool homes_pass_error(struct net *net, const struct frame *frame, const struct net_flow *flow);
 // The flow is ours to open: we are its registrar, and no other stack has it.
 bool homes_may_open(const struct net *net, const struct net_flow *flow);
 // An entry left the table, and nothing takes its place.

@@ -1,5 +1,6 @@
 // ICMP (RFC 792, RFC 1122 3.2.2): echo, destination unreachable both ways. What strangers can make
 // us send is limited.
+#include "dataplane/net/homes.h"
 #include "dataplane/net/internal.h"
 
 enum {
@@ -60,6 +61,8 @@ static void icmp_unreachable_input(struct net *net, const struct packet *p)
     struct net_flow flow = {.local = load_raw32(quoted + 12), .remote = load_raw32(quoted + 16)};
     memcpy(&flow.local_port, tcp, 2);
     memcpy(&flow.remote_port, tcp + 2, 2);
+    if (homes_pass_error(net, p->frame, &flow))
+        return;
     if (p->l4[1] == ICMP_TOO_BIG) {
         net->counters.icmp_too_big++;
         tcp_packet_too_big(net, &flow, load_be32(tcp + 4), load_be16(p->l4 + 6));

@@ -1,5 +1,6 @@
 // ICMPv6 (RFC 4443): echo, errors both ways, and handing on neighbour discovery and listener
 // queries. What strangers can make us send is limited.
+#include "dataplane/net/homes.h"
 #include "dataplane/net/ipv6.h"
 
 enum { ICMPV6_PER_SECOND = 10000, ICMPV6_BURST = 1000 };
@@ -110,6 +111,8 @@ static void icmpv6_error_input(struct net *net, const struct packet6 *p)
     struct net_flow flow = net_flow_6(&pair);
     memcpy(&flow.local_port, tcp, 2);
     memcpy(&flow.remote_port, tcp + 2, 2);
+    if (homes_pass_error(net, p->packet.frame, &flow))
+        return;
     uint32_t seq = load_be32(tcp + 4), word = load_be32(icmp + 4);
     if (icmp[0] == ICMPV6_TOO_BIG) {
         net->counters.icmp_too_big++;

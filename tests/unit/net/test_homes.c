@@ -249,6 +249,42 @@ static void registrar_gives(void **state)
     peer_stop(&p);
 }
 
+// An ICMP error goes the way of the flow that it is about.
+static void errors_go_home(void **state)
+{
+    (void)state;
+    struct peer p;
+    start(&p, NULL);
+    net_listen(p.net, OUR_PORT, 5);
+    by_mail(&p, (struct net_mail){.kind = NET_MAIL_ASK, .from = 1}, TH_SYN, "");
+    peer_none(&p);
+    uint64_t flow = mail_only(NET_MAIL_GIVE, 1)->mail.flow;
+    uint8_t icmp[8 + 28] = {3, 3}, *quoted = icmp + 8;
+    memcpy(quoted, (const uint8_t[20]){0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6}, 20);
+    memcpy(quoted + 12, (const uint8_t[8]){10, 0, 0, 1, 10, 0, 0, 9}, 8);
+    store_be16(quoted + 20, OUR_PORT);
+    store_be16(quoted + 22, PEER_PORT);
+    uint16_t sum = (uint16_t)~net_sum_fold(net_sum(icmp, sizeof(icmp), 0));
+    memcpy(icmp + 2, &sum, 2);
+    peer_ip(&p, PROTOCOL_ICMP, icmp, sizeof(icmp));
+    struct sent *s = mail_only(NET_MAIL_GIVE, 1);
+    assert_int_equal(s->mail.flow, flow);
+    assert_false(s->mail.fresh);
+    registrar = 2; // and first to its registrar
+    peer_ip(&p, PROTOCOL_ICMP, icmp, sizeof(icmp));
+    static struct sent copy;
+    copy = *mail_only(NET_MAIL_ASK, 2);
+    // Given to us when the flow has ended already: said again, or it would stay registered.
+    copy.frame.data = copy.frame.buffer = copy.bytes;
+    copy.mail.frame = &copy.frame;
+    copy.mail.kind = NET_MAIL_GIVE;
+    copy.mail.from = 2;
+    net_receive(p.net, &copy.mail, p.now_us);
+    assert_int_equal(mail_only(NET_MAIL_END, 2)->mail.taken, 1);
+    peer_none(&p);
+    peer_stop(&p);
+}
+
 // What comes to the right queue at once is never spoken of.
 static void no_strays_no_words(void **state)
 {
@@ -536,13 +572,13 @@ static void port_out_of_time_wait(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(home_by_registrar),     cmocka_unit_test(nothing_came_of_it),
-        cmocka_unit_test(through_time_wait),     cmocka_unit_test(destroyed),
-        cmocka_unit_test(registrar_gives),       cmocka_unit_test(no_strays_no_words),
-        cmocka_unit_test(no_room_no_answer),     cmocka_unit_test(registry_is_bounded),
-        cmocka_unit_test(news_of_neighbours),    cmocka_unit_test(news_are_limited),
-        cmocka_unit_test(ports_that_come_back),  cmocka_unit_test(ports_run_out),
-        cmocka_unit_test(port_out_of_time_wait),
+        cmocka_unit_test(home_by_registrar),   cmocka_unit_test(nothing_came_of_it),
+        cmocka_unit_test(through_time_wait),   cmocka_unit_test(destroyed),
+        cmocka_unit_test(registrar_gives),     cmocka_unit_test(errors_go_home),
+        cmocka_unit_test(no_strays_no_words),  cmocka_unit_test(no_room_no_answer),
+        cmocka_unit_test(registry_is_bounded), cmocka_unit_test(news_of_neighbours),
+        cmocka_unit_test(news_are_limited),    cmocka_unit_test(ports_that_come_back),
+        cmocka_unit_test(ports_run_out),       cmocka_unit_test(port_out_of_time_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
