@@ -138,7 +138,8 @@ static void compute_memory(struct nic *nic)
     size_t rx = 0;
     for (unsigned i = 0; i < nic->n_devices; i++) {
         af_xdp = af_xdp || nic->device[i].af_xdp;
-        size_t bytes = port_object_bytes(port_rx_data_room(nic, &nic->device[i]));
+        size_t bytes = port_object_bytes(
+            port_rx_data_room(nic, &nic->device[i], port_may_join(&nic->device[i])));
         rx = bytes > rx ? bytes : rx;
     }
     nic->rx_frames = nic->options.rx_frames;

@@ -233,6 +233,15 @@ static unsigned tx_part(struct port *port, struct frame **frames, unsigned n)
     unsigned ready = n;
     if (offloads)
         ready = rte_eth_tx_prepare(port->id, port->queue, mbufs, (uint16_t)n);
+    if (__builtin_expect(!ready && n, 0)) {
+        // The driver will never take the first one. It is lost, so that those behind it are not.
+        for (unsigned i = 1; i < n; i++)
+            if (frames[i]->flags & FRAME_KEEP)
+                rte_mbuf_refcnt_update(mbufs[i], -1);
+        drop(port->tx.mempool, frames, 1);
+        port->tx_errors++;
+        return 1;
+    }
     unsigned sent = ready ? rte_eth_tx_burst(port->id, port->queue, mbufs, (uint16_t)ready) : 0;
     for (unsigned i = sent; i < n; i++) {
         // Refused: it is the caller's as before, and may be offered again.
@@ -277,6 +286,7 @@ void port_stats(struct port *port, struct port_stats *stats)
         .rx_errors = port->rx_errors,
         .tx_frames = port->tx_frames,
         .tx_bytes = port->tx_bytes,
+        .tx_errors = port->tx_errors,
         .tx_refused = port->tx_refused,
         .rx_pool_free = rte_mempool_avail_count(port->rx.mempool),
         .rx_pool_size = port->rx.mempool->size,
@@ -294,6 +304,6 @@ void port_stats(struct port *port, struct port_stats *stats)
         stats->rx_missed = device.imissed;
         stats->rx_errors += device.ierrors;
         stats->rx_no_buffer = device.rx_nombuf;
-        stats->tx_errors = device.oerrors;
+        stats->tx_errors += device.oerrors;
     }
 }

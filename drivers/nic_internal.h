@@ -30,6 +30,8 @@
 // Bytes that a transmit frame holds where the port cuts segments itself, and in what number.
 #define NIC_TSO_DATA 8192u
 #define NIC_TSO_FRAMES 8192u
+// Bytes that a receive frame holds where the port joins segments itself.
+#define NIC_LRO_DATA 8192u
 // Ethernet's header with one VLAN tag.
 #define NIC_L2_BYTES 18u
 // DPDK's own needs beside the pools.
@@ -52,7 +54,7 @@ struct port {
     struct nic *nic;
     int wait_fd;
     int cpu;
-    uint64_t rx_frames, rx_bytes, rx_errors, tx_frames, tx_bytes, tx_refused;
+    uint64_t rx_frames, rx_bytes, rx_errors, tx_frames, tx_bytes, tx_errors, tx_refused;
 };
 
 struct nic_device {
@@ -111,7 +113,12 @@ bool port_start_device(struct nic *nic, struct nic_device *d);
 void port_stop_device(struct nic_device *d);
 // Bytes of a pool's object with all that DPDK adds.
 size_t port_object_bytes(size_t data_room);
-size_t port_rx_data_room(const struct nic *nic, const struct nic_device *d);
+// False: its driver never joins segments. What others do is known only when they are open.
+static inline bool port_may_join(const struct nic_device *d)
+{
+    return !d->af_xdp && !d->tap && !d->memif;
+}
+size_t port_rx_data_room(const struct nic *nic, const struct nic_device *d, bool lro);
 size_t port_tx_data_room(const struct nic *nic, bool tso);
 void port_free_pools(struct port *port);
 

@@ -39,7 +39,7 @@ size_t port_object_bytes(size_t data_room)
     return size.total_size;
 }
 
-size_t port_rx_data_room(const struct nic *nic, const struct nic_device *d)
+size_t port_rx_data_room(const struct nic *nic, const struct nic_device *d, bool lro)
 {
     if (d->af_xdp) {
         struct rte_mempool_objsz size;
@@ -48,6 +48,8 @@ size_t port_rx_data_room(const struct nic *nic, const struct nic_device *d)
         return PAGE - size.total_size;
     }
     size_t room = nic->options.mtu + NIC_L2_BYTES + RTE_PKTMBUF_HEADROOM;
+    if (lro && room < NIC_LRO_DATA + RTE_PKTMBUF_HEADROOM)
+        room = NIC_LRO_DATA + RTE_PKTMBUF_HEADROOM;
     return room > RTE_MBUF_DEFAULT_BUF_SIZE ? RTE_ALIGN_CEIL(room, 64) : RTE_MBUF_DEFAULT_BUF_SIZE;
 }
 
@@ -147,8 +149,23 @@ void port_free_pools(struct port *port)
     port->rx.mempool = port->tx.mempool = NULL;
 }
 
+// Large receive: segments that the port joins, where one of its frames then holds them all.
+static bool choose_lro(const struct nic_device *d, const struct rte_eth_dev_info *info,
+                       struct rte_eth_conf *conf)
+{
+    if (!port_may_join(d) || !(info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_TCP_LRO) ||
+        !(info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_TCP_CKSUM))
+        return false;
+    conf->rxmode.offloads |= RTE_ETH_RX_OFFLOAD_TCP_LRO;
+    conf->rxmode.max_lro_pkt_size = NIC_LRO_DATA;
+    if (info->max_lro_pkt_size && info->max_lro_pkt_size < NIC_LRO_DATA)
+        conf->rxmode.max_lro_pkt_size = info->max_lro_pkt_size;
+    return true;
+}
+
 // The offloads that we use, of those that the device has.
-static uint32_t choose_offloads(const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
+static uint32_t choose_offloads(const struct nic_device *d, const struct rte_eth_dev_info *info,
+                                struct rte_eth_conf *conf)
 {
     uint64_t tx = info->tx_offload_capa, rx = info->rx_offload_capa;
     uint32_t ours = 0;
@@ -162,7 +179,10 @@ static uint32_t choose_offloads(const struct rte_eth_dev_info *info, struct rte_
     }
     if ((tx & RTE_ETH_TX_OFFLOAD_TCP_TSO) && ours == (NIC_TX_IP_SUM | NIC_TX_TCP_SUM)) {
         conf->txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_TSO;
-        ours |= NIC_TX_TSO;
+        // TAP's driver cuts in software and refuses segments as large as its MTU allows: the stack
+        // does not ask it to.
+        if (!d->tap)
+            ours |= NIC_TX_TSO;
     }
     conf->rxmode.offloads |= rx & (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM |
                                    RTE_ETH_RX_OFFLOAD_RSS_HASH);
@@ -235,7 +255,7 @@ static void read_spread(const struct nic_device *d, const struct rte_eth_dev_inf
 static bool choose_mtu(struct nic *nic, const struct nic_device *d,
                        const struct rte_eth_dev_info *info, uint16_t *mtu, uint16_t *largest)
 {
-    size_t room = port_rx_data_room(nic, d) - RTE_PKTMBUF_HEADROOM - NIC_L2_BYTES;
+    size_t room = port_rx_data_room(nic, d, false) - RTE_PKTMBUF_HEADROOM - NIC_L2_BYTES;
     size_t max = info->max_mtu && info->max_mtu < UINT16_MAX ? info->max_mtu : UINT16_MAX;
     if (info->max_rx_pktlen && info->max_rx_pktlen < UINT16_MAX &&
         info->max_rx_pktlen - NIC_L2_BYTES < max)
@@ -290,13 +310,14 @@ static int new_xdp_socket(const int *before, unsigned n_before)
 }
 
 static bool start_queue(struct nic *nic, struct nic_device *d, struct port *p, unsigned index,
-                        const struct rte_eth_dev_info *info, bool tso)
+                        const struct rte_eth_dev_info *info, bool tso, bool lro)
 {
     int node = rte_eth_dev_socket_id(d->port_id);
     if (node < 0)
         node = host_cpu_node(p->cpu);
     unsigned tx_frames = tso && nic->tx_frames > NIC_TSO_FRAMES ? NIC_TSO_FRAMES : nic->tx_frames;
-    if (!make_pool(nic, d, &p->rx, "rx", index, nic->rx_frames, port_rx_data_room(nic, d), node) ||
+    size_t rx_room = port_rx_data_room(nic, d, lro);
+    if (!make_pool(nic, d, &p->rx, "rx", index, nic->rx_frames, rx_room, node) ||
         !make_pool(nic, d, &p->tx, "tx", index, tx_frames, port_tx_data_room(nic, tso), node))
         return false;
     uint16_t rx_desc = d->af_xdp ? NIC_DESCRIPTORS_AF_XDP : NIC_DESCRIPTORS, tx_desc = rx_desc;
@@ -363,7 +384,8 @@ bool port_start_device(struct nic *nic, struct nic_device *d)
         return nic_error(nic, "nic-device %s: it has no queues", d->name);
     if (!choose_mtu(nic, d, &info, &mtu, &largest))
         return false;
-    uint32_t offloads = choose_offloads(&info, &conf);
+    uint32_t offloads = choose_offloads(d, &info, &conf);
+    bool lro = choose_lro(d, &info, &conf);
     spread_invent(&nic->spread, queues);
     bool rss = choose_rss(&info, queues, nic->spread.key, &conf);
     conf.rxmode.mtu = mtu;
@@ -382,7 +404,7 @@ bool port_start_device(struct nic *nic, struct nic_device *d)
                            .nic = nic,
                            .wait_fd = -1,
                            .cpu = nic->options.cpus ? nic->options.cpus[nic->n_ports] : -1};
-        bool ok = start_queue(nic, d, p, nic->n_ports, &info, (offloads & NIC_TX_TSO) != 0);
+        bool ok = start_queue(nic, d, p, nic->n_ports, &info, (offloads & NIC_TX_TSO) != 0, lro);
         nic->n_ports++;
         if (!ok)
             return false;
