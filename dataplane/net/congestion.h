@@ -52,6 +52,8 @@ static inline void tcp_congestion_event(struct tcp *c, enum tcp_congestion_event
 {
     if ((c->ecn & TCP_ECN_AGREED) && event <= CONGESTION_TIMEOUT)
         c->ecn |= TCP_ECN_SEND_CWR;
+    if (event == CONGESTION_TIMEOUT)
+        c->ecn &= (uint8_t)~TCP_ECN_REDUCED; // slow start is not to wait for what was before
     if (c->congestion->event)
         c->congestion->event(c, event);
 }

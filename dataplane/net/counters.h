@@ -170,7 +170,8 @@
     X(nd_routers_full, MEMORY, "routers that found no place in the list")                          \
     X(nd_prefixes_full, MEMORY, "advertised prefixes that found no place in the list")             \
     X(no_frame, MEMORY, "frames that were wanted while the transmit pool was empty")               \
-    X(no_memory, MEMORY, "allocations that failed, and frames that found the output full")
+    X(output_full, MEMORY, "frames that found the output full: the port takes nothing any more")   \
+    X(no_memory, MEMORY, "allocations that failed")
 // clang-format on
 
 // Read on the owning core.

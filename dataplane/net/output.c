@@ -79,7 +79,7 @@ void net_frame_send(struct net *net, struct frame *f)
     if (note->output_place)
         return; // has not left yet since it was put there
     if (unlikely(net->output_end == net->output_size) && !output_make_room(net)) {
-        net->counters.no_memory++;
+        net->counters.output_full++;
         if (!kept)
             net_frame_drop(net, f);
         return;

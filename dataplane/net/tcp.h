@@ -453,7 +453,9 @@ uint32_t tcp_stamp(const struct tcp *c);
 uint32_t tcp_frame_payload(const struct tcp *c, uint32_t usable);
 static inline uint32_t tcp_frame_size(const struct tcp *c, uint32_t usable)
 {
-    return likely(!c->net->tso_max) ? c->mss : tcp_frame_payload(c, usable);
+    // CWR stands in one segment (RFC 3168 6.1.2), not in all that a port makes of a frame.
+    return likely(!c->net->tso_max || (c->ecn & TCP_ECN_SEND_CWR)) ? c->mss
+                                                                   : tcp_frame_payload(c, usable);
 }
 // Sends what may be sent: queued output, FIN. Arms the timers that watch over it.
 void tcp_output(struct tcp *c);

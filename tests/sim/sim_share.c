@@ -165,6 +165,9 @@ static struct outcome run(const struct scenario *x, bool verbose)
 static const struct scenario scenarios[] = {
     {.name = "one CUBIC", .flows = "c", .rate = 12, .delay_us = 10000, .queue_us = 20000,
      .warm_s = 30, .run_s = 30, .use = 0.97},
+    // A seventh of what the path holds.
+    {.name = "one CUBIC, short queue", .flows = "c", .rate = 12, .delay_us = 10000, .queue_us = 3000,
+     .warm_s = 10, .run_s = 30, .use = 0.9},
     {.name = "one NewReno", .flows = "n", .rate = 12, .delay_us = 10000, .queue_us = 20000,
      .warm_s = 30, .run_s = 30, .use = 0.97},
     {.name = "two CUBIC", .flows = "cc", .rate = 12, .delay_us = 10000, .queue_us = 20000,

@@ -251,7 +251,7 @@ static void usage(void)
         "sim_tcp [--seeds A-B] [--bytes N] [--loss %] [--duplicate %] [--reorder %] [--corrupt %]\n"
         "        [--delay US] [--jitter US] [--rate BYTES/US] [--queue US] [--mtu N] [--buffer N]\n"
         "        [--frames N] [--family 4|6] [--vlan ID] [--path-mtu N] [--silent] [--tso]\n"
-        "        [--verbose]\n",
+        "        [--congestion cubic|newreno|dctcp] [--mark US] [--port FRAMES] [--verbose]\n",
         stderr);
 }
 
@@ -264,16 +264,29 @@ int main(int argc, char **argv)
                         .conditions = {.delay_us = 50, .jitter_us = 50},
                         // A wire this bad takes patience; giving up has tests of its own.
                         .config = {.user_timeout_ms = 3600 * 1000}};
-    static const struct option options[] = {{"seeds", 1, 0, 's'},    {"bytes", 1, 0, 'b'},
-                                            {"loss", 1, 0, 'l'},     {"duplicate", 1, 0, 'd'},
-                                            {"reorder", 1, 0, 'r'},  {"corrupt", 1, 0, 'c'},
-                                            {"delay", 1, 0, 'D'},    {"jitter", 1, 0, 'j'},
-                                            {"rate", 1, 0, 'R'},     {"queue", 1, 0, 'q'},
-                                            {"mtu", 1, 0, 'm'},      {"buffer", 1, 0, 'B'},
-                                            {"frames", 1, 0, 'f'},   {"verbose", 0, 0, 'v'},
-                                            {"family", 1, 0, 'F'},   {"vlan", 1, 0, 'V'},
-                                            {"path-mtu", 1, 0, 'P'}, {"silent", 0, 0, 'S'},
-                                            {"tso", 0, 0, 'T'},      {0}};
+    static const struct option options[] = {{"seeds", 1, 0, 's'},
+                                            {"bytes", 1, 0, 'b'},
+                                            {"loss", 1, 0, 'l'},
+                                            {"duplicate", 1, 0, 'd'},
+                                            {"reorder", 1, 0, 'r'},
+                                            {"corrupt", 1, 0, 'c'},
+                                            {"delay", 1, 0, 'D'},
+                                            {"jitter", 1, 0, 'j'},
+                                            {"rate", 1, 0, 'R'},
+                                            {"queue", 1, 0, 'q'},
+                                            {"mtu", 1, 0, 'm'},
+                                            {"buffer", 1, 0, 'B'},
+                                            {"frames", 1, 0, 'f'},
+                                            {"verbose", 0, 0, 'v'},
+                                            {"family", 1, 0, 'F'},
+                                            {"vlan", 1, 0, 'V'},
+                                            {"path-mtu", 1, 0, 'P'},
+                                            {"silent", 0, 0, 'S'},
+                                            {"tso", 0, 0, 'T'},
+                                            {"congestion", 1, 0, 'C'},
+                                            {"mark", 1, 0, 'M'},
+                                            {"port", 1, 0, 'p'},
+                                            {0}};
     for (int k; (k = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (k) {
         case 's':
@@ -330,6 +343,21 @@ int main(int argc, char **argv)
             break;
         case 'T':
             o.config.offloads = NET_TX_IP_SUM | NET_TX_TCP_SUM | NET_TX_TSO;
+            break;
+        case 'C': {
+            int algorithm = net_congestion_find(optarg);
+            if (algorithm < 0) {
+                usage();
+                return 2;
+            }
+            o.config.congestion = (enum net_congestion)algorithm;
+            break;
+        }
+        case 'M':
+            o.conditions.mark_us = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case 'p':
+            o.conditions.port_frames = (uint32_t)strtoul(optarg, NULL, 10);
             break;
         case 'v':
             o.verbose = true;

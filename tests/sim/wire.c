@@ -354,6 +354,8 @@ bool wire_turn(struct wire *w, unsigned i, void (*serve)(void *context, struct w
     struct frame **out;
     unsigned count = net_output(net, &out);
     busy = busy || count;
+    if (w->conditions.port_frames && count > w->conditions.port_frames)
+        count = w->conditions.port_frames;
     for (unsigned k = 0; k < count; k++) {
         struct frame *f = out[k];
         bool kept = f->flags & FRAME_KEEP;

@@ -35,6 +35,7 @@ struct wire_conditions {
     uint32_t bytes_per_us; // line rate, 0: infinite
     uint32_t queue_us;     // frames that would wait longer than this for the line are lost
     uint32_t mark_us;      // packets of ECN's that would wait longer are marked; 0: none
+    uint32_t port_frames;  // that a stack's port takes in a turn, the others stay; 0: all
     uint32_t path_mtu;     // larger IP packets do not pass the middle of the wire; 0: all do
     bool path_silent;      // and its router does not say so (RFC 2923's black hole)
 };

@@ -654,7 +654,7 @@ static void test_slow_port(void **state)
     assert_int_equal(counts[3], 10);
     int apart = (int)counts[0] - (int)counts[1];
     assert_in_range(apart + 100, 0, 200); // a turn's share is 45 segments
-    assert_int_equal(peer_count(&p)->no_memory, 0);
+    assert_int_equal(peer_count(&p)->output_full, 0);
     for (int i = 0; i < 2; i++)
         bulk[i]->stream.ops->abort(&bulk[i]->stream);
     while (port_takes(&p, 1000, counts))
