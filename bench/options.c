@@ -55,6 +55,7 @@ const char options_help[] =
     "queue\n"
     "        --nic-address A/PREFIX   --nic-gateway A   --no-huge\n"
     "        --congestion cubic|newreno|dctcp   of our own connections (cubic)\n"
+    "        --syn-flood R           SYNs a second from random addresses, beside the load\n"
     "Else    --list   --version   --help\n";
 
 enum {
@@ -94,6 +95,7 @@ enum {
     OPT_NIC_GATEWAY,
     OPT_CONGESTION,
     OPT_NO_HUGE,
+    OPT_SYN_FLOOD,
 };
 
 static const char short_options[] = ":h:p:s:a:c:n:d:P:t:r:k:q3e";
@@ -160,6 +162,7 @@ static const struct option long_options[] = {
     {"nic-gateway", required_argument, NULL, OPT_NIC_GATEWAY},
     {"congestion", required_argument, NULL, OPT_CONGESTION},
     {"no-huge", no_argument, NULL, OPT_NO_HUGE},
+    {"syn-flood", required_argument, NULL, OPT_SYN_FLOOD},
     {NULL, 0, NULL, 0},
 };
 
@@ -204,6 +207,7 @@ static const struct {
     {OPT_NIC_ADDRESS, "an IPv4 address and a prefix length, as in 10.9.0.2/24"},
     {OPT_NIC_GATEWAY, "an IPv4 address"},
     {OPT_CONGESTION, "cubic, newreno or dctcp"},
+    {OPT_SYN_FLOOD, "a number a second, as in 100k"},
     {OPT_PLOT, "a file that ends in .svg or .png"},
     {OPT_LIVE, "line, screen or off"},
     {OPT_NIC_DEVICE, "a PCI address or a virtual device; there may be 16 of them"},
@@ -589,6 +593,11 @@ static bool take_report(struct options *o, int option, const char *value)
     case OPT_NO_HUGE:
         o->no_huge = true;
         return true;
+    case OPT_SYN_FLOOD: {
+        char *end;
+        return parse_amount(value, &end, &o->syn_flood) && !*end && o->syn_flood >= 1 &&
+               o->syn_flood <= 1e8;
+    }
     default: // -e: errors of the server are always shown
         return true;
     }

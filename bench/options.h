@@ -105,6 +105,7 @@ struct options {
     const char *nic_address, *nic_gateway;
     const char *congestion; // cubic, newreno, dctcp; NULL: the stack's default
     bool no_huge;
+    double syn_flood; // SYNs a second from random addresses beside the load, 0: none
 };
 
 enum options_result { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_LIST, OPTIONS_VERSION, OPTIONS_BAD };

@@ -153,13 +153,15 @@ static bool check_dpdk(const struct options *o, const struct complaint *c)
 {
     uint8_t addr[4], prefix;
     if (o->transport != BENCH_DPDK) {
-        if (o->n_nic_devices || o->nic_address || o->nic_gateway || o->congestion || o->no_huge)
+        if (o->n_nic_devices || o->nic_address || o->nic_gateway || o->congestion || o->no_huge ||
+            o->syn_flood > 0)
             return bad(c, "%s is of --transport dpdk: add that",
-                       o->n_nic_devices ? "--nic-device"
-                       : o->nic_address ? "--nic-address"
-                       : o->nic_gateway ? "--nic-gateway"
-                       : o->congestion  ? "--congestion"
-                                        : "--no-huge");
+                       o->n_nic_devices   ? "--nic-device"
+                       : o->nic_address   ? "--nic-address"
+                       : o->nic_gateway   ? "--nic-gateway"
+                       : o->congestion    ? "--congestion"
+                       : o->syn_flood > 0 ? "--syn-flood"
+                                          : "--no-huge");
         return true;
     }
     if (!o->n_nic_devices || !o->nic_address)

@@ -1,5 +1,6 @@
 // The TCP/IP stack of Pollux on a DPDK device: no kernel between the request and the wire.
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "bench/clock.h"
+#include "bench/flood.h"
 #include "bench/passing.h"
 #include "bench/transport.h"
 #include "dataplane/net/net.h"
@@ -39,6 +41,7 @@ struct transport_nic {
     unsigned n_taken;
     uint8_t *strays; // a bit for each local port whose frames came to another queue
     bool attached;
+    struct flood flood;
 };
 
 static uint64_t now_us(const struct transport_nic *n)
@@ -113,6 +116,11 @@ static void nic_end(struct transport *t)
     net_advance(n->net, n->now_us);
     struct frame **frames;
     unsigned waiting = net_output(n->net, &frames);
+    if (__builtin_expect(n->flood.rate > 0, 0)) {
+        if (waiting > 0 && !n->flood.aimed)
+            flood_aim(&n->flood, frames[0], n->now_us);
+        flood_send(&n->flood, n->port, n->now_us);
+    }
     if (waiting > 0)
         net_sent(n->net, port_tx(n->port, frames, waiting));
     net_turn_end(n->net);
@@ -126,6 +134,13 @@ static void nic_end(struct transport *t)
 static void nic_shut(struct transport *t)
 {
     struct transport_nic *n = (struct transport_nic *)t;
+    if (n->flood.aimed && n->now_us > n->flood.started_us)
+        fprintf(stderr, "syn-flood: %" PRIu64 " sent, %.0f a second, %.0f %% answered\n",
+                n->flood.sent,
+                (double)n->flood.sent * 1e6 / (double)(n->now_us - n->flood.started_us),
+                // Answers to addresses that are not this program's.
+                100.0 * (double)net_counters(n->net)->drop_not_ours /
+                    (double)(n->flood.sent ? n->flood.sent : 1));
     if (n->net)
         net_destroy(n->net);
     if (n->attached)
@@ -260,6 +275,7 @@ struct transport *transport_nic_open(struct devices *d, const struct options *o,
     }
     n->transport.ops = &nic_ops;
     n->devices = d;
+    n->flood.rate = o->syn_flood / o->threads;
     n->thread = thread;
     n->passing = d->passing;
     n->strays = calloc(1, (UINT16_MAX + 1) / 8);
