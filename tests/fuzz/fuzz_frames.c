@@ -29,7 +29,8 @@ struct fuzz {
     struct stream *streams[STREAMS_MAX];
     uint32_t seq, ack; // of the connection that segments are near to
     uint16_t port, peer_port;
-    uint32_t stamp;
+    uint8_t peer[4]; // the address of that connection's other end
+    uint32_t stamp, echo;
 };
 
 static uint32_t take(struct script *s, unsigned bytes)
@@ -98,6 +99,13 @@ static void turn(struct fuzz *z, struct script *s)
                 z->seq = ack;
                 z->port = (uint16_t)(p[34] << 8 | p[35]);
                 z->peer_port = (uint16_t)(p[36] << 8 | p[37]);
+                memcpy(z->peer, p + 30, 4);
+                for (unsigned at = 54; at + 8 <= 34u + (p[46] >> 4) * 4u; at++)
+                    if (p[at] == 8 && p[at + 1] == 10) { // timestamps are echoed
+                        z->echo = (uint32_t)p[at + 2] << 24 | p[at + 3] << 16 | p[at + 4] << 8 |
+                                  p[at + 5];
+                        break;
+                    }
             }
         }
         if (!(f->flags & FRAME_KEEP))
@@ -124,7 +132,7 @@ static void receive(struct fuzz *z, struct script *s, const uint8_t *data, uint3
     net_input(z->net, &f, 1, z->now_us);
 }
 
-static uint32_t headers(uint8_t *f, uint32_t payload, uint8_t protocol)
+static uint32_t headers(uint8_t *f, uint32_t payload, uint8_t protocol, const uint8_t from[4])
 {
     static const uint8_t start[14] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 0};
     memcpy(f, start, 14);
@@ -134,10 +142,46 @@ static uint32_t headers(uint8_t *f, uint32_t payload, uint8_t protocol)
     put16(ip + 2, 20 + payload);
     ip[8] = 64;
     ip[9] = protocol;
-    memcpy(ip + 12, (const uint8_t[8]){10, 0, 0, 9, 10, 0, 0, 1}, 8);
+    memcpy(ip + 12, from, 4);
+    memcpy(ip + 16, (const uint8_t[4]){10, 0, 0, 1}, 4);
     uint16_t sum = (uint16_t)~net_sum_fold(net_sum(ip, 20, 0));
     memcpy(ip + 10, &sum, 2);
     return 34 + payload;
+}
+
+static const uint8_t peer_address[4] = {10, 0, 0, 9};
+
+// Sums and sends the segment of `len` bytes that lies behind the headers of `f`.
+static void finish(struct fuzz *z, struct script *s, uint8_t *f, uint32_t len,
+                   const uint8_t from[4])
+{
+    uint8_t *tcp = f + 34;
+    uint8_t pseudo[12] = {0, 0, 0, 0, 10, 0, 0, 1, 0, 6, (uint8_t)(len >> 8), (uint8_t)len};
+    memcpy(pseudo, from, 4);
+    memset(tcp + 16, 0, 2);
+    uint16_t sum = (uint16_t)~net_sum_fold(net_sum(tcp, len, net_sum(pseudo, 12, 0)));
+    memcpy(tcp + 16, &sum, 2);
+    receive(z, s, f, headers(f, len, 6, from));
+}
+
+// SYNs from elsewhere with the options of common stacks: they fill the queue, and then there are
+// cookies.
+static void flood(struct fuzz *z, struct script *s)
+{
+    static const uint8_t options[20] = {2, 4, 5, 180, 4, 2, 8, 10, 0, 0,
+                                        3, 0, 0, 0,   0, 0, 1, 3,  3, 7};
+    for (uint32_t n = 1 + take(s, 1) % 8; n; n--) {
+        uint8_t f[FRAME_MAX] = {0}, *tcp = f + 34, from[4] = {192, 0, 2, (uint8_t)take(s, 1)};
+        uint32_t kind = take(s, 1), header = kind & 1 ? 40 : kind & 2 ? 24 : 20;
+        put16(tcp, 5000 + (kind >> 4));
+        put16(tcp + 2, PORT);
+        put32(tcp + 4, take(s, 2));
+        tcp[12] = (uint8_t)(header << 2);
+        tcp[13] = kind & 4 ? 0xc2 : 2;
+        put16(tcp + 14, 65535);
+        memcpy(tcp + 20, options, header - 20);
+        finish(z, s, f, header, from);
+    }
 }
 
 static void segment(struct fuzz *z, struct script *s)
@@ -164,6 +208,7 @@ static void segment(struct fuzz *z, struct script *s)
         memcpy(tcp + 20, (const uint8_t[4]){1, 1, 8, 10}, 4);
         z->stamp += (uint32_t)near[take(s, 1) % 9];
         put32(tcp + 24, z->stamp);
+        put32(tcp + 28, z->echo);
         header += 12;
     } else if (flags & 2) {
         memcpy(tcp + 20, (const uint8_t[8]){2, 4, 5, 180, 1, 3, 3, 7}, 8);
@@ -176,11 +221,7 @@ static void segment(struct fuzz *z, struct script *s)
     if (kind & 32 && (kind & 64)) // and sometimes a byte that is not what it was
         tcp[take(s, 1) % header] ^= (uint8_t)take(s, 1);
     uint32_t len = header + payload;
-    uint8_t pseudo[12] = {10, 0, 0, 9, 10, 0, 0, 1, 0, 6, (uint8_t)(len >> 8), (uint8_t)len};
-    memset(tcp + 16, 0, 2);
-    uint16_t sum = (uint16_t)~net_sum_fold(net_sum(tcp, len, net_sum(pseudo, 12, 0)));
-    memcpy(tcp + 16, &sum, 2);
-    receive(z, s, f, headers(f, len, 6));
+    finish(z, s, f, len, live ? z->peer : peer_address);
 }
 
 static void raw(struct fuzz *z, struct script *s)
@@ -200,7 +241,7 @@ static void raw(struct fuzz *z, struct script *s)
         memcpy(f + 38, (const uint8_t[4]){10, 0, 0, 1}, 4);
     } else if (kind & 8 && len > 42) { // right IP header, anything inside
         uint8_t protocol = kind & 16 ? 1 : kind & 32 ? 6 : f[23];
-        headers(f, len - 34, protocol);
+        headers(f, len - 34, protocol, peer_address);
         if (protocol == 1) {
             f[34] = kind & 64 ? 3 : 8;
             memset(f + 36, 0, 2);
@@ -264,6 +305,19 @@ static void act(struct fuzz *z, struct script *s)
     }
 }
 
+// What inputs that were made at random must have reached in all, or they are not worth their time.
+static struct net_counters seen;
+
+static void reached(const struct net_counters *n)
+{
+    seen.tcp_cookies_sent += n->tcp_cookies_sent;
+    seen.tcp_cookies_accepted += n->tcp_cookies_accepted;
+    seen.tcp_cookies_failed += n->tcp_cookies_failed;
+    seen.tcp_half_open_timeout += n->tcp_half_open_timeout;
+    seen.tcp_accepted += n->tcp_accepted;
+    seen.tcp_challenge_ack += n->tcp_challenge_ack;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -273,7 +327,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                            .mtu = 1500,
                            .n_addresses = 1,
                            .addresses = {{.family = 4, .prefix = 24, .addr = {10, 0, 0, 1}}},
+                           .gateway = {.family = 4, .addr = {10, 0, 0, 9}},
                            .connections_max = 64,
+                           .orphans_max = 8,
+                           .send_memory_max = 500000,
                            .half_open_max = 8,
                            .time_wait_max = 8,
                            .receive_buffer_max = 16384,
@@ -300,6 +357,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint32_t what = take(&s, 1) % 32;
         if (what == 0)
             raw(&z, &s);
+        else if (what == 1)
+            flood(&z, &s);
         else if (what < 14)
             segment(&z, &s);
         else if (what < 22)
@@ -311,6 +370,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(net_memory(z.net) < 10000000);
     }
     turn(&z, &s);
+    reached(net_counters(z.net));
     net_destroy(z.net);
     assert(z.pool.taken == 0);
     wire_pool_free(&z.pool);
@@ -333,7 +393,15 @@ int main(int argc, char **argv)
             printf("seed %llu\n", (unsigned long long)seed);
         LLVMFuzzerTestOneInput(input, size);
     }
-    printf("%llu inputs\n", (unsigned long long)rounds);
-    return 0;
+    printf(
+        "%llu inputs: %llu connections; cookies %llu sent, %llu accepted, %llu failed; half open "
+        "too long %llu; challenges %llu\n",
+        (unsigned long long)rounds, (unsigned long long)seen.tcp_accepted,
+        (unsigned long long)seen.tcp_cookies_sent, (unsigned long long)seen.tcp_cookies_accepted,
+        (unsigned long long)seen.tcp_cookies_failed, (unsigned long long)seen.tcp_half_open_timeout,
+        (unsigned long long)seen.tcp_challenge_ack);
+    return rounds >= 1000 &&
+           !(seen.tcp_cookies_sent && seen.tcp_cookies_accepted && seen.tcp_cookies_failed &&
+             seen.tcp_half_open_timeout && seen.tcp_challenge_ack);
 }
 #endif
