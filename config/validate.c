@@ -266,6 +266,13 @@ void config_warn(const struct config *c, void (*each)(void *context, const char 
                  (long long)maxmemory);
         each(context, line);
     }
+    if (strcmp(config_get(c, "transport"), "socket") == 0 &&
+        !config_is_initial(c, config_find_option("tcp-congestion-control"))) {
+        snprintf(line, sizeof(line),
+                 "'tcp-congestion-control' is of transport dpdk; for transport socket set the "
+                 "kernel's: sysctl net.ipv4.tcp_congestion_control.");
+        each(context, line);
+    }
     if (is_given(c, "bind") && !c->values[config_index(config_find_option("bind"))]->n_words) {
         snprintf(line, sizeof(line), "'bind' is empty: no TCP port is open.");
         each(context, line);
