@@ -80,6 +80,7 @@ enum tcp_ecn {
     TCP_ECN_ECHO = 1u << 3,     // acknowledgements carry ECE
     TCP_ECN_SEND_CWR = 1u << 4, // the next new data carries CWR: the window was lowered
     TCP_ECN_REDUCED = 1u << 5,  // a mark lowered the window; not again before ecn_recover
+    TCP_ECN_SEEN = 1u << 6, // the peer's data came as ECT or marked: the path leaves the bits alone
 };
 
 // Received bytes that wait to be read. `cap` 0: they lie in a received frame and the struct is one

@@ -61,6 +61,8 @@ void tcp_ecn_received(struct tcp *c, const struct tcp_segment *seg)
 {
     bool marked = seg->ecn == IP_CE;
     c->net->counters.tcp_ecn_marked += marked;
+    if (seg->ecn != IP_NOT_ECT)
+        c->ecn |= TCP_ECN_SEEN;
     if (c->ecn & TCP_ECN_EXACT) {
         if (marked == !!(c->ecn & TCP_ECN_ECHO))
             return;

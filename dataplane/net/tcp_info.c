@@ -90,6 +90,8 @@ void tcp_info(const struct stream *s, struct stream_info *info)
         .timestamps = (c->flags & TCP_STAMPS) != 0,
         .sack = (c->flags & TCP_SACK) != 0,
         .ecn = (c->ecn & TCP_ECN_AGREED) != 0,
+        .ecn_seen = (c->ecn & TCP_ECN_SEEN) != 0,
+        .pacing_rate = tcp_pacing_rate(c),
         .passive = (c->flags & TCP_PASSIVE) != 0,
     };
     if (c->board) {

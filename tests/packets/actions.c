@@ -548,6 +548,8 @@ static bool info_figure(const struct stream_info *i, const char *name, uint64_t 
                    {"bytes_out", i->bytes_out},
                    {"segments_in", i->segments_in},
                    {"segments_out", i->segments_out},
+                   {"ecn", i->ecn},
+                   {"ecn_seen", i->ecn_seen},
                    {"retransmitted", i->retransmitted}};
     for (unsigned k = 0; k < sizeof(figures) / sizeof(figures[0]); k++)
         if (!strcmp(name, figures[k].name)) {

@@ -683,6 +683,10 @@ static void test_pacing(void **state)
     assert_int_equal(p.n_out, 80);
     assert_int_equal(peer_count(&p)->tcp_paced, 0);
     assert_in_range(tcp_pacing_rate(c), 100 * 1460 * 20 * 1.24, 100 * 1460 * 20 * 1.26);
+    struct stream_info info;
+    p.stream->ops->info(p.stream, &info);
+    assert_int_equal(info.pacing_rate, tcp_pacing_rate(c));
+    assert_string_equal(info.congestion, "cubic");
     p.now_us += 50000;
     p.ack = c->snd_nxt;
     p.n_out = 0;
