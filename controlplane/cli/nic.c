@@ -65,9 +65,10 @@ static void device_show(const struct resp_value *n)
         snprintf(offloads + at, sizeof(offloads) - at, "%s%s", at ? " " : "", list->items[i].text);
     }
     put_pair(&t, "Offloads", *offloads ? offloads : "none (all done in software)");
-    snprintf(text, sizeof(text), "%lld%s", (long long)INT(n, "queues"),
-             INT(n, "rss") ? ", spread by RSS" : "");
+    snprintf(text, sizeof(text), "%lld, RSS %s", (long long)INT(n, "queues"),
+             INT(n, "rss") ? "on" : "off");
     put_pair(&t, "Queues", text);
+    put_pair(&t, "Flows", TEXT(n, "spread"));
     put_pair(&t, "Memory", INT(n, "huge_pages") ? "hugepages" : "pages of 4 KiB");
     table_print(&t, 0, false);
 }

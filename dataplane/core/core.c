@@ -141,6 +141,7 @@ static void cron(struct core *c)
 {
     c->next_cron_us = c->now_us + CRON_INTERVAL_US;
     clients_cron(c);
+    transport_cron(c);
     figures_publish(c);
 }
 

@@ -252,8 +252,9 @@ struct server {
     // All cores have a store before any listens; all have stopped before any takes its transport
     // down.
     pthread_barrier_t begin, end;
-    _Atomic unsigned drained; // cores whose replies are out, once it stops
-    unsigned started;         // threads
+    _Atomic unsigned drained;  // cores whose replies are out, once it stops
+    _Atomic bool spread_wrong; // frames came to other queues than the port's own hash names
+    unsigned started;          // threads
 };
 
 // --- core.c
@@ -281,6 +282,10 @@ void transport_flush(struct core *c); // frames that are ready leave; more of th
 void transport_send(struct core *c);  // what the turn wrote leaves
 // Sleeps at most so long, or until something happens.
 void transport_wait(struct core *c, uint64_t timeout_us);
+// How flows come to cores, for operators.
+const char *transport_spread(const struct core *c);
+// Says once when the port does otherwise than it told.
+void transport_cron(struct core *c);
 void transport_bytes(const struct core *c, uint64_t *in, uint64_t *out); // since the start
 bool transport_can_wait(const struct core *c); // whether frames end the sleep
 int transport_listen(struct core *c, char *error, size_t size);

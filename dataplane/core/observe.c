@@ -35,6 +35,8 @@ static void put_device(struct resp_text *t, struct core *c)
     resp_field_integer(t, "queues", info->queues);
     resp_field_bool(t, "huge_pages", info->huge_pages);
     resp_field_bool(t, "rss", info->rss);
+    resp_field_string(t, "spread", transport_spread(c));
+    resp_field_integer(t, "registered", c->net ? net_registered(c->net) : 0);
     static const struct {
         uint32_t bit;
         const char *name;

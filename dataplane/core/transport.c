@@ -207,6 +207,33 @@ void transport_send(struct core *c)
     passed_free(c);
 }
 
+// Frames of new flows that came elsewhere than the port said, before it is not believed any more:
+// one may have been under way when the port began.
+#define SPREAD_WRONG_MIN 16
+
+const char *transport_spread(const struct core *c)
+{
+    const struct nic_info *info = nic_info(c->server->nic);
+    if (info->queues < 2)
+        return "all come to one core";
+    if (!info->spread_known)
+        return "registered between cores: no port tells how they are spread";
+    if (atomic_load_explicit(&c->server->spread_wrong, memory_order_relaxed))
+        return "registered between cores: the port spreads them other than it says";
+    return "come to their cores by the port's hash";
+}
+
+void transport_cron(struct core *c)
+{
+    if (!c->net || !nic_info(c->server->nic)->spread_known ||
+        net_counters(c->net)->home_elsewhere < SPREAD_WRONG_MIN ||
+        atomic_exchange(&c->server->spread_wrong, true))
+        return;
+    log_warning("The port %s puts flows on other queues than its RSS key and table say: each new "
+                "connection costs messages between cores (polluxctl nic counts them)",
+                nic_info(c->server->nic)->device);
+}
+
 void transport_bytes(const struct core *c, uint64_t *in, uint64_t *out)
 {
     *in = *out = 0;

@@ -61,3 +61,32 @@ def test_no_server_is_one_line():
     done = pollux.run(pollux.program("pollux-bench"), "-p", str(pollux.free_port()), "--requests", "1", check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "refused" in done.stderr
+
+
+def test_connections_come_and_go():
+    """A hundred thousand connections and more are set up and torn down; then all is back where it was: connections,
+    clients, registered flows, and the frames of both pools but for the few that a stack keeps at hand."""
+    try:
+        wire = pollux.MemifWire()
+    except pollux.Skip as reason:
+        pytest.skip(str(reason))
+    spare = 64 + 2048  # the stack's own, and what lies in the port's rings
+    try:
+        tests, code, errors = wire.bench("--churn", "--connections", "100", "--test", "ping", "--requests", "150000")
+        assert code == 0, errors
+        assert tests["ping"]["connects"] >= 149000
+        assert tests["ping"]["errors"] == tests["ping"]["disconnects"] == 0
+
+        def settled():
+            core = wire.nic()[0]
+            counters = core["counters"]
+            return (counters["tcp_accepted"] == counters["tcp_closed"] and counters["tcp_accepted"] >= 150000
+                    and core["registered"] == 0 and core["rx_pool_free"] >= core["rx_pool_size"] - spare
+                    and core["tx_pool_free"] >= core["tx_pool_size"] - spare)
+
+        pollux.wait_for(settled, "connections and frames being back")
+        done = pollux.run(pollux.program("polluxctl"), "-p", str(wire.port), "--runtime-dir", wire.server.folder, "--json",
+                          "connections")
+        assert "ESTABLISHED" not in done.stdout
+    finally:
+        wire.close()

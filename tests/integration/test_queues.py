@@ -5,7 +5,7 @@ import pytest
 
 import pollux
 
-pytestmark = pytest.mark.wires("xdp-queues")
+pytestmark = pytest.mark.wires("xdp-queues", "xdp", "tap")
 
 
 def test_connections_on_every_queue(wire):
@@ -26,3 +26,48 @@ def test_big_values(wire):
         for _ in range(5):
             assert client.call("SET", "big", value) == b"+OK"
             assert client.call("GET", "big") == value
+
+
+def test_flows_find_their_cores(wire):
+    """Frames come to the queue that the peer's kernel chooses: no connection is reset or set up twice for it, what
+    is registered ends with its connection, and the operator sees how flows come to cores."""
+    first = wire.nic()
+    queues = first[0]["queues"]
+    clients = [pollux.Client(wire.connect()) for _ in range(300)]
+    for n, client in enumerate(clients):
+        assert client.call("PING", f"{n}") == b"%d" % n
+    open_now = wire.nic()
+    for client in clients:
+        client.close()
+
+    def grown(name, cores):
+        return sum(now["counters"].get(name, 0) - was["counters"].get(name, 0) for now, was in zip(cores, first))
+
+    assert grown("tcp_accepted", open_now) >= 300
+    assert grown("home_lost", open_now) == grown("home_full", open_now) == 0
+    if queues > 1:
+        # Two devices: nobody tells how the kernel spreads flows over them.
+        assert "registered" in open_now[0]["spread"]
+        elsewhere = grown("home_elsewhere", open_now)
+        assert elsewhere > 30 and grown("home_asked", open_now) >= elsewhere
+        assert grown("home_registered", open_now) > 30
+        assert sum(core["registered"] for core in open_now) > 30
+    else:
+        assert open_now[0]["spread"] == "all come to one core"
+        assert grown("home_asked", open_now) == 0
+
+    def all_ended():
+        cores = wire.nic()
+        # What is left is in TIME-WAIT on the side that closed first: the clients'.
+        return sum(core["registered"] for core in cores) <= sum(core["registered"] for core in first)
+
+    pollux.wait_for(all_ended, "the end of what was registered")
+
+
+def test_commands_on_slots_of_other_cores(wire):
+    """Every core serves its slots, whichever of them has a queue."""
+    with pollux.Client(wire.connect()) as client:
+        for n in range(1000):
+            assert client.call("SET", f"slot:{n}", n) == b"+OK"
+        for n in range(1000):
+            assert client.call("GET", f"slot:{n}") == b"%d" % n

@@ -409,6 +409,11 @@ class Wire:
             raise AssertionError(f"pollux-bench: {done.stdout}{done.stderr}\n{self.server.tail()}") from None
         return {test["test"]: test for test in report["tests"]}, done.returncode, done.stderr
 
+    def nic(self):
+        """What `polluxctl nic` knows, core by core."""
+        done = run(program("polluxctl"), "-p", str(self.port), "--runtime-dir", self.server.folder, "--json", "nic")
+        return json.loads(done.stdout)
+
     def healthy(self):
         return self.server is not None and self.server.alive()
 
