@@ -301,11 +301,17 @@ int main(int argc, char **argv)
     uint64_t first = 1, last = 1, seconds = 2;
     unsigned clients = 200, frames = 50000, family = 4;
     struct wire_conditions conditions = {.delay_us = 100, .jitter_us = 100};
-    static const struct option options[] = {{"seeds", 1, 0, 's'},   {"clients", 1, 0, 'n'},
-                                            {"seconds", 1, 0, 't'}, {"loss", 1, 0, 'l'},
-                                            {"reorder", 1, 0, 'r'}, {"duplicate", 1, 0, 'd'},
-                                            {"corrupt", 1, 0, 'c'}, {"frames", 1, 0, 'f'},
-                                            {"family", 1, 0, 'F'},  {0}};
+    static const struct option options[] = {{"seeds", 1, 0, 's'},
+                                            {"clients", 1, 0, 'n'},
+                                            {"seconds", 1, 0, 't'},
+                                            {"loss", 1, 0, 'l'},
+                                            {"reorder", 1, 0, 'r'},
+                                            {"duplicate", 1, 0, 'd'},
+                                            {"corrupt", 1, 0, 'c'},
+                                            {"frames", 1, 0, 'f'},
+                                            {"family", 1, 0, 'F'},
+                                            {"port", 1, 0, 'p'},
+                                            {0}};
     for (int k; (k = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         uint32_t parts = optarg ? (uint32_t)(strtod(optarg, NULL) * 10000) : 0;
         switch (k) {
@@ -325,6 +331,9 @@ int main(int argc, char **argv)
             break;
         case 'F':
             family = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'p':
+            conditions.port_frames = (uint32_t)strtoul(optarg, NULL, 10);
             break;
         case 'l':
             conditions.loss = parts;
