@@ -144,6 +144,10 @@ void tcp_established(struct tcp *c)
     c->rto_at_us = 0;
     c->unacked_since_us = 0;
     c->backoff = 0;
+    // RFC 5681 3.1: a path that loses handshakes begins slowly. Once is the lot of many since the
+    // first time-out is a second and not three.
+    if (unlikely(c->tries > 1))
+        c->cwnd = c->mss;
     c->tries = 0;
     c->rcv_acked = c->rcv_nxt;
     c->recover = c->iss; // nothing was lost so far
