@@ -478,8 +478,9 @@ void tcp_send_fin(struct tcp *c);
 // Answers a segment that belongs to no connection (RFC 9293 3.10.7.1).
 void tcp_reset_stranger(struct net *net, const struct packet *p, const struct tcp_segment *seg);
 // A segment without payload and connection, for TIME_WAIT and resets.
-void tcp_send_bare(struct net *net, const struct net_flow *flow, uint32_t seq, uint32_t ack,
-                   uint8_t flags, uint16_t window, const uint32_t stamps[2]);
+void tcp_send_bare(struct net *net, const struct packet *p, const struct net_flow *flow,
+                   uint32_t seq, uint32_t ack, uint8_t flags, uint16_t window,
+                   const uint32_t stamps[2]);
 // A SYN or SYN-ACK without a connection. `p`: the packet that it answers, or NULL.
 void tcp_send_offer(struct net *net, const struct packet *p, const struct net_flow *flow,
                     uint32_t seq, uint32_t ack, uint8_t flags, uint16_t window,

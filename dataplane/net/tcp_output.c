@@ -5,6 +5,7 @@
 // again at the same place.
 #include <assert.h>
 
+#include "dataplane/net/ipv6.h"
 #include "dataplane/net/tcp.h"
 
 // One challenge ACK (RFC 5961) per connection in this time, and so many for all in a second: half
@@ -517,10 +518,53 @@ void tcp_challenge(struct tcp *c)
         tcp_send_ack(c);
 }
 
-void tcp_send_bare(struct net *net, const struct net_flow *flow, uint32_t seq, uint32_t ack,
-                   uint8_t flags, uint16_t window, const uint32_t stamps[2])
+// --- without a connection
+// ---------------------------------------------------------------------------------
+
+// What strangers make us send takes nothing of the reserve that keeps connections alive, and is no
+// reason to look for who holds frames.
+static struct frame *stranger_frame(struct net *net)
 {
-    struct frame *f = net_frame_new(net, true);
+    bool was_short = net->frames_short;
+    struct frame *f = net_frame_new(net, false);
+    net->frames_short = was_short;
+    return f;
+}
+
+// Sends the answer to `p` (NULL: to none). A sender on our link that is not known is answered where
+// the frame came from: to ask for each address of a flood would be a flood of its own, and would
+// drive out neighbours.
+static void stranger_send(struct net *net, const struct packet *p, const struct net_flow *flow,
+                          struct frame *f)
+{
+    bool known = true;
+    if (p && !flow->pair)
+        known = !ipv4_is_on_link(net, flow->remote) || neighbour_find(net, net_ip4(flow->remote));
+    else if (p)
+        known = !ipv6_is_on_link(net, flow->pair->remote) ||
+                neighbour_find(net, net_ip6(flow->pair->remote));
+    if (known) {
+        net_send_to(net, net_route(net, flow), f);
+        return;
+    }
+    memcpy(f->data, p->frame->data + 6, 6);
+    memcpy(f->data + 6, net->config.mac, 6);
+    if (net->config.vlan) {
+        store_be16(f->data + 12, ETHERTYPE_VLAN);
+        store_be16(f->data + 14, net->config.vlan);
+    }
+    store_be16(f->data + net->header_l2 - 2, flow->pair ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
+    if (f->data[0] & 1) // a group is nobody's address
+        net_frame_drop(net, f);
+    else
+        net_frame_send(net, f);
+}
+
+void tcp_send_bare(struct net *net, const struct packet *p, const struct net_flow *flow,
+                   uint32_t seq, uint32_t ack, uint8_t flags, uint16_t window,
+                   const uint32_t stamps[2])
+{
+    struct frame *f = stranger_frame(net);
     if (!f)
         return;
     struct tcp_fields h = {.seq = seq, .ack = ack, .flags = flags, .window = window};
@@ -530,22 +574,21 @@ void tcp_send_bare(struct net *net, const struct net_flow *flow, uint32_t seq, u
         h.ts_echo = stamps[1];
     }
     tcp_write_header(net, f, flow, &h, 0, 0);
-    net_send_to(net, net_route(net, flow), f);
+    stranger_send(net, p, flow, f);
 }
 
 void tcp_send_offer(struct net *net, const struct packet *p, const struct net_flow *flow,
                     uint32_t seq, uint32_t ack, uint8_t flags, uint16_t window,
                     const struct tcp_offer *offer)
 {
-    struct frame *f = net_frame_new(net, true);
+    struct frame *f = stranger_frame(net);
     if (!f)
         return;
     struct tcp_fields h = {.seq = seq, .ack = ack, .flags = flags, .window = window};
     uint32_t options =
         tcp_options_write(offer, f->data + net->header_l2 + net_l3_header(flow) + TCP_HEADER);
     tcp_write_header(net, f, flow, &h, options, 0);
-    (void)p;
-    net_send_to(net, net_route(net, flow), f);
+    stranger_send(net, p, flow, f);
 }
 
 void tcp_reset_stranger(struct net *net, const struct packet *p, const struct tcp_segment *seg)
@@ -561,9 +604,9 @@ void tcp_reset_stranger(struct net *net, const struct packet *p, const struct tc
     struct net_flow flow = packet_flow(p);
     net->counters.tcp_reset_out++;
     if (seg->flags & TH_ACK)
-        tcp_send_bare(net, &flow, seg->ack, 0, TH_RST, 0, NULL);
+        tcp_send_bare(net, p, &flow, seg->ack, 0, TH_RST, 0, NULL);
     else
-        tcp_send_bare(net, &flow, 0,
+        tcp_send_bare(net, p, &flow, 0,
                       seg->seq + seg->len + !!(seg->flags & TH_SYN) + !!(seg->flags & TH_FIN),
                       TH_RST | TH_ACK, 0, NULL);
 }

@@ -294,6 +294,6 @@ void tcp_request_input(struct net *net, struct tcp_request *r, const struct pack
         return;
     }
     if (tcp_challenge_allowed(net, &r->challenge_ms))
-        tcp_send_bare(net, &flow, r->iss + 1, rcv_nxt, TH_ACK, (uint16_t)wnd,
+        tcp_send_bare(net, NULL, &flow, r->iss + 1, rcv_nxt, TH_ACK, (uint16_t)wnd,
                       r->has_stamp ? stamps : NULL);
 }

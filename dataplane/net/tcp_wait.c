@@ -93,8 +93,8 @@ static void tcp_wait_ack(struct net *net, const struct tcp_wait *w)
     uint32_t wnd = w->rcv_wnd >> w->rcv_scale;
     uint32_t stamps[2] = {tcp_stamp_clock(net) + w->ts_offset, w->ts_recent};
     struct net_flow flow = net_flow_of(&w->entry);
-    tcp_send_bare(net, &flow, w->snd_nxt, w->rcv_nxt, TH_ACK, (uint16_t)(wnd > 65535 ? 65535 : wnd),
-                  w->stamps ? stamps : NULL);
+    tcp_send_bare(net, NULL, &flow, w->snd_nxt, w->rcv_nxt, TH_ACK,
+                  (uint16_t)(wnd > 65535 ? 65535 : wnd), w->stamps ? stamps : NULL);
 }
 
 // RFC 6191: a new incarnation shows by its timestamp, or else by its sequence number.

@@ -215,6 +215,50 @@ static void test_cookie_age(void **state)
     }
 }
 
+// Addresses of our own link that nobody has: the answers go back where the SYNs came from, and
+// nobody is asked for them (RFC 6583 3, for ARP as well).
+static void test_flood_from_link(void **state)
+{
+    (void)state;
+    struct peer p;
+    start_full(&p, NULL);
+    uint64_t asked = peer_count(&p)->arp_out;
+    for (int i = 0; i < 100; i++) {
+        memcpy(p.from, (const uint8_t[4]){10, 0, 0, (uint8_t)(20 + i)}, 4);
+        peer_send_at(&p, i % 2 ? TH_SYN : TH_ACK, 77, 88, NULL, 0);
+        struct peer_segment *s = peer_only(&p);
+        assert_int_equal(s->flags, i % 2 ? TH_SYN | TH_ACK : TH_RST);
+        assert_memory_equal(s->raw, ((uint8_t[6]){2, 0, 0, 0, 0, 9}), 6);
+        assert_memory_equal(s->raw + 30, p.from, 4);
+    }
+    assert_int_equal(peer_count(&p)->arp_out, asked);
+    peer_stop(&p);
+}
+
+// Answers to strangers leave the last frames to what keeps connections alive.
+static void test_flood_frames(void **state)
+{
+    (void)state;
+    struct peer p;
+    start_full(&p, NULL);
+    memcpy(p.from, (const uint8_t[4]){10, 0, 0, 9}, 4);
+    peer_open(&p);
+    p.pool.limit = p.pool.taken; // whatever the stack has taken is all there is
+    for (int i = 0; i < 60; i++) {
+        p.from[3] = (uint8_t)(50 + i);
+        peer_send_at(&p, TH_SYN, 77, 88, NULL, 0);
+    }
+    memcpy(p.from, (const uint8_t[4]){10, 0, 0, 9}, 4);
+    peer_send(&p, TH_ACK | TH_PSH | TH_FIN, "x", 1);
+    p.n_out = 0;
+    peer_turn(&p);
+    assert_true(peer_count(&p)->no_frame > 0);
+    struct peer_segment *last = &p.out[p.n_out - 1];
+    assert_true(last->flags == TH_ACK && last->ack == p.seq); // and there is one for this
+    assert_false(p.net->frames_short);
+    peer_stop(&p);
+}
+
 // Nobody is answered with more than was asked: no more segments than came, none longer (frames of
 // Ethernet have 60 bytes at least), and nothing to the addresses again later (RFC 4987 3.6).
 static void test_no_amplification(void **state)
@@ -1277,6 +1321,8 @@ int main(void)
         cmocka_unit_test(test_cookie_stamps),
         cmocka_unit_test(test_cookie_guesses),
         cmocka_unit_test(test_cookie_age),
+        cmocka_unit_test(test_flood_from_link),
+        cmocka_unit_test(test_flood_frames),
         cmocka_unit_test(test_no_amplification),
         cmocka_unit_test(test_syn_ack_repeated),
         cmocka_unit_test(test_backlog),
