@@ -1,6 +1,7 @@
 // MIGRATE: keys go to another server. See migrate.h for how the core takes part.
 #include "dataplane/commands/migrate.h"
 
+#include <errno.h>
 #include <mimalloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,6 +205,11 @@ static void migrate_end(struct request *r, const struct options *o, const struct
     }
     if (m->error[0])
         request_errorf(r, "ERR Target instance replied with error: %s", m->error);
+    else if (m->failure == MIGRATE_CONNECTING && m->connect_error)
+        request_errorf(r, "IOERR error or timeout connecting to the client: %s",
+                       m->connect_error == EADDRNOTAVAIL
+                           ? "all local ports are in use towards this target"
+                           : strerror(m->connect_error));
     else if (m->failure == MIGRATE_CONNECTING)
         request_error(r, "IOERR error or timeout connecting to the client");
     else if (m->failure != MIGRATE_DONE)

@@ -21,6 +21,7 @@ struct migrate {
     unsigned n_keys;    // RESTORE commands
     // The result.
     enum migrate_failure failure;
+    int connect_error;             // errno of a connection that could not even begin, 0: none
     unsigned replies;              // that came, of all
     char error[MIGRATE_ERROR_MAX]; // the first error that the target replied, "" for none
     bool greeting_failed;          // then no key counts as accepted

@@ -122,6 +122,8 @@ static bool dial(struct core *c, struct migration *g, const struct endpoint *to)
     g->stream = transport_connect(c, to, &error);
     if (g->stream)
         g->stream->owner = g;
+    else
+        g->job->connect_error = -error;
     return g->stream;
 }
 

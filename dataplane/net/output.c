@@ -124,9 +124,13 @@ uint64_t net_random(struct net *net)
 bool net_limiter_take(struct net *net, struct net_limiter *l, uint32_t per_second, uint32_t burst)
 {
     uint64_t earned = (net->now_us - l->last_us) * per_second / 1000000;
-    if (earned) {
+    if (earned >= burst - l->tokens) {
         l->last_us = net->now_us;
-        l->tokens = earned >= burst - l->tokens ? burst : l->tokens + (uint32_t)earned;
+        l->tokens = burst;
+    } else if (earned) {
+        // Only the time that is paid for: who asks every few microseconds would lose the rest.
+        l->last_us += earned * 1000000 / per_second;
+        l->tokens += (uint32_t)earned;
     }
     if (!l->tokens)
         return false;

@@ -1,6 +1,9 @@
 """A port queue for each core: flows land where the peer's kernel puts them, and answers to one core's
 questions come to the other's queue."""
 
+import contextlib
+import socket
+
 import pytest
 
 import pollux
@@ -71,3 +74,28 @@ def test_commands_on_slots_of_other_cores(wire):
             assert client.call("SET", f"slot:{n}", n) == b"+OK"
         for n in range(1000):
             assert client.call("GET", f"slot:{n}") == b"%d" % n
+
+
+def test_connections_of_ours(wire):
+    """MIGRATE connects out: answers come to the queue that the target's kernel chooses, and find the core that asked."""
+    target = pollux.Redis({"protected-mode": "no"}, prefix=wire.namespace.prefix(), host=wire.client_address)
+    with contextlib.closing(target):
+        with wire.enter():
+            target.wait_ready()
+        resets = sum(core["counters"].get("tcp_reset_out", 0) for core in wire.nic())
+        # Clients of different cores, so that each of those that have a queue connects.
+        clients = [pollux.Client(wire.connect()) for _ in range(16)]
+        for n in range(160):
+            client = clients[n % len(clients)]
+            assert client.call("SET", f"out:{n}", n) == b"+OK"
+            assert client.call("MIGRATE", target.host, target.port, f"out:{n}", 0, 5000) == b"+OK"
+        with wire.enter(), pollux.Client(socket.create_connection((target.host, target.port), timeout=30)) as there:
+            for n in range(160):
+                assert there.call("GET", f"out:{n}") == b"%d" % n
+        # Where there is no way, the reply says so.
+        assert clients[0].call("SET", "out", 1) == b"+OK"
+        assert (clients[0].call("MIGRATE", "192.0.2.1", 6379, "out", 0, 5000)
+                == b"-IOERR error or timeout connecting to the client: Network is unreachable")
+        for client in clients:
+            client.close()
+        assert sum(core["counters"].get("tcp_reset_out", 0) for core in wire.nic()) == resets

@@ -161,8 +161,8 @@ static void test_flows(void **state)
     struct net_flows f;
     assert_true(net_flows_init(&f, N, (struct net_key){1, 2}));
     for (unsigned i = 0; i < N; i++) {
-        flows[i] =
-            (struct net_flow){.local = 1, .remote = i / 3 + 1, .remote_port = (uint16_t)(i / 3 * 7)};
+        flows[i] = (struct net_flow){
+            .local = 1, .remote = i / 3 + 1, .remote_port = (uint16_t)(i / 3 * 7)};
         if (i % 3) { // two IPv6 flows that fold to the words of the IPv4 flow before them
             memcpy(pairs[i].local, &flows[i].local, 4);
             memcpy(pairs[i].remote + 4 * (i % 3), &flows[i].remote, 4);
@@ -207,12 +207,38 @@ static void test_siphash(void **state)
     assert_true(net_sip(net_key_load(key), words, 2, 2, 4) == 0xa129ca6149be45e5);
 }
 
+// What is asked for within the rate is given, however finely time passes; beyond it, the rate is.
+static void test_limiter(void **state)
+{
+    (void)state;
+    enum { RATE = 500000, BURST = 1000, SECONDS = 2 };
+    for (uint64_t step_us = 1; step_us <= 7; step_us += 2) {
+        struct net *net = calloc(1, sizeof(*net));
+        struct net_limiter l = {0};
+        uint64_t given = 0, asked = 0, begin_us = 5000000;
+        for (net->now_us = begin_us; net->now_us < begin_us + SECONDS * 1000000;
+             net->now_us += step_us) {
+            // Four fifths of the rate at steps of three microseconds and more, twice the rate at
+            // one.
+            for (uint64_t k = 0; k < (step_us == 1 ? 1 : step_us * 2 / 5); k++) {
+                asked++;
+                given += net_limiter_take(net, &l, RATE, BURST);
+            }
+        }
+        if (step_us == 1)
+            assert_in_range(given, SECONDS * RATE, SECONDS * RATE + BURST + 1);
+        else
+            assert_int_equal(given, asked);
+        free(net);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_checksum), cmocka_unit_test(test_options),
         cmocka_unit_test(test_wheel),    cmocka_unit_test(test_flows),
-        cmocka_unit_test(test_siphash),
+        cmocka_unit_test(test_siphash),  cmocka_unit_test(test_limiter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
