@@ -246,8 +246,9 @@ struct nic *nic_open(const struct nic_options *options, char *error, size_t erro
         spread_invent(&nic->spread, nic->n_ports);
     nic->info.spread_known = nic->spread.known;
     if (nic->n_ports < queues)
-        log_warning("The NIC has %u queues for %u cores: the other cores get their work from those",
-                    nic->n_ports, queues);
+        log_warning("The NIC has %u queue%s for %u cores: the other cores get their work from %s",
+                    nic->n_ports, nic->n_ports == 1 ? "" : "s", queues,
+                    nic->n_ports == 1 ? "that one" : "those");
     eal_remove_files();
     eal_opened();
     return nic;

@@ -243,10 +243,16 @@ static bool read_table(const struct nic_device *d, const struct rte_eth_dev_info
 static void read_spread(const struct nic_device *d, const struct rte_eth_dev_info *info,
                         unsigned queues, struct nic_spread *s)
 {
-    struct rte_eth_rss_conf conf = {.rss_key = s->key, .rss_key_len = NIC_RSS_KEY_MAX};
-    if (rte_eth_dev_rss_hash_conf_get(d->port_id, &conf) < 0 || !conf.rss_key ||
-        info->hash_key_size < NIC_RSS_KEY_MIN || info->hash_key_size > NIC_RSS_KEY_MAX)
+    static const uint8_t none[NIC_RSS_KEY_MAX];
+    uint8_t key[NIC_RSS_KEY_MAX] = {0};
+    struct rte_eth_rss_conf conf = {.rss_key = key, .rss_key_len = NIC_RSS_KEY_MAX};
+    // Some drivers say nothing of the key's length (0), and some give no key.
+    if ((info->hash_key_size && info->hash_key_size < NIC_RSS_KEY_MIN) ||
+        info->hash_key_size > NIC_RSS_KEY_MAX ||
+        rte_eth_dev_rss_hash_conf_get(d->port_id, &conf) < 0 || conf.rss_key != key ||
+        memcmp(key, none, sizeof(key)) == 0)
         return;
+    memcpy(s->key, key, sizeof(key));
     s->ports4 = conf.rss_hf & RTE_ETH_RSS_NONFRAG_IPV4_TCP;
     s->ports6 = conf.rss_hf & RTE_ETH_RSS_NONFRAG_IPV6_TCP;
     s->known = (s->ports4 || conf.rss_hf & RTE_ETH_RSS_IPV4) && read_table(d, info, queues, s);

@@ -627,6 +627,41 @@ static void test_options_that_do_not_fit(void **state)
     in_child(too_many_body, NULL);
 }
 
+// A port with RSS is given a key and a table, and tells them; several ports tell nothing together.
+static void spread_body(const char *unused)
+{
+    (void)unused;
+    char error[512] = "";
+    struct nic_options o = {.devices = {"net_null0"},
+                            .n_devices = 1,
+                            .queues = 2,
+                            .huge_pages = NIC_HUGE_NO,
+                            .rx_frames = 2048,
+                            .tx_frames = 2048,
+                            .name = "pollux-test-spread"};
+    struct nic *nic = nic_open(&o, error, sizeof(error));
+    if (!nic)
+        fprintf(stderr, "%s\n", error);
+    CHECK(nic && nic_info(nic)->queues == 2);
+    CHECK(nic_info(nic)->rss && nic_info(nic)->spread_known);
+    unsigned count[2] = {0};
+    for (unsigned port = 1024; port < 9216; port++) {
+        struct endpoint local = {.family = 4, .port = 6379, .addr = {10, 0, 0, 1}};
+        struct endpoint remote = {.family = 4, .port = (uint16_t)port, .addr = {10, 0, 0, 2}};
+        unsigned queue = nic_queue_of(nic, &local, &remote);
+        CHECK(queue < 2 && queue == nic_queue_of(nic, &local, &remote));
+        count[queue]++;
+    }
+    CHECK(count[0] > 8192 / 3 && count[1] > 8192 / 3);
+    nic_close(nic);
+}
+
+static void test_spread(void **state)
+{
+    (void)state;
+    in_child(spread_body, NULL);
+}
+
 static void *queue_thread(void *context)
 {
     struct port *port = context;
@@ -692,6 +727,7 @@ int main(void)
         cmocka_unit_test(test_missing_rights_are_named),
         cmocka_unit_test(test_options_that_do_not_fit),
         cmocka_unit_test(test_queues_and_pools),
+        cmocka_unit_test(test_spread),
         cmocka_unit_test(test_memif),
         cmocka_unit_test(test_tap),
         cmocka_unit_test(test_the_port_sums_and_cuts),
