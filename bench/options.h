@@ -114,7 +114,10 @@ enum options_result { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_LIST, OPTIONS_VERSION, 
 enum options_result options_parse(struct options *o, int argc, char **argv, char *error,
                                   size_t error_size);
 extern const char options_help[];
-// "10.9.0.1/24" → address and prefix length. False when it is not that.
-bool options_parse_address(const char *text, uint8_t addr[4], uint8_t *prefix);
+// "10.9.0.1/24" or "fd00::1/64" → address (the port is left alone) and prefix length. False when it
+// is not that.
+bool options_parse_address(const char *text, struct endpoint *address, uint8_t *prefix);
+// An address of either family in figures. False when it is not that.
+bool options_parse_host(const char *text, struct endpoint *address);
 // The address of a host by name or in figures; the port is left alone. May wait for name servers.
 bool options_resolve(const char *host, struct endpoint *to);

@@ -10,9 +10,15 @@
 
 #include "bench/options_internal.h"
 
-bool options_parse_address(const char *text, uint8_t addr[4], uint8_t *prefix)
+bool options_parse_host(const char *text, struct endpoint *address)
 {
-    char copy[32];
+    address->family = strchr(text, ':') ? 6 : 4;
+    return inet_pton(address->family == 6 ? AF_INET6 : AF_INET, text, address->addr) == 1;
+}
+
+bool options_parse_address(const char *text, struct endpoint *address, uint8_t *prefix)
+{
+    char copy[INET6_ADDRSTRLEN];
     const char *slash = strchr(text, '/');
     if (!slash || (size_t)(slash - text) >= sizeof(copy))
         return false;
@@ -20,10 +26,11 @@ bool options_parse_address(const char *text, uint8_t addr[4], uint8_t *prefix)
     copy[slash - text] = 0;
     char *end;
     long bits = strtol(slash + 1, &end, 10);
-    if (*end || end == slash + 1 || bits < 1 || bits > 32)
+    if (*end || end == slash + 1 || !options_parse_host(copy, address) || bits < 1 ||
+        bits > (address->family == 6 ? 128 : 32))
         return false;
     *prefix = (uint8_t)bits;
-    return inet_pton(AF_INET, copy, addr) == 1;
+    return true;
 }
 
 struct complaint {
@@ -68,7 +75,6 @@ static bool resolve(struct options *o)
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     if (o->transport == BENCH_DPDK) {
         hints.ai_flags = AI_NUMERICHOST;
-        hints.ai_family = AF_INET;
     }
     o->server = (struct endpoint){.port = o->port};
     return look_up(o->host, &hints, &o->server);
@@ -96,7 +102,13 @@ static bool check_server(struct options *o, const struct options_said *said,
     (void)said;
     if (!resolve(o))
         return bad(c, "--host %s: not an address that can be used%s", o->host,
-                   o->transport == BENCH_DPDK ? " (give an IPv4 address)" : "");
+                   o->transport == BENCH_DPDK ? " (give it in figures)" : "");
+    struct endpoint ours;
+    uint8_t prefix;
+    if (o->transport == BENCH_DPDK && options_parse_address(o->nic_address, &ours, &prefix) &&
+        ours.family != o->server.family)
+        return bad(c, "--host %s with --nic-address %s: give two addresses of one family", o->host,
+                   o->nic_address);
     return true;
 }
 
@@ -151,7 +163,8 @@ static bool check_work(const struct options *o, const struct options_said *said,
 
 static bool check_dpdk(const struct options *o, const struct complaint *c)
 {
-    uint8_t addr[4], prefix;
+    struct endpoint ours, gateway;
+    uint8_t prefix;
     if (o->transport != BENCH_DPDK) {
         if (o->n_nic_devices || o->nic_address || o->nic_gateway || o->congestion || o->no_huge ||
             o->syn_flood > 0)
@@ -166,12 +179,15 @@ static bool check_dpdk(const struct options *o, const struct complaint *c)
     }
     if (!o->n_nic_devices || !o->nic_address)
         return bad(c, "--transport dpdk needs --nic-device and --nic-address");
-    if (!options_parse_address(o->nic_address, addr, &prefix))
+    if (!options_parse_address(o->nic_address, &ours, &prefix))
         return bad(c,
-                   "--nic-address %s: give an IPv4 address and a prefix length, as in 10.9.0.2/24",
+                   "--nic-address %s: give an address and a prefix length, as in 10.9.0.2/24 or "
+                   "fd00::2/64",
                    o->nic_address);
-    if (o->nic_gateway && inet_pton(AF_INET, o->nic_gateway, addr) != 1)
-        return bad(c, "--nic-gateway %s: give an IPv4 address", o->nic_gateway);
+    if (o->nic_gateway &&
+        (!options_parse_host(o->nic_gateway, &gateway) || gateway.family != ours.family))
+        return bad(c, "--nic-gateway %s: give an address of the family of --nic-address",
+                   o->nic_gateway);
     if (o->n_nic_devices > o->threads)
         return bad(c,
                    "%u --nic-device with --threads %u: a thread polls one queue, so name at "

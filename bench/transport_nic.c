@@ -1,5 +1,4 @@
 // The TCP/IP stack of Pollux on a DPDK device: no kernel between the request and the wire.
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -235,12 +234,15 @@ static bool open_stack(struct transport_nic *n, const struct options *o, unsigne
         .send = send_mail,
     };
     memcpy(config.mac, info->mac, sizeof(config.mac));
-    config.addresses[0].family = 4;
-    options_parse_address(o->nic_address, config.addresses[0].addr, &config.addresses[0].prefix);
+    struct endpoint ours = {0}, gateway = {0};
+    options_parse_address(o->nic_address, &ours, &config.addresses[0].prefix);
+    config.addresses[0].family = ours.family;
+    memcpy(config.addresses[0].addr, ours.addr, sizeof(ours.addr));
     if (o->nic_gateway) {
-        config.gateway.family = 4;
-        config.gateway.prefix = 32;
-        inet_pton(AF_INET, o->nic_gateway, config.gateway.addr);
+        options_parse_host(o->nic_gateway, &gateway);
+        struct net_address *router = ours.family == 6 ? &config.gateway6 : &config.gateway;
+        router->family = gateway.family;
+        memcpy(router->addr, gateway.addr, sizeof(gateway.addr));
     }
     memcpy(config.secret, n->devices->secret, sizeof(config.secret));
     n->us_per_tick = 1e6 / clock_rate();

@@ -18,6 +18,9 @@ enum {
     CLUSTER_BUS_OFFSET = 10000, // the bus port is this much above `port` when it is not given
     RUNTIME_DIR_MAX = 80,       // leaves room for a socket's name below it in a sockaddr_un
     MTU_MIN = 576,              // RFC 791: what every host must take
+    MTU_MIN_6 = 1280,           // RFC 8200 5
+    ADDRESSES_MAX = 16,         // of the stack
+    NEIGHBOURS_MAX = 16,        // that are given to it
     ACCOUNT_SIZE_MAX = 16384,   // strings of an entry of passwd
     MEMORY_TINY = 1 << 20,      // a maxmemory below this is a forgotten unit
 };
@@ -82,33 +85,99 @@ static bool same_network(const struct address *a, const struct address *network)
     return true;
 }
 
+static bool link_local(const struct address *a)
+{
+    return a->family == AF_INET6 && a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80;
+}
+
+// A router is a neighbour: in the network of an address, or by its address of the link.
+static bool reached(const struct address *router, const char *const *words, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct address a;
+        if (parse_address_prefix(words[i], &a) &&
+            (same_network(router, &a) || (a.family == AF_INET6 && link_local(router))))
+            return true;
+    }
+    return n == 0; // the kernel's interface may have such an address
+}
+
+static int check_gateways(const struct config *c, const struct complaint *e)
+{
+    const char *const *addresses, *const *gateways;
+    unsigned n = config_list(c, "nic-address", &addresses);
+    unsigned n_gateways = config_list(c, "nic-gateway", &gateways);
+    int family = 0;
+    for (unsigned i = 0; i < n_gateways; i++) {
+        struct address router;
+        if (!parse_address(gateways[i], &router))
+            return complain(e, "'nic-gateway %.60s' is no address; write one as 10.9.0.254",
+                            gateways[i]);
+        if (i && (n_gateways > 2 || router.family == family))
+            return complain(e, "'nic-gateway' names several routers of one family; name one of "
+                               "each at most");
+        family = router.family;
+        if (!reached(&router, addresses, n))
+            return complain(e,
+                            "'nic-gateway %.60s' lies outside the network of 'nic-address'; a "
+                            "router must be a neighbour",
+                            gateways[i]);
+    }
+    return 0;
+}
+
+static int check_neighbours(const struct config *c, const struct complaint *e)
+{
+    const char *const *words;
+    unsigned n = config_list(c, "nic-neighbour", &words);
+    if (n > NEIGHBOURS_MAX)
+        return complain(e, "'nic-neighbour' names %u neighbours; %d are the most", n,
+                        NEIGHBOURS_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        char host[INET6_ADDRSTRLEN] = "";
+        struct address a;
+        unsigned mac[6];
+        int end = 0;
+        const char *equals = strchr(words[i], '=');
+        if (equals && (size_t)(equals - words[i]) < sizeof(host))
+            snprintf(host, (size_t)(equals - words[i]) + 1, "%s", words[i]);
+        if (!equals || !parse_address(host, &a) ||
+            sscanf(equals + 1, "%2x:%2x:%2x:%2x:%2x:%2x%n", &mac[0], &mac[1], &mac[2], &mac[3],
+                   &mac[4], &mac[5], &end) != 6 ||
+            equals[1 + end] || (mac[0] & 1))
+            return complain(e,
+                            "'nic-neighbour %.80s' is no address with a hardware address; write "
+                            "10.9.0.254=02:00:00:00:00:01",
+                            words[i]);
+    }
+    return 0;
+}
+
 static int check_addresses(const struct config *c, const struct complaint *e)
 {
     const char *const *words;
-    const char *gateway = config_string(c, "nic-gateway");
-    struct address a, router;
-    if (*gateway && !parse_address(gateway, &router))
-        return complain(e, "'nic-gateway %.60s' is no address; write one as 10.9.0.254", gateway);
     unsigned n = config_list(c, "nic-address", &words);
-    bool reached = !*gateway || n == 0;
+    int64_t mtu = config_integer(c, "nic-mtu");
+    if (n > ADDRESSES_MAX)
+        return complain(e, "'nic-address' names %u addresses; %d are the most", n, ADDRESSES_MAX);
     for (unsigned i = 0; i < n; i++) {
+        struct address a;
         if (!parse_address_prefix(words[i], &a))
             return complain(e,
                             "'nic-address %.60s' is no address with a prefix; write one as "
-                            "10.9.0.1/24",
+                            "10.9.0.1/24 or fd00::1/64",
                             words[i]);
         for (unsigned k = 0; k < i; k++) {
             if (!strcmp(words[i], words[k]))
                 return complain(e, "'nic-address' names %.60s twice; name it once", words[i]);
         }
-        reached |= *gateway && same_network(&router, &a);
+        if (a.family == AF_INET6 && mtu && mtu < MTU_MIN_6)
+            return complain(e,
+                            "'nic-mtu %d' is too small for IPv6; give at least %d, or 0 for the "
+                            "device's",
+                            (int)mtu, MTU_MIN_6);
     }
-    if (!reached)
-        return complain(e,
-                        "'nic-gateway %.60s' lies outside the network of 'nic-address'; a router "
-                        "must be a neighbour",
-                        gateway);
-    return 0;
+    return check_neighbours(c, e) ? -1 : check_gateways(c, e);
 }
 
 static int check_dpdk(const struct config *c, const struct complaint *e)
@@ -141,9 +210,17 @@ static int check_dpdk(const struct config *c, const struct complaint *e)
 
 static int check_socket(const struct config *c, const struct complaint *e)
 {
-    static const char *const of_dpdk[] = {
-        "nic-device", "nic-address",   "nic-gateway",   "nic-mtu",
-        "nic-vlan",   "nic-rx-frames", "nic-tx-frames", "nic-trust-partial-checksums"};
+    static const char *const of_dpdk[] = {"nic-device",
+                                          "nic-address",
+                                          "nic-gateway",
+                                          "nic-mtu",
+                                          "nic-vlan",
+                                          "nic-rx-frames",
+                                          "nic-tx-frames",
+                                          "nic-trust-partial-checksums",
+                                          "nic-neighbour",
+                                          "nic-router-advertisements",
+                                          "nic-duplicate-probes"};
     const struct config_option *options = config_options(&(unsigned){0});
     for (unsigned i = 0; i < sizeof(of_dpdk) / sizeof(of_dpdk[0]); i++) {
         const struct config_option *o = config_find_option(of_dpdk[i]);

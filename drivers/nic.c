@@ -283,9 +283,9 @@ struct port *nic_port(struct nic *nic, unsigned index)
     return index < nic->n_ports ? &nic->port[index] : NULL;
 }
 
-int nic_kernel_address(const struct nic *nic, uint8_t addr[4], uint8_t *prefix)
+int nic_kernel_addresses(const struct nic *nic, struct nic_address *addresses, unsigned max)
 {
     if (!nic->device[0].af_xdp)
         return -ENOENT;
-    return host_interface_address(nic->device[0].iface, addr, prefix);
+    return host_interface_addresses(nic->device[0].iface, addresses, max);
 }

@@ -70,8 +70,15 @@ unsigned port_tx(struct port *port, struct frame **frames, unsigned n);
 struct frame_pool *port_pool(struct port *port);
 // A descriptor that becomes readable when frames arrive, -1 if the driver has none.
 int port_wait_fd(struct port *port);
-// Reads the address and prefix of the kernel interface under an AF_XDP port (family 4), or -ENOENT.
-int nic_kernel_address(const struct nic *nic, uint8_t addr[4], uint8_t *prefix);
+struct nic_address {
+    uint8_t family; // 4 or 6
+    uint8_t prefix;
+    uint8_t addr[16]; // network byte order
+};
+// Reads up to `max` addresses of the kernel interface under an AF_XDP port, of both families; those
+// that the kernel itself gives up soon (temporary, deprecated, duplicate) are left out. Returns how
+// many, or -ENOENT when there are none.
+int nic_kernel_addresses(const struct nic *nic, struct nic_address *addresses, unsigned max);
 
 struct port_stats {
     uint64_t rx_frames, rx_bytes, rx_missed, rx_errors, rx_no_buffer;

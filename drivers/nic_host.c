@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <linux/capability.h>
+#include <linux/if_addr.h>
 #include <linux/if_xdp.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,23 +188,46 @@ int host_cpu_node(int cpu)
     return node;
 }
 
-int host_interface_address(const char *iface, uint8_t addr[4], uint8_t *prefix)
+// The kernel's table says more of IPv6 addresses than getifaddrs does.
+static unsigned host_addresses_6(const char *iface, struct nic_address *addresses, unsigned max)
+{
+    FILE *f = fopen("/proc/self/net/if_inet6", "re");
+    char hex[33], name[IFNAMSIZ];
+    unsigned n = 0, prefix, flags;
+    while (f && n < max && fscanf(f, "%32s %*x %x %*x %x %15s", hex, &prefix, &flags, name) == 4) {
+        if (strcmp(name, iface) != 0 || strlen(hex) != 32 ||
+            (flags & (IFA_F_TEMPORARY | IFA_F_DEPRECATED | IFA_F_DADFAILED)))
+            continue;
+        struct nic_address *a = &addresses[n++];
+        *a = (struct nic_address){.family = 6, .prefix = (uint8_t)prefix};
+        for (unsigned i = 0; i < 16; i++) {
+            char digits[3] = {hex[2 * i], hex[2 * i + 1], 0};
+            a->addr[i] = (uint8_t)strtoul(digits, NULL, 16);
+        }
+    }
+    if (f)
+        fclose(f);
+    return n;
+}
+
+int host_interface_addresses(const char *iface, struct nic_address *addresses, unsigned max)
 {
     struct ifaddrs *all;
     if (getifaddrs(&all) < 0)
         return -errno;
-    int result = -ENOENT;
-    for (const struct ifaddrs *a = all; a && result; a = a->ifa_next) {
+    unsigned n = 0;
+    for (const struct ifaddrs *a = all; a && n < max; a = a->ifa_next) {
         if (!a->ifa_addr || !a->ifa_netmask || a->ifa_addr->sa_family != AF_INET ||
             strcmp(a->ifa_name, iface) != 0)
             continue;
         uint32_t mask = ntohl(((struct sockaddr_in *)a->ifa_netmask)->sin_addr.s_addr);
-        memcpy(addr, &((struct sockaddr_in *)a->ifa_addr)->sin_addr, 4);
-        *prefix = (uint8_t)__builtin_popcount(mask);
-        result = 0;
+        addresses[n] =
+            (struct nic_address){.family = 4, .prefix = (uint8_t)__builtin_popcount(mask)};
+        memcpy(addresses[n++].addr, &((struct sockaddr_in *)a->ifa_addr)->sin_addr, 4);
     }
     freeifaddrs(all);
-    return result;
+    n += host_addresses_6(iface, addresses + n, max - n);
+    return n ? (int)n : -ENOENT;
 }
 
 unsigned host_xdp_sockets(int *fds, unsigned max)

@@ -92,7 +92,7 @@ unsigned host_interface_mtu(const char *iface); // 0: unknown
 uint64_t host_free_hugepages(void);             // bytes
 uint64_t host_hugepage_size(void);              // bytes, of the default size
 int host_cpu_node(int cpu);                     // NUMA node, -1: unknown
-int host_interface_address(const char *iface, uint8_t addr[4], uint8_t *prefix);
+int host_interface_addresses(const char *iface, struct nic_address *addresses, unsigned max);
 // Descriptors that are AF_XDP sockets, at most `max`.
 unsigned host_xdp_sockets(int *fds, unsigned max);
 

@@ -2,6 +2,7 @@
 #include <mimalloc.h>
 #include <string.h>
 
+#include "dataplane/core/addresses.h"
 #include "dataplane/core/blocked.h"
 
 // Clients looked at in one round of the cron (every 100 ms), at least; a tenth of all otherwise.
@@ -18,19 +19,7 @@ static bool loopback(const struct endpoint *e)
 // A bypassed NIC has no loopback: there the on-link prefix is what counts as near.
 static bool near_by(const struct core *c, const struct endpoint *e)
 {
-    if (!c->server->dpdk || e->family != 4)
-        return loopback(e);
-    const struct net_config *n = &c->server->net_config;
-    for (unsigned i = 0; i < n->n_addresses; i++) {
-        const struct net_address *a = &n->addresses[i];
-        uint32_t ours, theirs;
-        memcpy(&ours, a->addr, 4);
-        memcpy(&theirs, e->addr, 4);
-        uint32_t mask = a->prefix ? __builtin_bswap32(~0u << (32 - a->prefix)) : 0;
-        if (a->family == 4 && (ours & mask) == (theirs & mask))
-            return true;
-    }
-    return false;
+    return c->server->dpdk ? addresses_near(&c->server->net_config, e) : loopback(e);
 }
 
 static void refuse(struct core *c, struct stream *s, const char *why)

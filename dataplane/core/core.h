@@ -234,7 +234,7 @@ struct server {
     int wake_fd;                  // eventfd of the main thread
     int lock;                     // of the data plane's side of the segment
     struct net_config net_config; // of all cores but for the secrets of generators
-    char addresses[64];           // for people
+    char addresses[256];          // for people
     uint8_t secret[16];
     char run_id[41];
     char run_directory[108];

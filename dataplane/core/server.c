@@ -23,6 +23,7 @@
 #include <x86intrin.h>
 
 #include "common/memory.h"
+#include "dataplane/core/addresses.h"
 #include "dataplane/core/attach.h"
 #include "dataplane/core/message.h"
 #include "dataplane/core/service.h"
@@ -46,59 +47,6 @@ static int fail(char *error, const char *format, ...)
     vsnprintf(error, ERROR_MAX, format, args);
     va_end(args);
     return -1;
-}
-
-static int parse_address(const char *text, struct net_address *a, char *error)
-{
-    char address[INET6_ADDRSTRLEN + 1];
-    const char *slash = strchr(text, '/');
-    size_t n = slash ? (size_t)(slash - text) : strlen(text);
-    if (n >= sizeof(address))
-        return fail(error, "nic-address: '%s' is no address", text);
-    memcpy(address, text, n);
-    address[n] = 0;
-    memset(a, 0, sizeof(*a));
-    a->family = 4;
-    if (inet_pton(AF_INET, address, a->addr) != 1)
-        return fail(error, "nic-address: '%s' is no IPv4 address; write one as 10.9.0.1/24", text);
-    long prefix = slash ? strtol(slash + 1, NULL, 10) : 32;
-    if (prefix < 0 || prefix > 32)
-        return fail(error, "nic-address: the prefix of '%s' must be 0 to 32", text);
-    a->prefix = (uint8_t)prefix;
-    return 0;
-}
-
-static int read_addresses(struct server *s, const struct config *config, char *error)
-{
-    struct net_config *n = &s->net_config;
-    const char *const *words;
-    unsigned count = config_list(config, "nic-address", &words);
-    if (count > NET_ADDRESSES_MAX)
-        return fail(error, "nic-address: at most %d addresses", NET_ADDRESSES_MAX);
-    size_t at = 0;
-    for (unsigned i = 0; i < count; i++) {
-        if (parse_address(words[i], &n->addresses[n->n_addresses++], error))
-            return -1;
-        at += (size_t)snprintf(s->addresses + at, sizeof(s->addresses) - at, "%s%s", i ? " " : "",
-                               words[i]);
-        if (at >= sizeof(s->addresses))
-            at = sizeof(s->addresses) - 1;
-    }
-    if (!count) {
-        struct net_address *a = &n->addresses[0];
-        a->family = 4;
-        if (nic_kernel_address(s->nic, a->addr, &a->prefix))
-            return fail(error, "nic-address is missing and the interface has none; add "
-                               "nic-address ADDRESS/PREFIX");
-        n->n_addresses = 1;
-        char text[INET_ADDRSTRLEN];
-        inet_ntop(AF_INET, a->addr, text, sizeof(text));
-        snprintf(s->addresses, sizeof(s->addresses), "%s/%u", text, a->prefix);
-    }
-    const char *gateway = config_string(config, "nic-gateway");
-    if (gateway && *gateway && parse_address(gateway, &n->gateway, error))
-        return -1;
-    return 0;
 }
 
 // --- devices -----------------------------------------------------------------------------------
@@ -141,7 +89,7 @@ static int open_devices(struct server *s, const struct config *config, const int
     if (n->connections_max < CONNECTIONS_MIN)
         n->connections_max = CONNECTIONS_MIN;
     memcpy(n->secret, s->secret, sizeof(n->secret));
-    return read_addresses(s, config, error);
+    return addresses_read(n, config, s->nic, s->addresses, sizeof(s->addresses), error, ERROR_MAX);
 }
 
 // Raises the limit of descriptors to what maxclients needs, as far as allowed.

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dataplane/core/addresses.h"
 #include "dataplane/core/message.h"
 
 #define IO_ENTRIES 1024
@@ -34,6 +35,7 @@ static int start_frames(struct core *c, char *error, size_t size)
     config.stack = c->index;
     config.stack_of = stack_of;
     config.send = send_mail;
+    config.conflict = addresses_conflict;
     if (port_attach(c->port)) {
         snprintf(error, size, "core %u cannot attach to its port queue", c->index);
         return -1;

@@ -135,7 +135,7 @@ struct net {
     uint64_t now_us;
     struct frame_pool *pool;
     uint32_t header_l2; // 14, or 18 with a VLAN tag
-    uint16_t mtu;
+    uint16_t mtu, ip_id;
     uint16_t path_generation; // counts changes of `paths`
     uint32_t tso_max; // bytes of a frame, headers included, that the port cuts into segments; 0: it
                       // cannot
@@ -289,6 +289,8 @@ static inline bool net_ip_is_v6(struct net_ip ip)
 
 bool neighbours_init(struct net *net);
 void neighbours_free(struct net *net);
+// Makes those that the configuration names; false when too many fall into one set.
+bool neighbours_known(struct net *net);
 // The neighbour with this address; made (and asked for) when unknown. NULL when its set is full of
 // neighbours that are in use.
 struct neighbour *neighbour_get(struct net *net, struct net_ip addr);

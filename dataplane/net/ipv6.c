@@ -173,7 +173,8 @@ int ipv6_connect(struct net *net, const uint8_t to[16], struct net_flow *flow,
     if (ipv6_refuse(to) || ipv6_ours(net->ip6, to))
         return -EINVAL;
     const struct ipv6_address *a = ipv6_source(net, to);
-    if (!a || !ipv6_route(net, to))
+    // An address of the link is none beyond it.
+    if (!a || (ipv6_is_link_local(a->addr) && !ipv6_is_on_link(net, to)) || !ipv6_route(net, to))
         return -ENETUNREACH;
     memcpy(pair->local, a->addr, 16);
     memcpy(pair->remote, to, 16);

@@ -69,7 +69,7 @@ static void nd_begin(struct net *net, struct ipv6_address *a, uint64_t delay_us)
 {
     a->probes_left = net->config.duplicate_probes;
     a->state = a->probes_left ? IPV6_TENTATIVE : IPV6_VALID;
-    a->due_us = net->now_us + (a->probes_left ? delay_us : 0);
+    a->due_us = net->now_us + (a->probes_left ? delay_us : 0) + 1;
 }
 
 void nd_init(struct net *net)

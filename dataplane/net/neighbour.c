@@ -139,9 +139,27 @@ static struct neighbour *neighbour_new(struct net *net, struct net_ip addr)
         store_be16(victim->header + 14, net->config.vlan);
     }
     store_be16(victim->header + net->header_l2 - 2, victim->v6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
-    if (!net->n_neighbours++ && !net_timer_running(&net->sweep))
+    net->n_neighbours++;
+    if (!net_timer_running(&net->sweep))
         net_wheel_start(&net->wheel, &net->sweep, net->now_us + SWEEP_US);
     return victim;
+}
+
+bool neighbours_known(struct net *net)
+{
+    for (unsigned i = 0; i < net->config.n_neighbours; i++) {
+        const struct net_known_neighbour *known = &net->config.neighbours[i];
+        const struct net_address *a = &known->address;
+        struct net_ip addr = a->family == 6 ? net_ip6(a->addr) : net_ip4(load_raw32(a->addr));
+        struct neighbour *n = neighbour_find(net, addr);
+        if (!n && !(n = neighbour_new(net, addr)))
+            return false;
+        memcpy(n->header, known->mac, 6);
+        n->state = NEIGHBOUR_PERMANENT;
+        n->fresh_until_us = UINT64_MAX;
+        n->learned_us = net->now_us;
+    }
+    return true;
 }
 
 // Asks everyone, or in PROBE the neighbour itself.
@@ -307,8 +325,11 @@ struct neighbour *neighbour_learn(struct net *net, struct net_ip addr, const uin
     }
     bool asked = n->state == NEIGHBOUR_INCOMPLETE || n->state == NEIGHBOUR_PROBE;
     bool confirmed = asked && (news & NEIGHBOUR_SOLICITED);
-    if (n->state == NEIGHBOUR_PERMANENT)
+    if (n->state == NEIGHBOUR_PERMANENT) {
+        if (mac && memcmp(n->header, mac, 6) != 0)
+            net->counters.neighbour_locked++;
         return n;
+    }
     if (!neighbour_usable(n)) {
         if (mac && (n->state == NEIGHBOUR_INCOMPLETE || (news & NEIGHBOUR_CREATE)))
             neighbour_resolve(net, n, mac, confirmed);
@@ -367,7 +388,7 @@ static void neighbour_sweep(void *context, struct net_timer *timer)
         if (net->ip6)
             neighbour_draw_reachable(net, true, net->ip6->reachable_base_us);
     }
-    if (net->n_neighbours)
+    if (net->n_neighbours > net->config.n_neighbours)
         net_wheel_start(&net->wheel, timer, net->now_us + SWEEP_US);
 }
 

@@ -95,6 +95,11 @@ static const char *net_refuse_addresses(const struct net_config *c)
     if (c->gateway6.family != 0 &&
         (c->gateway6.family != 6 || ipv6_refuse(c->gateway6.addr) != NULL))
         return "the gateway of IPv6 must be a unicast IPv6 address";
+    if (c->n_neighbours > NET_KNOWN_NEIGHBOURS_MAX)
+        return "at most 16 neighbours can be given";
+    for (unsigned i = 0; i < c->n_neighbours; i++)
+        if (c->neighbours[i].mac[0] & 1)
+            return "the hardware address of a neighbour must not be a group address";
     if (c->duplicate_probes > DUPLICATE_PROBES_MAX)
         return "at most 10 probes for a duplicate address";
     return NULL;
@@ -167,6 +172,7 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     net->key_cookie_numbers = keys[9];
     net->random[0] = config->seed ^ 0x9e3779b97f4a7c15;
     net->random[1] = config->seed * 0xbf58476d1ce4e5b9 + 1;
+    net->ip_id = (uint16_t)net_random(net);
     net_wheel_init(&net->wheel, now_us);
     ipv4_init(net);
     tcp_requests_init(net);
@@ -177,6 +183,12 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
         !neighbours_init(net) || !ipv6_init(net) || !homes_init(net)) {
         snprintf(error, error_size, "no memory for the table of %u connections",
                  net->config.connections_max);
+        refused = error;
+    } else if (!neighbours_known(net)) {
+        snprintf(error, error_size, "too many given neighbours: give fewer");
+        refused = error;
+    }
+    if (refused) {
         homes_free(net);
         neighbours_free(net);
         ipv6_free(net);

@@ -1,7 +1,8 @@
 // The userspace TCP/IP stack of one core: frames in, streams out; what streams write in, frames
 // out. It calls no system call, reads no clock and shares nothing: bytes and the time are handed
 // in, frames and events are taken out, so that it runs unchanged on a port, in the load generator
-// and in a simulation. Ethernet (optional VLAN), ARP, IPv4, ICMP, TCP (RFC 9293).
+// and in a simulation. Ethernet (optional VLAN), ARP, IPv4, ICMP, IPv6 with neighbour discovery,
+// ICMPv6, TCP (RFC 9293).
 //
 // A turn:   net_input(frames) ; net_ready() ; … streams are read and written … ; net_advance(now) ;
 //           net_output() → the port ; net_turn_end() ; the received frames go back to the port.
@@ -20,6 +21,7 @@
 struct net;
 
 #define NET_ADDRESSES_MAX 16
+#define NET_KNOWN_NEIGHBOURS_MAX 16
 
 struct net_address {
     uint8_t family;   // 4 or 6
@@ -77,6 +79,12 @@ struct net_config {
     uint16_t vlan; // 0: untagged
     struct net_address addresses[NET_ADDRESSES_MAX];
     unsigned n_addresses;
+    // Neighbours that are known once and for all: never asked for, and nobody can claim to be them.
+    struct net_known_neighbour {
+        struct net_address address;
+        uint8_t mac[6];
+    } neighbours[NET_KNOWN_NEIGHBOURS_MAX];
+    unsigned n_neighbours;
     struct net_address gateway;  // for IPv4; family 0: none
     struct net_address gateway6; // for IPv6; family 0: whom routers' advertisements name
     uint8_t duplicate_probes;    // before an IPv6 address is used (RFC 4862); 0: used at once

@@ -54,6 +54,10 @@ static void everything_can_be_said(void **state)
                            "-h 10.0.0.1"),
                      OPTIONS_RUN);
     assert_int_equal(o.transport, BENCH_DPDK);
+    assert_int_equal(parse("--transport dpdk --nic-device net_null0 --nic-address fd00::2/64 "
+                           "--nic-gateway fe80::1 -h fd00::1"),
+                     OPTIONS_RUN);
+    assert_int_equal(o.server.family, 6);
 }
 
 static void redis_benchmarks_letters_are_known(void **state)
@@ -180,6 +184,10 @@ static void nonsense_is_refused_with_a_line(void **state)
         "--transport dpdk --nic-device net_null0 --nic-address 10.0.0.2/33",
         "--transport dpdk --nic-device net_null0 --nic-address 10.0.0.2/24 --nic-gateway x",
         "--transport dpdk --nic-device net_null0 --nic-address 10.0.0.2/24 -h nowhere",
+        "--transport dpdk --nic-device net_null0 --nic-address 10.0.0.2/24 -h fd00::1",
+        "--transport dpdk --nic-device net_null0 --nic-address fd00::2/129 -h fd00::1",
+        "--transport dpdk --nic-device net_null0 --nic-address fd00::2/64 --nic-gateway 10.0.0.1 "
+        "-h fd00::1",
         "-P",
         "-Z",
         "--quiet=1",

@@ -38,6 +38,9 @@ static void sound(void **state)
         AF_XDP,                         // the address is the kernel interface's
         TAP "nic-address 10.9.0.1/24\nnic-gateway 10.9.0.254\nnic-mtu 1500\n",
         TAP "nic-address 10.9.0.1/24 fd00::1/64\nnic-gateway fd00::ff\n",
+        TAP "nic-address 10.9.0.1/24 fd00::1/64\nnic-gateway fe80::1 10.9.0.254\n",
+        TAP "nic-address fd00::1/64\nnic-neighbour fd00::2=02:00:00:00:00:01\n",
+        TAP "nic-address fd00::1/64\nnic-mtu 1280\nnic-duplicate-probes 0\n",
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct config *c = load(texts[i]);
@@ -61,11 +64,20 @@ static void refused(void **state)
         {TAP "nic-address 10.9.0.1/24 10.9.0.1/24\n", "twice"},
         {TAP "nic-address 10.9.0.1/24\nnic-gateway 10.9.1.1\n", "outside the network"},
         {TAP "nic-address 10.9.0.1/24\nnic-gateway router\n", "is no address"},
+        {TAP "nic-address 10.9.0.1/24\nnic-gateway fe80::1\n", "outside the network"},
+        {TAP "nic-address 10.9.0.1/24\nnic-gateway 10.9.0.2 10.9.0.3\n", "one of each at most"},
+        {TAP "nic-address 10.9.0.1/24\nnic-neighbour 10.9.0.2\n", "no address with a hardware"},
+        {TAP "nic-address 10.9.0.1/24\nnic-neighbour x=02:00:00:00:00:01\n", "no address with"},
+        {TAP "nic-address 10.9.0.1/24\nnic-neighbour 10.9.0.2=02:00:00:00:00\n", "no address"},
+        {TAP "nic-address 10.9.0.1/24\nnic-neighbour 10.9.0.2=03:00:00:00:00:01\n", "no address"},
+        {TAP "nic-address fd00::1/129\n", "no address with a prefix"},
+        {TAP "nic-address fd00::1/64\nnic-mtu 1279\n", "too small for IPv6"},
         {TAP "nic-address 10.9.0.1/24\nnic-mtu 100\n", "too small"},
         {TAP "nic-address 10.9.0.1/24\nunixsocket /tmp/s\n", "needs 'transport socket'"},
         {"transport dpdk\nnic-device a a\n", "'nic-device' names a twice"},
         {"nic-device net_tap0\n", "belongs to 'transport dpdk'"},
         {"nic-vlan 7\n", "belongs to 'transport dpdk'"},
+        {"nic-duplicate-probes 0\n", "belongs to 'transport dpdk'"},
         {"nic-trust-partial-checksums yes\n", "belongs to 'transport dpdk'"},
         {"port 0\n", "nothing to listen on"},
         {"tls-port 6379\n", "'tls-port' and 'port' are both 6379"},

@@ -439,8 +439,8 @@ static void tap_body(const char *unused)
     struct nic *nic = must_open("net_tap0,iface=plxtest0", NIC_HUGE_NO);
     run("ip link set plxtest0 up");
     kernel_drive(nic, "plxtest0", 20000);
-    uint8_t addr[4], prefix;
-    CHECK(nic_kernel_address(nic, addr, &prefix) == -ENOENT);
+    struct nic_address a[4];
+    CHECK(nic_kernel_addresses(nic, a, 4) == -ENOENT);
     nic_close(nic);
     CHECK(if_nametoindex("plxtest0") == 0);
 }
@@ -451,12 +451,20 @@ static void af_xdp_body(const char *pages)
     CHECK(unshare(CLONE_NEWNET) == 0);
     run("ip link add plxtest0 type veth peer name plxtest1");
     run("ip addr add 10.9.8.7/29 dev plxtest0");
+    run("ip addr add fd00:9::7/62 dev plxtest0 nodad");
     run("ip link set plxtest0 up");
     run("ip link set plxtest1 up");
     struct nic *nic = must_open("net_af_xdp0,iface=plxtest0", huge);
-    uint8_t addr[4], prefix;
-    CHECK(nic_kernel_address(nic, addr, &prefix) == 0 && prefix == 29);
-    CHECK(memcmp(addr, "\x0a\x09\x08\x07", 4) == 0);
+    struct nic_address a[4];
+    int n = nic_kernel_addresses(nic, a, 4);
+    CHECK(n >= 2 && a[0].family == 4 && a[0].prefix == 29);
+    CHECK(memcmp(a[0].addr, "\x0a\x09\x08\x07", 4) == 0);
+    bool six = false;
+    for (int i = 1; i < n; i++)
+        six |= a[i].family == 6 && a[i].prefix == 62 &&
+               memcmp(a[i].addr, "\xfd\x00\x00\x09\0\0\0\0\0\0\0\0\0\0\0\x07", 16) == 0;
+    CHECK(six);
+    CHECK(nic_kernel_addresses(nic, a, 1) == 1);
     CHECK(nic_info(nic)->mtu == 1500 && nic_info(nic)->mtu_max > 3000);
     run("ip link show plxtest0 | grep -q xdp");
     // More than the pool has, several times over.
