@@ -31,7 +31,15 @@ struct fuzz {
     uint16_t port, peer_port;
     uint8_t peer[4]; // the address of that connection's other end
     uint32_t stamp, echo;
+    bool v6; // segments are IPv6's; peers have IPv4's addresses behind fd00::
 };
+
+static const uint8_t our_ip6[16] = {0xfd, [15] = 1}, peer_ip6[16] = {0xfd, [12] = 10, [15] = 9};
+
+static uint32_t l4_at(const struct fuzz *z)
+{
+    return z->v6 ? 54 : 34;
+}
 
 static uint32_t take(struct script *s, unsigned bytes)
 {
@@ -91,19 +99,21 @@ static void turn(struct fuzz *z, struct script *s)
         assert(f->len >= 14 && f->len <= 1518 && f->data >= f->buffer &&
                f->data + f->len <= f->buffer + f->size);
         const uint8_t *p = f->data;
-        if (p[12] == 8 && p[13] == 0 && p[23] == 6) { // what the stack says tells where it stands
-            uint32_t seq = (uint32_t)p[38] << 24 | p[39] << 16 | p[40] << 8 | p[41],
-                     ack = (uint32_t)p[42] << 24 | p[43] << 16 | p[44] << 8 | p[45];
-            if (!(p[47] & 4)) {
-                z->ack = seq + ((p[47] & 2) != 0);
+        bool is6 = p[12] == 0x86 && p[13] == 0xdd;
+        if (is6 == z->v6 && (is6 || p[12] == 8) && p[is6 ? 20 : 23] == 6 && p[13] != 6) {
+            const uint8_t *tcp = p + l4_at(z); // what the stack says tells where it stands
+            uint32_t seq = (uint32_t)tcp[4] << 24 | tcp[5] << 16 | tcp[6] << 8 | tcp[7],
+                     ack = (uint32_t)tcp[8] << 24 | tcp[9] << 16 | tcp[10] << 8 | tcp[11];
+            if (!(tcp[13] & 4)) {
+                z->ack = seq + ((tcp[13] & 2) != 0);
                 z->seq = ack;
-                z->port = (uint16_t)(p[34] << 8 | p[35]);
-                z->peer_port = (uint16_t)(p[36] << 8 | p[37]);
-                memcpy(z->peer, p + 30, 4);
-                for (unsigned at = 54; at + 8 <= 34u + (p[46] >> 4) * 4u; at++)
-                    if (p[at] == 8 && p[at + 1] == 10) { // timestamps are echoed
-                        z->echo = (uint32_t)p[at + 2] << 24 | p[at + 3] << 16 | p[at + 4] << 8 |
-                                  p[at + 5];
+                z->port = (uint16_t)(tcp[0] << 8 | tcp[1]);
+                z->peer_port = (uint16_t)(tcp[2] << 8 | tcp[3]);
+                memcpy(z->peer, tcp - 4, 4);
+                for (unsigned at = 20; at + 8 <= (tcp[12] >> 4) * 4u; at++)
+                    if (tcp[at] == 8 && tcp[at + 1] == 10) { // timestamps are echoed
+                        z->echo = (uint32_t)tcp[at + 2] << 24 | tcp[at + 3] << 16 |
+                                  tcp[at + 4] << 8 | tcp[at + 5];
                         break;
                     }
             }
@@ -149,13 +159,51 @@ static uint32_t headers(uint8_t *f, uint32_t payload, uint8_t protocol, const ui
     return 34 + payload;
 }
 
+// Puts Ethernet's and IPv6's headers before the payload at f + 54.
+static uint32_t headers6(uint8_t *f, const uint8_t *src, const uint8_t *dst, uint32_t payload,
+                         uint8_t next, uint8_t hop_limit)
+{
+    static const uint8_t start[14] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 0x86, 0xdd};
+    memcpy(f, start, 14);
+    if (dst[0] == 0xff)
+        memcpy(f, (const uint8_t[6]){0x33, 0x33, dst[12], dst[13], dst[14], dst[15]}, 6);
+    uint8_t *ip = f + 14;
+    put32(ip, 0x60000000);
+    put16(ip + 4, payload);
+    ip[6] = next;
+    ip[7] = hop_limit;
+    memcpy(ip + 8, src, 16);
+    memcpy(ip + 24, dst, 16);
+    return 54 + payload;
+}
+
+static void set_sum6(const uint8_t *src, const uint8_t *dst, uint8_t protocol, uint8_t *l4,
+                     uint32_t at, uint32_t len)
+{
+    uint8_t pseudo[40] = {0};
+    memcpy(pseudo, src, 16);
+    memcpy(pseudo + 16, dst, 16);
+    put32(pseudo + 32, len);
+    pseudo[39] = protocol;
+    memset(l4 + at, 0, 2);
+    uint16_t sum = (uint16_t)~net_sum_fold(net_sum(l4, len, net_sum(pseudo, 40, 0)));
+    memcpy(l4 + at, &sum, 2);
+}
+
 static const uint8_t peer_address[4] = {10, 0, 0, 9};
 
 // Sums and sends the segment of `len` bytes that lies behind the headers of `f`.
 static void finish(struct fuzz *z, struct script *s, uint8_t *f, uint32_t len,
                    const uint8_t from[4])
 {
-    uint8_t *tcp = f + 34;
+    uint8_t *tcp = f + l4_at(z);
+    if (z->v6) {
+        uint8_t src[16] = {0xfd};
+        memcpy(src + 12, from, 4);
+        set_sum6(src, our_ip6, 6, tcp, 16, len);
+        receive(z, s, f, headers6(f, src, our_ip6, len, 6, 64));
+        return;
+    }
     uint8_t pseudo[12] = {0, 0, 0, 0, 10, 0, 0, 1, 0, 6, (uint8_t)(len >> 8), (uint8_t)len};
     memcpy(pseudo, from, 4);
     memset(tcp + 16, 0, 2);
@@ -171,7 +219,7 @@ static void flood(struct fuzz *z, struct script *s)
     static const uint8_t options[20] = {2, 4, 5, 180, 4, 2, 8, 10, 0, 0,
                                         3, 0, 0, 0,   0, 0, 1, 3,  3, 7};
     for (uint32_t n = 1 + take(s, 1) % 8; n; n--) {
-        uint8_t f[FRAME_MAX] = {0}, *tcp = f + 34, from[4] = {192, 0, 2, (uint8_t)take(s, 1)};
+        uint8_t f[FRAME_MAX] = {0}, *tcp = f + l4_at(z), from[4] = {192, 0, 2, (uint8_t)take(s, 1)};
         uint32_t kind = take(s, 1), header = kind & 1 ? 40 : kind & 2 ? 24 : 20;
         put16(tcp, 5000 + (kind >> 4));
         put16(tcp + 2, PORT);
@@ -184,12 +232,69 @@ static void flood(struct fuzz *z, struct script *s)
     }
 }
 
+// ICMPv6 that looks right from outside, behind extension headers or not.
+static void six(struct fuzz *z, struct script *s)
+{
+    static const uint8_t sources[4][16] = {
+        {0xfd, [12] = 10, [15] = 9}, {0xfe, 0x80, [15] = 9}, {0}, {0xfd, [15] = 1}};
+    static const uint8_t targets[4][16] = {{0xfd, [15] = 1},
+                                           {0xff, 2, [15] = 1},
+                                           {0xff, 2, [11] = 1, [12] = 0xff, [15] = 1},
+                                           {0xfd, [12] = 10, [15] = 9}};
+    static const uint8_t types[16] = {134, 135, 136, 134, 135, 136, 130, 128,
+                                      137, 1,   2,   3,   4,   133, 143, 129};
+    static const uint8_t extensions[4] = {0, 60, 43, 44};
+    uint8_t f[FRAME_MAX] = {0}, *at = f + 54, first = 58, *next = &first;
+    uint32_t kind = take(s, 2);
+    const uint8_t *src = sources[kind & 3], *dst = targets[kind >> 2 & 3];
+    for (uint32_t n = kind >> 4 & 3; n && (kind & 0x4000); n--) {
+        uint32_t how = take(s, 1), size = 8 + 8 * (how >> 2 & 1);
+        *next = extensions[how & 3];
+        next = at;
+        at[0] = 58;
+        at[1] = (uint8_t)(how & 0x80 ? take(s, 1) : size / 8 - 1);
+        for (uint32_t i = 2; i < size; i++)
+            at[i] = how & 0x40 ? (uint8_t)take(s, 1) : (uint8_t)(i == 3 ? size - 4 : i == 2);
+        at += size;
+    }
+    uint8_t *icmp = at;
+    uint32_t len = 8 + take(s, 1) % 120;
+    icmp[0] = types[kind >> 6 & 15];
+    for (uint32_t i = 4; i < len; i++)
+        icmp[i] = (uint8_t)take(s, 1);
+    bool about_address = icmp[0] == 135 || icmp[0] == 136;
+    if (about_address && len >= 24 && (kind & 0x400))
+        memcpy(icmp + 8, targets[kind >> 11 & 3], 16);
+    uint32_t options = about_address ? 24 : 16;
+    if ((kind & 0x2000) && len >= options + 8) { // one option that is right
+        len = options + 8 * (1 + icmp[options + 1] % 4) <= len
+                  ? options + 8 * (1 + icmp[options + 1] % 4)
+                  : options + 8;
+        icmp[options] &= 7;
+        icmp[options + 1] = (uint8_t)((len - options) / 8);
+    }
+    if (icmp[0] < 5 && len >= 68 && (kind & 0x2000)) { // quotes a segment of ours
+        memset(icmp + 8, 0, 48);
+        icmp[8] = 0x60;
+        icmp[14] = 6;
+        memcpy(icmp + 16, our_ip6, 16);
+        memcpy(icmp + 32, peer_ip6, 16);
+        put16(icmp + 48, z->port);
+        put16(icmp + 50, z->peer_port);
+        put32(icmp + 52, z->ack - 1);
+    }
+    set_sum6(src, dst, 58, icmp, 2, len);
+    receive(z, s, f,
+            headers6(f, src, dst, (uint32_t)(icmp - (f + 54)) + len, first,
+                     kind & 0x8000 ? (uint8_t)(icmp[0] == 130 ? 1 : 64) : 255));
+}
+
 static void segment(struct fuzz *z, struct script *s)
 {
     static const int32_t near[] = {0,  0,  0,    0,     0,      0,       0,          1,
                                    -1, 10, 1460, 65535, -65536, 1 << 30, -(1 << 30), INT32_MIN};
     static const uint8_t usual[] = {0x10, 0x18, 0x10, 0x18, 0x10, 0x11, 0x02, 0x04};
-    uint8_t f[FRAME_MAX] = {0}, *tcp = f + 34;
+    uint8_t f[FRAME_MAX] = {0}, *tcp = f + l4_at(z);
     uint32_t kind = take(s, 2);
     uint8_t flags = kind & 0x700 ? usual[kind >> 11 & 7] : (uint8_t)take(s, 1);
     bool live = z->port && kind & 0x3 && !(flags & 2);
@@ -258,6 +363,11 @@ static void act(struct fuzz *z, struct script *s)
     struct stream *stream = z->streams[take(s, 1) % 4];
     if (what % 16 == 15) {
         struct endpoint to = {.family = 4, .port = 4001, .addr = {10, 0, 0, 9}};
+        if (z->v6) {
+            to.family = 6;
+            memcpy(to.addr, what & 16 ? our_ip6 : peer_ip6, 16);
+            to.addr[0] = what & 32 ? 0x20 : 0xfd; // by way of a router, if there is one
+        }
         int error;
         struct stream *made = net_connect(z->net, &to, &error);
         for (unsigned k = 0; made && k < STREAMS_MAX; k++)
@@ -325,8 +435,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fuzz z = {.now_us = 1000000, .seq = 1};
     struct net_config c = {.mac = {2, 0, 0, 0, 0, 1},
                            .mtu = 1500,
-                           .n_addresses = 1,
-                           .addresses = {{.family = 4, .prefix = 24, .addr = {10, 0, 0, 1}}},
+                           .n_addresses = 2,
+                           .addresses = {{.family = 4, .prefix = 24, .addr = {10, 0, 0, 1}},
+                                         {.family = 6, .prefix = 64, .addr = {0xfd, [15] = 1}}},
+                           .router_advertisements = true,
                            .gateway = {.family = 4, .addr = {10, 0, 0, 9}},
                            .connections_max = 64,
                            .orphans_max = 8,
@@ -336,7 +448,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                            .receive_buffer_max = 16384,
                            .receive_memory_max = 65536,
                            .user_timeout_ms = 5000};
-    wire_pool_init(&z.pool, 1600, take(&s, 1) % 4 ? 1000 : 30);
+    uint32_t first = take(&s, 1);
+    z.v6 = first & 128;
+    c.duplicate_probes = (first & 96) == 96;
+    wire_pool_init(&z.pool, 1600, first % 4 ? 1000 : 30);
     char error[100];
     z.net = net_create(&c, &z.pool.pool, z.now_us, error, sizeof(error));
     assert(z.net);
@@ -346,6 +461,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                     0,  1, 8, 0, 6, 4, 0, 1, 2, 0, 0,  0, 0, 9,
                                     10, 0, 0, 9, 0, 0, 0, 0, 0, 0, 10, 0, 0, 1};
     receive(&z, &s, arp, sizeof(arp));
+    uint8_t ns[86] = {0}, *message = ns + 54;
+    message[0] = 135;
+    memcpy(message + 8, our_ip6, 16);
+    memcpy(message + 24, (const uint8_t[8]){1, 1, 2, 0, 0, 0, 0, 9}, 8);
+    set_sum6(peer_ip6, our_ip6, 58, message, 2, 32);
+    receive(&z, &s, ns, headers6(ns, peer_ip6, our_ip6, 32, 58, 255));
     static const uint8_t syn[] = {0, 9, 0x37, 0, 0, 0, 255, 0, 0}, ack[] = {8, 1, 0, 0, 255, 0, 0};
     z.stamp = 1000;
     for (int i = 0; i < 2; i++) {
@@ -359,6 +480,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             raw(&z, &s);
         else if (what == 1)
             flood(&z, &s);
+        else if (what < 4)
+            six(&z, &s);
         else if (what < 14)
             segment(&z, &s);
         else if (what < 22)

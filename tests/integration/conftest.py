@@ -14,7 +14,7 @@ import pollux  # noqa: E402
 # redis: the same tests against Debian's Redis, to see that they ask for what Redis does.
 KINDS = os.environ.get("POLLUX_WIRES", "socket,tap,xdp").split(",")
 # Wires that only the tests run over that name them.
-EXTRA = ["xdp-queues"]
+EXTRA = ["xdp-queues", "tap6", "xdp6"]
 CORES = [1, 2]
 
 _open = {}

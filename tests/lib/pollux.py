@@ -330,6 +330,10 @@ class Namespace:
     def ip(self, *words, check=True):
         return run("ip", "-n", self.name, *words, check=check)
 
+    def add_address(self, address, interface):
+        """An IPv6 address is used at once: nobody else has it."""
+        self.ip("addr", "add", address, "dev", interface, *(["nodad"] if ":" in address else []))
+
     def prefix(self):
         return ["ip", "netns", "exec", self.name]
 
@@ -438,19 +442,21 @@ class TapWire(Wire):
     """The server's port is a TAP interface; its clients use the kernel's end of it."""
 
     name = "tap"
+    addresses = ["10.98.0.1/16"]
+    client_addresses = ["10.98.0.2/16"]
 
     def open(self):
         if not os.path.exists("/dev/net/tun"):
             raise Skip("no TAP: /dev/net/tun is missing")
         self.namespace = Namespace("tap")
         self.things.append(self.namespace)
-        self.host = "10.98.0.1"
+        self.host = self.addresses[0].split("/")[0]
         self.client_interface = "plxtap"
-        self.client_address = "10.98.0.2"
+        self.client_address = self.client_addresses[0].split("/")[0] if self.client_addresses else None
         self.options.update({
             "transport": "dpdk",
             "nic-device": "net_tap0,iface=plxtap",
-            "nic-address": "10.98.0.1/16",
+            "nic-address": self.addresses,
             "protected-mode": "no",
         })
         self.server = Server(self.options, prefix=self.namespace.prefix(), host=self.host)
@@ -460,7 +466,8 @@ class TapWire(Wire):
         )
         if not self.server.alive():
             raise AssertionError(f"the server did not start:\n{self.server.tail()}")
-        self.namespace.ip("addr", "add", "10.98.0.2/16", "dev", "plxtap")
+        for address in self.client_addresses:
+            self.namespace.add_address(address, "plxtap")
         self.namespace.ip("link", "set", "plxtap", "up")
 
     def enter(self):
@@ -472,6 +479,8 @@ class XdpWire(Wire):
 
     name = "xdp"
     queues = 1
+    addresses = ["10.99.0.1/16"]
+    client_addresses = ["10.99.0.2/16"]
 
     def connect_namespaces(self):
         """Makes the veth pair; returns the namespace of the server's end, `plxs`, which has no address yet."""
@@ -479,16 +488,17 @@ class XdpWire(Wire):
             raise Skip("ethtool is not installed")
         here, self.namespace = Namespace("xdp"), Namespace("client")
         self.things += [here, self.namespace]
-        self.host = "10.99.0.1"
+        self.host = self.addresses[0].split("/")[0]
         self.client_interface = "plxc"
-        self.client_address = "10.99.0.2"
+        self.client_address = self.client_addresses[0].split("/")[0] if self.client_addresses else None
         queues = ["numrxqueues", str(self.queues), "numtxqueues", str(self.queues)]
         made = here.ip("link", "add", "plxs", *queues, "type", "veth", "peer", "name", "plxc", *queues, "netns",
                        self.namespace.name, check=False)
         if made.returncode != 0:
             raise Skip(f"veth pairs cannot be made here: {made.stderr.strip()}")
         here.ip("link", "set", "plxs", "up")
-        self.namespace.ip("addr", "add", "10.99.0.2/16", "dev", "plxc")
+        for address in self.client_addresses:
+            self.namespace.add_address(address, "plxc")
         self.namespace.ip("link", "set", "plxc", "up")
         # Kernel senders leave checksums half done on veth, and a port cannot see that they are.
         run(*self.namespace.prefix(), "ethtool", "-K", "plxc", "tx", "off")
@@ -501,10 +511,14 @@ class XdpWire(Wire):
         self.options.update({
             "transport": "dpdk",
             "nic-device": devices,
-            "nic-address": "10.99.0.1/16",
             "protected-mode": "no",
         })
+        self.give_addresses(here)
         self.server = Server(self.options, prefix=here.prefix(), host=self.host)
+
+    def give_addresses(self, here):
+        del here
+        self.options.setdefault("nic-address", self.addresses)
 
     def enter(self):
         return self.namespace.enter()
@@ -520,26 +534,48 @@ class XdpQueuesWire(XdpWire):
         super().open()
 
 
+class Tap6Wire(TapWire):
+    """The same over IPv6, with IPv4 beside it."""
+
+    name = "tap6"
+    addresses = ["fd98::1/64", "10.98.0.1/16"]
+    client_addresses = ["fd98::2/64", "10.98.0.2/16"]
+
+
+class Xdp6Wire(XdpWire):
+    """The same over IPv6; the server takes the addresses of the kernel's interface."""
+
+    name = "xdp6"
+    addresses = ["fd99::1/64", "10.99.0.1/16"]
+    client_addresses = ["fd99::2/64", "10.99.0.2/16"]
+
+    def give_addresses(self, here):
+        for address in self.addresses:
+            here.add_address(address, "plxs")
+
+
 class MemifWire(Wire):
     """Shared-memory rings between two processes, an ideal NIC: for clients with a stack of their own."""
 
     name = "memif"
     kernel_clients = False
+    addresses = ["10.97.0.1/24"]
+    bench_address = "10.97.0.2/24"
 
     def open(self):
         if os.geteuid() != 0:
             raise Skip("needs root for memif")
-        self.host = "10.97.0.1"
+        self.host = self.addresses[0].split("/")[0]
         self.options.update({
             "transport": "dpdk",
-            "nic-address": "10.97.0.1/24",
+            "nic-address": self.addresses,
             "protected-mode": "no",
         })
         self.server = Server(self.options, host=self.host, start=False)
         path = os.path.join(self.server.folder, "memif.sock")
         self.server.options["nic-device"] = f"net_memif0,role=server,id=0,socket={path},socket-abstract=no"
         self.bench_options = (
-            "--transport", "dpdk", "--nic-address", "10.97.0.2/24", "--nic-device",
+            "--transport", "dpdk", "--nic-address", self.bench_address, "--nic-device",
             f"net_memif0,role=client,id=0,socket={path},socket-abstract=no,mac=02:70:6c:78:00:02",
         )
         self.server.start()
@@ -552,7 +588,16 @@ class MemifWire(Wire):
         wait_for(listens, "the memif socket")
 
 
-WIRES = {wire.name: wire for wire in (Wire, TapWire, XdpWire, XdpQueuesWire, MemifWire, RedisWire)}
+class Memif6Wire(MemifWire):
+    """The same over IPv6."""
+
+    name = "memif6"
+    addresses = ["fd97::1/64"]
+    bench_address = "fd97::2/64"
+
+
+WIRES = {wire.name: wire for wire in (Wire, TapWire, Tap6Wire, XdpWire, Xdp6Wire, XdpQueuesWire, MemifWire, Memif6Wire,
+                                      RedisWire)}
 
 
 # --- clients ---------------------------------------------------------------------------------------
