@@ -135,7 +135,7 @@ struct net {
     uint64_t now_us;
     struct frame_pool *pool;
     uint32_t header_l2; // 14, or 18 with a VLAN tag
-    uint16_t mtu, ip_id;
+    uint16_t mtu;
     uint16_t path_generation; // counts changes of `paths`
     uint32_t tso_max; // bytes of a frame, headers included, that the port cuts into segments; 0: it
                       // cannot

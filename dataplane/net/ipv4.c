@@ -148,7 +148,9 @@ void ipv4_write(struct net *net, struct frame *f, uint32_t src, uint32_t dst, ui
     // Whole words, of which the checksum is made before they go to memory.
     uint32_t w0 = __builtin_bswap32(0x45000000u | (uint32_t)traffic_class << 16 |
                                     (IPV4_HEADER + payload)),
-             w1 = __builtin_bswap32((uint32_t)net->ip_id++ << 16 | DONT_FRAGMENT),
+             // Never in fragments, so that no identification is needed (RFC 6864 4.1): a counter
+             // would tell strangers how much we send (idle scans).
+        w1 = __builtin_bswap32(DONT_FRAGMENT),
              w2 = __builtin_bswap32((uint32_t)DEFAULT_TTL << 24 | (uint32_t)protocol << 16);
     if (net->config.offloads & NET_TX_IP_SUM) {
         f->flags |= FRAME_TX_IP_SUM;

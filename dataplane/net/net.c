@@ -172,7 +172,6 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     net->key_cookie_numbers = keys[9];
     net->random[0] = config->seed ^ 0x9e3779b97f4a7c15;
     net->random[1] = config->seed * 0xbf58476d1ce4e5b9 + 1;
-    net->ip_id = (uint16_t)net_random(net);
     net_wheel_init(&net->wheel, now_us);
     ipv4_init(net);
     tcp_requests_init(net);

@@ -1294,6 +1294,67 @@ static void test_bad_headers(void **state)
     peer_stop(&p);
 }
 
+// RFC 6864 4.1: identifications of packets that may not be fragmented tell nothing, least of all
+// how much was sent to others (idle scans).
+static void test_identification(void **state)
+{
+    (void)state;
+    struct peer p;
+    peer_start(&p, NULL);
+    for (unsigned i = 0; i < 5; i++) {
+        peer_send_at(&p, TH_ACK, i, i, NULL, 0);
+        struct peer_segment *s = peer_only(&p);
+        assert_int_equal(load_be16(s->raw + 14 + 4), 0);
+        assert_int_equal(load_be16(s->raw + 14 + 6), 0x4000);
+    }
+    peer_stop(&p);
+}
+
+static void accept_all(void *context, struct wire *w, unsigned i)
+{
+    struct stream *ready[64];
+    unsigned n = net_ready(w->net[i], ready, 64);
+    for (unsigned k = 0; k < n; k++) {
+        assert_int_equal(ready[k]->events & STREAM_CLOSED, 0);
+        if (i == 0 && (ready[k]->events & STREAM_ACCEPTED)) {
+            struct stream_info info;
+            ready[k]->ops->info(ready[k], &info);
+            ++*(unsigned *)context;
+            assert_int_equal(info.mss % 4, 0); // 1440 or 1460 and the timestamps
+            assert_true(info.snd_wnd > 65535); // the scale came back
+        }
+        ready[k]->events = 0;
+    }
+}
+
+// Cookies between two whole stacks, over IPv4 and IPv6: more clients at once than the queue holds.
+static void test_cookies_between_stacks(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 50 };
+    for (uint8_t family = 4; family <= 6; family += 2) {
+        struct wire w;
+        struct wire_conditions conditions = {.delay_us = 500};
+        struct net_config config = {.half_open_max = 2, .addresses[0].family = family};
+        unsigned accepted = 0;
+        wire_init(&w, 7, &conditions, &config, 2000);
+        wire_run(&w, w.now_us + 3000000, NULL, NULL); // IPv6 addresses are looked for first
+        net_listen(w.net[0], OUR_PORT, 64);
+        for (unsigned i = 0; i < CLIENTS; i++) {
+            struct endpoint to;
+            int error;
+            wire_endpoint(&w, &to, 0, OUR_PORT);
+            assert_non_null(net_connect(w.net[1], &to, &error));
+        }
+        wire_run(&w, w.now_us + 5000000, accept_all, &accepted);
+        const struct net_counters *n = net_counters(w.net[0]);
+        assert_int_equal(accepted, CLIENTS);
+        assert_true(n->tcp_cookies_accepted >= CLIENTS / 2);
+        assert_int_equal(n->tcp_cookies_failed, 0);
+        assert_int_equal(wire_free(&w), 0);
+    }
+}
+
 // What strangers get from us is limited: resets as well (RFC 9293 3.10.7.1 sets no number).
 static void test_reset_limit(void **state)
 {
@@ -1350,6 +1411,8 @@ int main(void)
         cmocka_unit_test(test_scans),
         cmocka_unit_test(test_bad_headers),
         cmocka_unit_test(test_reset_limit),
+        cmocka_unit_test(test_identification),
+        cmocka_unit_test(test_cookies_between_stacks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
