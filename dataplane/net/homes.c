@@ -293,6 +293,8 @@ void net_receive(struct net *net, const struct net_mail *mail, uint64_t now_us)
     case NET_MAIL_NEWS:
         if (mail->news.kind == NET_NEWS_COOKIES)
             tcp_cookies_hear(net);
+        else if (mail->news.kind == NET_NEWS_MTU)
+            net_learn_mtu(net, mail->news.family, mail->news.addr, mail->news.mtu);
         else
             neighbour_hear(net, &mail->news);
         break;

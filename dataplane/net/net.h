@@ -47,6 +47,7 @@ struct net_news {
     enum net_news_kind {
         NET_NEWS_NEIGHBOUR, // `addr` has the hardware address `mac`
         NET_NEWS_COOKIES,   // SYN cookies are under way, and may come back to any of us
+        NET_NEWS_MTU,       // packets of `mtu` bytes are what passes to `addr` (RFC 8201)
     } kind;
     uint8_t family;
     uint8_t addr[16];
@@ -54,6 +55,7 @@ struct net_news {
     bool create;   // worth knowing where it was not known: it asked for us
     bool answer;   // to what one of us asked
     bool override; // may change what is known
+    uint16_t mtu;
 };
 
 // What stacks send each other. `frame` is the sender's and must be copied.
@@ -130,9 +132,6 @@ struct net_config {
     // was not used yet, and never will be. NULL: nobody wants to know.
     void (*conflict)(void *context, const struct net_address *address, const uint8_t mac[6],
                      bool lost);
-    // A path's MTU was learned (RFC 8201): for the stacks of the other cores, which take it by
-    // net_learn_mtu. `addr` has 16 bytes, IPv4 in the first four. NULL: nobody else wants to know.
-    void (*mtu_learned)(void *context, uint8_t family, const uint8_t *addr, uint16_t mtu);
 };
 
 // Creates a stack. `pool` gives the frames that it transmits. NULL when memory is short or the
@@ -167,7 +166,8 @@ bool net_advance(struct net *net, uint64_t now_us);
 // When `net_advance` should be called at the latest (microseconds), UINT64_MAX for never.
 uint64_t net_next_timer(const struct net *net);
 
-// Another core learned that packets of `mtu` bytes are what passes to `addr` (as in `mtu_learned`).
+// Another core learned that packets of `mtu` bytes are what passes to `addr`. `addr` has 16 bytes,
+// IPv4 in the first four.
 void net_learn_mtu(struct net *net, uint8_t family, const uint8_t addr[16], uint16_t mtu);
 
 // Streams with events since the last call, each once. Returns how many were put into `ready`.
@@ -185,8 +185,8 @@ void net_turn_end(struct net *net);
 const struct net_counters *net_counters(const struct net *net);
 unsigned net_connection_count(const struct net *net);
 // Calls `each` for every connection, TIME_WAIT and half-open ones included, from position *cursor
-// on, until it returns false, for at most `max` of them and a bounded part of the table, perhaps for
-// none; *cursor is 0 after the last. For operators: not on the hot path.
+// on, until it returns false, for at most `max` of them and a bounded part of the table, perhaps
+// for none; *cursor is 0 after the last. For operators: not on the hot path.
 void net_each_connection(struct net *net, uint64_t *cursor, unsigned max,
                          bool (*each)(void *context, const struct stream_info *info),
                          void *context);

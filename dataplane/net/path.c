@@ -1,4 +1,5 @@
 #include "dataplane/net/path.h"
+#include "dataplane/net/homes.h"
 
 #include <mimalloc.h>
 
@@ -95,12 +96,13 @@ static bool learn(struct net *net, const struct path_key *k, uint32_t mtu)
 void net_path_learn(struct net *net, const struct net_flow *flow, uint32_t mtu)
 {
     struct path_key k = key_of(flow);
-    if (!learn(net, &k, mtu) || !net->config.mtu_learned)
+    if (!learn(net, &k, mtu))
         return;
-    uint8_t addr[16];
-    memcpy(addr, k.addr, sizeof(addr));
-    net->config.mtu_learned(net->config.context, k.family, addr,
-                            (uint16_t)(mtu < net->mtu ? mtu : net->mtu));
+    struct net_news news = {.kind = NET_NEWS_MTU,
+                            .family = k.family,
+                            .mtu = (uint16_t)(mtu < net->mtu ? mtu : net->mtu)};
+    memcpy(news.addr, k.addr, sizeof(news.addr));
+    homes_tell(net, &news);
 }
 
 void net_learn_mtu(struct net *net, uint8_t family, const uint8_t addr[16], uint16_t mtu)

@@ -330,8 +330,8 @@ static bool run(uint64_t seed, const struct wire_conditions *conditions)
     if (!sim->wrong && sim->spreading != BY_HASH && !registered)
         fail("nothing was ever registered: the test tests nothing");
     if (sim->wrong)
-        fprintf(stderr, "seed %" PRIu64 ": %s after %" PRIu64 " ms (%u of %u opened, %u done)\n", seed,
-                sim->wrong, sim->wire.now_us / 1000, sim->opened, sim->total, sim->done);
+        fprintf(stderr, "seed %" PRIu64 ": %s after %" PRIu64 " ms (%u of %u opened, %u done)\n",
+                seed, sim->wrong, sim->wire.now_us / 1000, sim->opened, sim->total, sim->done);
     for (unsigned i = 1; i <= sim->servers; i++)
         while (sim->taken[i]) {
             struct mail *m = sim->taken[i];
@@ -416,7 +416,7 @@ int main(int argc, char **argv)
         }
     }
     if (how.servers < 1 || how.servers >= WIRE_STACKS_MAX) {
-        fprintf(stderr, "--stacks: 1 to %u\n", WIRE_STACKS_MAX - 1);
+        fprintf(stderr, "--stacks: 1 to %d\n", WIRE_STACKS_MAX - 1);
         return 2;
     }
     sim = malloc(sizeof(*sim));

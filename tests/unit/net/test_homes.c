@@ -330,7 +330,7 @@ static void registry_is_bounded(void **state)
     struct net_config c = {.connections_max = 16, .time_wait_max = 9, .half_open_max = 4};
     start(&p, &c);
     net_listen(p.net, OUR_PORT, 5);
-    uint64_t flows[40];
+    uint64_t flows[30] = {0};
     for (unsigned i = 0; i < 40; i++) {
         p.peer_port = (uint16_t)(5000 + i);
         by_mail(&p, (struct net_mail){.kind = NET_MAIL_ASK, .from = 1}, TH_SYN, "");

@@ -216,20 +216,34 @@ struct learned {
     uint16_t mtu;
 };
 
-static void note_learned(void *context, uint8_t family, const uint8_t *addr, uint16_t mtu)
+static unsigned this_stack(void *context, const struct endpoint *local,
+                           const struct endpoint *remote)
+{
+    (void)context;
+    (void)local;
+    (void)remote;
+    return 0;
+}
+
+static bool note_learned(void *context, unsigned to, const struct net_mail *mail)
 {
     struct learned *l = context;
+    if (mail->kind != NET_MAIL_NEWS || mail->news.kind != NET_NEWS_MTU)
+        return true;
+    assert_int_equal(to, 1);
     l->calls++;
-    l->family = family;
-    memcpy(l->addr, addr, 16);
-    l->mtu = mtu;
+    l->family = mail->news.family;
+    memcpy(l->addr, mail->news.addr, 16);
+    l->mtu = mail->news.mtu;
+    return true;
 }
 
 static void test_other_cores(void **state)
 {
     (void)state;
     struct learned l = {0};
-    struct net_config c = {.mtu_learned = note_learned, .context = &l};
+    struct net_config c = {
+        .stacks = 2, .stack_of = this_stack, .send = note_learned, .context = &l};
     struct peer p;
     open_peer(&p, &c);
     put(&p, 0, 1460);
@@ -239,7 +253,10 @@ static void test_other_cores(void **state)
     assert_memory_equal(l.addr, ((const uint8_t[16]){10, 0, 0, 9}), 16);
     peer_turn(&p);
     // What they learned is used here, and not told back.
-    net_learn_mtu(p.net, 4, l.addr, 1000);
+    struct net_mail mail = {
+        .kind = NET_MAIL_NEWS, .from = 1, .news = {.kind = NET_NEWS_MTU, .family = 4, .mtu = 1000}};
+    memcpy(mail.news.addr, l.addr, 16);
+    net_receive(p.net, &mail, p.now_us);
     p.ack += 1460;
     peer_send(&p, TH_ACK, NULL, 0);
     put(&p, 1460, 2000);
