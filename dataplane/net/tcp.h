@@ -474,6 +474,9 @@ bool tcp_challenge_allowed(struct net *net, uint32_t *last_ms);
 // the first. Returns the frame that is in the queue now (the port may not have let go of the
 // other), NULL when none was free.
 struct frame *tcp_resend(struct tcp *c, struct frame *f, struct frame *before);
+// Sends a part of it again, as a copy in segments that fit; it stays in the queue as it is. False
+// when no frame was free.
+bool tcp_resend_part(struct tcp *c, struct frame *f, uint32_t seq, uint32_t len);
 void tcp_send_fin(struct tcp *c);
 // Answers a segment that belongs to no connection (RFC 9293 3.10.7.1).
 void tcp_reset_stranger(struct net *net, const struct packet *p, const struct tcp_segment *seg);

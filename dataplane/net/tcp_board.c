@@ -96,21 +96,28 @@ bool tcp_board_append(struct tcp *c, struct frame *f)
 {
     struct tcp_board *b = c->board;
     const struct frame_note *note = frame_note(f);
-    uint32_t size = b->mask + 1;
-    if (unlikely(b->end - b->first == size || b->end == INDEX_MAX) &&
-        !board_resize(c, b->end - b->first == size ? 2 * size : size)) {
-        tcp_board_free(c);
-        return false;
+    for (uint32_t at = 0, n; at < note->len; at += n) {
+        n = note->len - at < c->mss ? note->len - at : c->mss;
+        if (seq_le(note->seq + at + n, c->snd_una))
+            continue; // acknowledged before there was a board
+        uint32_t size = b->mask + 1;
+        if (unlikely(b->end - b->first == size || b->end == INDEX_MAX) &&
+            !board_resize(c, b->end - b->first == size ? 2 * size : size)) {
+            tcp_board_free(c);
+            return false;
+        }
+        *board_slot(b, b->end++) = (struct tcp_slot){.frame = f,
+                                                     .sent_us = note->sent_us,
+                                                     .repeated = note->transmissions > 1,
+                                                     .seq = note->seq + at,
+                                                     .end = note->seq + at + n,
+                                                     .prev = SLOT_NONE,
+                                                     .next = SLOT_NONE};
+        if (c->flags & TCP_RECOVERY)
+            b->prr_out += n;
+        else if (!(c->flags & TCP_LOSS) && (b->n_sacked || b->guessed))
+            c->net->counters.tcp_limited_transmit++;
     }
-    *board_slot(b, b->end++) = (struct tcp_slot){.frame = f,
-                                                 .seq = note->seq,
-                                                 .end = note->seq + note->len,
-                                                 .prev = SLOT_NONE,
-                                                 .next = SLOT_NONE};
-    if (c->flags & TCP_RECOVERY)
-        b->prr_out += note->len;
-    else if (!(c->flags & TCP_LOSS) && (b->n_sacked || b->guessed))
-        c->net->counters.tcp_limited_transmit++;
     return true;
 }
 
@@ -119,8 +126,8 @@ struct tcp_board *tcp_board_get(struct tcp *c)
     if (c->board)
         return c->board;
     uint32_t n = 0, size = SLOTS_MIN;
-    for (const struct frame *f = c->rtx_head; f; f = f->next)
-        n++;
+    for (struct frame *f = c->rtx_head; f; f = f->next)
+        n += (frame_note(f)->len + c->mss - 1) / c->mss;
     while (size < n + n / 4)
         size *= 2;
     struct tcp_board *b = mi_zalloc(sizeof(*b));
@@ -187,11 +194,10 @@ static void slot_delivered(struct tcp *c, const struct tcp_slot *s, uint32_t byt
 {
     if (s->marks & SLOT_DOUBTED)
         return;
-    struct frame_note *note = frame_note(s->frame);
     news->delivered += bytes;
-    if (note->transmissions == 1) {
-        if (note->sent_us > news->sent_us)
-            news->sent_us = note->sent_us;
+    if (!s->repeated) {
+        if (s->sent_us > news->sent_us)
+            news->sent_us = s->sent_us;
         if (seq_le(s->end, c->recover))
             news->original = true;
     }
@@ -222,8 +228,10 @@ void tcp_board_release(struct tcp *c, uint32_t before, const struct tcp_segment 
             slot_delivered(c, s, bytes, seg, news);
         }
         uncount(b, s->marks, bytes);
-        c->rtx_head = s->frame->next;
-        net_frame_drop(c->net, s->frame);
+        if (s->end == frame_note(s->frame)->seq + frame_note(s->frame)->len) {
+            c->rtx_head = s->frame->next;
+            net_frame_drop(c->net, s->frame);
+        }
         if (b->rack_next == b->first)
             b->rack_next++;
         b->first++;

@@ -3,12 +3,14 @@
 // duplicate, a time-out, a probe) and goes a round trip after the last; a connection without it
 // counts nothing and pays nothing.
 //
-// Frames have slots in an array (a ring that grows), in the order of the sequence, so that a SACK
-// block finds its first frame by bisection. What is sacked already is stepped over at once (each
-// sacked slot points behind the run that it begins, and paths are halved as they are walked), so an
-// acknowledgement costs a few probes and what it marks for the first time, whatever its blocks say.
+// Segments have slots in an array (a ring that grows), in the order of the sequence, so that a SACK
+// block finds its first one by bisection. A frame that the port cut into segments has a slot for
+// each, and what is sent again of it is a copy. What is sacked already is stepped over at once
+// (each sacked slot points behind the run that it begins, and paths are halved as they are walked),
+// so an acknowledgement costs a few probes and what it marks for the first time, whatever its
+// blocks say.
 //
-// RACK wants frames by the time they were sent last. Frames that were sent once are in that order
+// RACK wants segments by the time they were sent last. Those that were sent once are in that order
 // by their sequence; those that were sent again are in a list of their own, by time. So `slot.prev`
 // and `slot.next` serve either that list or the queue of those that are to be sent again.
 #pragma once
@@ -25,13 +27,14 @@ enum tcp_slot_marks {
 #define SLOT_NONE UINT32_MAX
 
 struct tcp_slot {
-    struct frame *frame;
-    uint32_t seq, end; // of the payload
-    uint32_t skip;     // SACKED: no slot between this one and `skip` is unsacked
+    struct frame *frame; // holds the payload, maybe of other slots as well
+    uint64_t sent_us;    // when it was sent last
+    uint32_t seq, end;   // of the payload
+    uint32_t skip;       // SACKED: no slot between this one and `skip` is unsacked
     uint32_t prev, next;
     uint8_t marks;
+    bool repeated; // was sent more than once
 };
-_Static_assert(sizeof(struct tcp_slot) == 32, "two to a line");
 
 struct slot_list {
     uint32_t head, tail;
@@ -51,7 +54,7 @@ struct tcp_board {
     struct slot_list resent_list;  // sent again, oldest first
     uint32_t sacked, lost, resent; // bytes in flight with these marks
     uint32_t guessed;              // without SACK: bytes that duplicate acknowledgements stand for
-    uint32_t n_sacked;             // frames
+    uint32_t n_sacked;             // slots
     uint32_t calm_seq;             // the board goes when more than this is acknowledged
 
     // RACK (RFC 8985 5.3)

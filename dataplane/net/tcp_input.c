@@ -136,6 +136,8 @@ static bool tcp_check_sequence(struct tcp *c, struct tcp_segment *seg)
         } else if (unlikely(seq_lt(seg->ts_value, c->ts_recent))) {
             if (!tcp_stamp_outdated(c)) {
                 count->tcp_paws++;
+                if (seg->len && seq_le(seg->seq + seg->len, c->rcv_nxt))
+                    tcp_dsack_note(c, seg->seq, seg->seq + seg->len);
                 // Repeats of old segments want an answer, bare acknowledgements do not (loops).
                 if (seg->len || (seg->flags & (TH_SYN | TH_FIN)))
                     tcp_challenge(c);

@@ -382,27 +382,30 @@ void tcp_output_held(struct net *net)
     }
 }
 
-// A segment that has become too large for the path: it stays in the queue as it is, and copies of
-// its parts leave.
-static struct frame *resend_in_parts(struct tcp *c, struct frame *f)
+bool tcp_resend_part(struct tcp *c, struct frame *f, uint32_t seq, uint32_t len)
 {
     struct frame_note *note = frame_note(f);
-    for (uint32_t at = 0, n; at < note->len; at += n) {
-        n = note->len - at < c->mss ? note->len - at : c->mss;
+    if (note->output_place)
+        return true; // the port has not even taken the last transmission
+    const uint8_t *data = f->data + c->header_len + (seq - note->seq);
+    if (note->len > c->mss)
+        tcp_pmtu_resent(c, note->seq);
+    for (uint32_t at = 0, n; at < len; at += n) {
+        n = len - at < c->mss ? len - at : c->mss;
         struct frame *part = net_frame_new(c->net, true);
         if (!part)
-            return NULL;
-        memcpy(part->data + c->header_len, f->data + c->header_len + at, n);
+            return false;
+        memcpy(part->data + c->header_len, data + at, n);
         frame_note(part)->transmissions = 2; // no new data, as ECN sees it
         uint8_t flags = TH_ACK | TH_PSH;
-        if ((c->flags & TCP_FIN_SENT) && note->seq + at + n == c->fin_seq)
+        if ((c->flags & TCP_FIN_SENT) && seq + at + n == c->fin_seq)
             flags |= TH_FIN;
-        tcp_write_segment(c, part, note->seq + at, n, flags);
+        tcp_write_segment(c, part, seq + at, n, flags);
     }
     note->sent_us = c->net->now_us;
     note->transmissions++;
     c->retransmitted++;
-    return f;
+    return true;
 }
 
 struct frame *tcp_resend(struct tcp *c, struct frame *f, struct frame *before)
@@ -420,7 +423,7 @@ struct frame *tcp_resend(struct tcp *c, struct frame *f, struct frame *before)
     if (unlikely(note->len > c->mss)) {
         tcp_pmtu_resent(c, note->seq);
         if (!net->tso_max)
-            return resend_in_parts(c, f);
+            return tcp_resend_part(c, f, note->seq, note->len) ? f : NULL;
     }
     uint8_t flags = TH_ACK | TH_PSH;
     if ((c->flags & TCP_FIN_SENT) && note->seq + note->len == c->fin_seq)

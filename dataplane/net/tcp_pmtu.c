@@ -133,7 +133,7 @@ static void resend_too_large(struct tcp *c)
     }
     for (uint32_t i = b->first; i != b->end && !net_output_full(c->net); i++) {
         const struct tcp_slot *s = board_slot(b, i);
-        if ((s->marks & SLOT_SACKED) || slot_bytes(s, c->snd_una) <= c->mss)
+        if ((s->marks & SLOT_SACKED) || frame_note(s->frame)->len <= c->mss)
             continue;
         tcp_board_lose(c, i, b->lost_list.tail);
         if (!tcp_board_resend(c, i))

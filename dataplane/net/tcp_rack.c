@@ -20,14 +20,13 @@ void tcp_rack_delivered(struct tcp *c, const struct tcp_slot *s, const struct tc
                         struct tcp_news *news)
 {
     struct tcp_board *b = c->board;
-    const struct frame_note *note = frame_note(s->frame);
     uint64_t now = c->net->now_us;
-    uint32_t rtt = (uint32_t)(now - note->sent_us);
-    if (note->transmissions > 1) {
+    uint32_t rtt = (uint32_t)(now - s->sent_us);
+    if (s->repeated) {
         // Which transmission arrived? Not the last when the peer echoes an older stamp, or answers
         // faster than the path allows (step 2).
         if ((c->flags & TCP_STAMPS) && seg->has_stamp && seg->ts_echo &&
-            seq_lt(seg->ts_echo, tcp_stamp_at(c, note->sent_us)))
+            seq_lt(seg->ts_echo, tcp_stamp_at(c, s->sent_us)))
             return;
         if (rtt < c->min_rtt_us)
             return;
@@ -40,8 +39,8 @@ void tcp_rack_delivered(struct tcp *c, const struct tcp_slot *s, const struct tc
             c->reordering = (uint16_t)(distance < UINT16_MAX ? distance : UINT16_MAX);
     }
     b->rack_rtt_us = rtt;
-    if (!b->rack_valid || !sent_before_newest(b, note->sent_us, s->end)) {
-        b->rack_sent_us = note->sent_us;
+    if (!b->rack_valid || !sent_before_newest(b, s->sent_us, s->end)) {
+        b->rack_sent_us = s->sent_us;
         b->rack_end = s->end;
         b->rack_valid = true;
     }
@@ -89,12 +88,11 @@ uint64_t tcp_rack_detect(struct tcp *c, struct tcp_news *news)
     uint32_t after = SLOT_NONE;
     for (uint32_t i = b->resent_list.head, next; i != SLOT_NONE; i = next) {
         struct tcp_slot *s = board_slot(b, i);
-        const struct frame_note *note = frame_note(s->frame);
         next = s->next;
-        if (!sent_before_newest(b, note->sent_us, s->end))
+        if (!sent_before_newest(b, s->sent_us, s->end))
             break;
-        if (note->sent_us + patience > now) {
-            due = note->sent_us + patience;
+        if (s->sent_us + patience > now) {
+            due = s->sent_us + patience;
             break;
         }
         news->lost += slot_bytes(s, c->snd_una);
@@ -106,12 +104,11 @@ uint64_t tcp_rack_detect(struct tcp *c, struct tcp_news *news)
         struct tcp_slot *s = board_slot(b, b->rack_next);
         if (s->marks & (SLOT_SACKED | SLOT_LOST | SLOT_RESENT))
             continue;
-        const struct frame_note *note = frame_note(s->frame);
-        if (!sent_before_newest(b, note->sent_us, s->end))
+        if (!sent_before_newest(b, s->sent_us, s->end))
             break;
-        if (note->sent_us + patience > now) {
-            if (!due || note->sent_us + patience < due)
-                due = note->sent_us + patience;
+        if (s->sent_us + patience > now) {
+            if (!due || s->sent_us + patience < due)
+                due = s->sent_us + patience;
             break;
         }
         news->lost += slot_bytes(s, c->snd_una);

@@ -32,12 +32,20 @@ bool tcp_board_resend(struct tcp *c, uint32_t i)
 {
     struct tcp_board *b = c->board;
     struct tcp_slot *s = board_slot(b, i);
-    struct frame *before = i == b->first ? NULL : board_slot(b, i - 1)->frame;
-    struct frame *f = tcp_resend(c, s->frame, before);
-    if (!f)
-        return false;
-    s->frame = f;
-    frame_note(f)->sent_us = c->net->now_us;
+    const struct frame_note *note = frame_note(s->frame);
+    if (s->end == note->seq + note->len && seq_le(s->seq, note->seq)) {
+        struct frame *before = i == b->first ? NULL : board_slot(b, i - 1)->frame;
+        struct frame *f = tcp_resend(c, s->frame, before);
+        if (!f)
+            return false;
+        s->frame = f;
+    } else {
+        uint32_t seq = seq_lt(s->seq, c->snd_una) ? c->snd_una : s->seq;
+        if (!tcp_resend_part(c, s->frame, seq, s->end - seq))
+            return false;
+    }
+    s->sent_us = c->net->now_us;
+    s->repeated = true;
     if (b->undo && !b->undo_stamp_set) {
         b->undo_stamp_set = true;
         b->undo_stamp = tcp_stamp(c);

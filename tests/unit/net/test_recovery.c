@@ -874,7 +874,7 @@ static void check_board(const struct sender *s)
         assert_int_equal(board_slot(b, i)->marks & (SLOT_LOST | SLOT_RESENT), SLOT_LOST);
     for (uint32_t i = b->resent_list.head; i != SLOT_NONE;
          i = board_slot(b, i)->next, in_resent--) {
-        uint64_t sent = frame_note(board_slot(b, i)->frame)->sent_us;
+        uint64_t sent = board_slot(b, i)->sent_us;
         assert_true(last <= sent);
         last = sent;
     }
