@@ -159,9 +159,11 @@ struct options {
     struct wire_conditions conditions;
     struct net_config config;
     bool verbose;
+    double gain; // percent that SACK must bring; 0: runs are not compared
 };
 
-static bool run(const struct options *o, uint64_t seed)
+// Adds the virtual time that it took to *took_us.
+static bool run(const struct options *o, uint64_t seed, uint64_t *took_us)
 {
     struct wire w;
     wire_init(&w, seed, &o->conditions, &o->config, o->frames);
@@ -220,6 +222,7 @@ static bool run(const struct options *o, uint64_t seed)
         }
     }
     const struct net_counters *a = net_counters(w.net[0]), *b = net_counters(w.net[1]);
+    *took_us += finished - started;
     if (o->verbose || t.wrong)
         printf("seed %" PRIu64 ": %" PRIu64 " bytes each way in %.3f s; %" PRIu64
                " frames, lost %" PRIu64 ", doubled %" PRIu64 ", corrupted %" PRIu64
@@ -251,7 +254,9 @@ static void usage(void)
         "sim_tcp [--seeds A-B] [--bytes N] [--loss %] [--duplicate %] [--reorder %] [--corrupt %]\n"
         "        [--delay US] [--jitter US] [--rate BYTES/US] [--queue US] [--mtu N] [--buffer N]\n"
         "        [--frames N] [--family 4|6] [--vlan ID] [--path-mtu N] [--silent] [--tso]\n"
-        "        [--congestion cubic|newreno|dctcp] [--mark US] [--port FRAMES] [--verbose]\n",
+        "        [--congestion cubic|newreno|dctcp] [--mark US] [--port FRAMES]\n"
+
+        "        [--no-sack] [--gain PERCENT, that SACK has to bring] [--verbose]\n",
         stderr);
 }
 
@@ -286,6 +291,8 @@ int main(int argc, char **argv)
                                             {"congestion", 1, 0, 'C'},
                                             {"mark", 1, 0, 'M'},
                                             {"port", 1, 0, 'p'},
+                                            {"no-sack", 0, 0, 'N'},
+                                            {"gain", 1, 0, 'G'},
                                             {0}};
     for (int k; (k = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (k) {
@@ -359,6 +366,12 @@ int main(int argc, char **argv)
         case 'p':
             o.conditions.port_frames = (uint32_t)strtoul(optarg, NULL, 10);
             break;
+        case 'N':
+            o.config.no_sack = true;
+            break;
+        case 'G':
+            o.gain = strtod(optarg, NULL);
+            break;
         case 'v':
             o.verbose = true;
             break;
@@ -368,8 +381,19 @@ int main(int argc, char **argv)
         }
     }
     unsigned failed = 0;
+    uint64_t took_us = 0, without_us = 0;
     for (uint64_t seed = o.first; seed <= o.last; seed++)
-        failed += !run(&o, seed);
+        failed += !run(&o, seed, &took_us);
+    if (o.gain != 0) {
+        struct options without = o;
+        without.config.no_sack = true;
+        for (uint64_t seed = o.first; seed <= o.last; seed++)
+            failed += !run(&without, seed, &without_us);
+        double gain = 100.0 * ((double)without_us / (double)took_us - 1);
+        printf("%.3f s with SACK, %.3f s without: %.0f %% faster\n", (double)took_us / 1e6,
+               (double)without_us / 1e6, gain);
+        failed += gain < o.gain;
+    }
     printf("%" PRIu64 " seeds, %u failed\n", o.last - o.first + 1, failed);
     return failed != 0;
 }

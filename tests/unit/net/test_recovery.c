@@ -232,10 +232,11 @@ static unsigned turn(struct sender *s)
     return s->p.n_out;
 }
 
-static void sender_open(struct sender *s, bool stamps, bool sack)
+static void sender_open_with(struct sender *s, bool stamps, bool sack,
+                             const struct net_config *config)
 {
     struct peer *p = &s->p;
-    peer_start(p, NULL);
+    peer_start(p, config);
     p->ts = stamps ? 1000 : 0;
     p->sack = sack;
     net_listen(p->net, p->port, 5);
@@ -251,6 +252,11 @@ static void sender_open(struct sender *s, bool stamps, bool sack)
     s->base = p->ack;
     s->mss = stamps ? MSS_STAMPS : MSS_PLAIN;
     assert_int_equal(s->c->mss, s->mss);
+}
+
+static void sender_open(struct sender *s, bool stamps, bool sack)
+{
+    sender_open_with(s, stamps, sack, NULL);
 }
 
 // Writes n segments; returns how many went out.
@@ -294,6 +300,47 @@ static void sender_close(struct sender *s)
     peer_stop(&s->p);
 }
 
+// What is counted and listed is what is marked.
+static void check_board(const struct sender *s)
+{
+    struct tcp *c = s->c;
+    const struct tcp_board *b = c->board;
+    if (!b) {
+        assert_int_equal(c->away, 0);
+        return;
+    }
+    uint32_t sacked = 0, lost = 0, resent = 0, n_sacked = 0, in_lost = 0, in_resent = 0,
+             at = b->first;
+    const struct frame *f = c->rtx_head;
+    for (; at != b->end; at++) {
+        const struct tcp_slot *slot = board_slot(b, at);
+        uint32_t n = slot_bytes(slot, c->snd_una);
+        if (slot->frame != f) // the next; a frame that the port cut has several slots
+            f = f->next;
+        assert_ptr_equal(slot->frame, f);
+        sacked += slot->marks & SLOT_SACKED ? n : 0;
+        n_sacked += (slot->marks & SLOT_SACKED) != 0;
+        lost += slot->marks & SLOT_LOST ? n : 0;
+        resent += slot->marks & SLOT_RESENT ? n : 0;
+        in_lost += (slot->marks & (SLOT_LOST | SLOT_RESENT)) == SLOT_LOST;
+        in_resent += (slot->marks & SLOT_RESENT) != 0;
+    }
+    assert_true(!f || !f->next);
+    assert_true(sacked == b->sacked && lost == b->lost && resent == b->resent &&
+                n_sacked == b->n_sacked);
+    uint64_t last = 0;
+    for (uint32_t i = b->lost_list.head; i != SLOT_NONE; i = board_slot(b, i)->next, in_lost--)
+        assert_int_equal(board_slot(b, i)->marks & (SLOT_LOST | SLOT_RESENT), SLOT_LOST);
+    for (uint32_t i = b->resent_list.head; i != SLOT_NONE;
+         i = board_slot(b, i)->next, in_resent--) {
+        uint64_t sent = board_slot(b, i)->sent_us;
+        assert_true(last <= sent);
+        last = sent;
+    }
+    assert_true(in_lost == 0 && in_resent == 0);
+    assert_true(tcp_pipe(c) <= 2 * (c->snd_nxt - c->snd_una));
+}
+
 // RFC 8985: without reordering on the path the third SACK is the proof.
 static void test_single_loss(void **state)
 {
@@ -329,6 +376,35 @@ static void test_single_loss(void **state)
         assert_int_equal(net_memory(s.p.net), sizeof(struct tcp));
         sender_close(&s);
     }
+}
+
+// The port cuts frames into segments: one of them is lost, and one goes again.
+static void test_loss_within_a_frame(void **state)
+{
+    (void)state;
+    struct sender s;
+    struct net_config config = {.offloads = NET_TX_IP_SUM | NET_TX_TCP_SUM | NET_TX_TSO};
+    sender_open_with(&s, true, true, &config);
+    s.c->cwnd = 30 * s.mss;
+    assert_int_equal(put(&s, 20), 20);
+    assert_true(frame_note(s.c->rtx_head)->len > s.mss);
+    s.p.now_us += RTT;
+    // Behind the second; then behind the fourth as well, of the same frame or the next.
+    for (uint32_t k = 3; k <= 4; k++)
+        assert_int_equal(SACK(&s, 1, {2, k}), 0);
+    assert_int_equal(SACK(&s, 1, {2, 5}), 1);
+    expect_segment(&s, 0, 1);
+    check_board(&s);
+    assert_int_equal(SACK(&s, 1, {6, 7}, {2, 5}), 1);
+    expect_segment(&s, 0, 5);
+    assert_int_equal(sack(&s, 5, 0, NULL), 0); // within a frame
+    check_board(&s);
+    for (uint32_t k = 8; k <= 20; k++)
+        assert_int_equal(SACK(&s, 5, {6, k}), 0);
+    check_board(&s);
+    assert_int_equal(sack(&s, 20, 0, NULL), 0);
+    assert_int_equal(s.c->retransmitted, 2);
+    sender_close(&s);
 }
 
 // A segment that is overtaken by one or two is not sent again when it comes within a quarter of a
@@ -844,44 +920,6 @@ static void test_absurd_blocks(void **state)
 }
 
 // Blocks at random, and acknowledgements, by the thousand: what is counted stays consistent.
-static void check_board(const struct sender *s)
-{
-    struct tcp *c = s->c;
-    const struct tcp_board *b = c->board;
-    if (!b) {
-        assert_int_equal(c->away, 0);
-        return;
-    }
-    uint32_t sacked = 0, lost = 0, resent = 0, n_sacked = 0, in_lost = 0, in_resent = 0,
-             at = b->first;
-    const struct frame *f = c->rtx_head;
-    for (; at != b->end; at++, f = f->next) {
-        const struct tcp_slot *slot = board_slot(b, at);
-        uint32_t n = slot_bytes(slot, c->snd_una);
-        assert_ptr_equal(slot->frame, f);
-        sacked += slot->marks & SLOT_SACKED ? n : 0;
-        n_sacked += (slot->marks & SLOT_SACKED) != 0;
-        lost += slot->marks & SLOT_LOST ? n : 0;
-        resent += slot->marks & SLOT_RESENT ? n : 0;
-        in_lost += (slot->marks & (SLOT_LOST | SLOT_RESENT)) == SLOT_LOST;
-        in_resent += (slot->marks & SLOT_RESENT) != 0;
-    }
-    assert_null(f);
-    assert_true(sacked == b->sacked && lost == b->lost && resent == b->resent &&
-                n_sacked == b->n_sacked);
-    uint64_t last = 0;
-    for (uint32_t i = b->lost_list.head; i != SLOT_NONE; i = board_slot(b, i)->next, in_lost--)
-        assert_int_equal(board_slot(b, i)->marks & (SLOT_LOST | SLOT_RESENT), SLOT_LOST);
-    for (uint32_t i = b->resent_list.head; i != SLOT_NONE;
-         i = board_slot(b, i)->next, in_resent--) {
-        uint64_t sent = board_slot(b, i)->sent_us;
-        assert_true(last <= sent);
-        last = sent;
-    }
-    assert_true(in_lost == 0 && in_resent == 0);
-    assert_true(tcp_pipe(c) <= 2 * (c->snd_nxt - c->snd_una));
-}
-
 static void test_hostile_blocks(void **state)
 {
     (void)state;
@@ -933,6 +971,7 @@ int main(void)
         cmocka_unit_test(test_early_fin),
         cmocka_unit_test(test_early_fin_only),
         cmocka_unit_test(test_single_loss),
+        cmocka_unit_test(test_loss_within_a_frame),
         cmocka_unit_test(test_reordering),
         cmocka_unit_test(test_burst_loss),
         cmocka_unit_test(test_many_holes),
