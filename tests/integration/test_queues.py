@@ -99,3 +99,25 @@ def test_connections_of_ours(wire):
         for client in clients:
             client.close()
         assert sum(core["counters"].get("tcp_reset_out", 0) for core in wire.nic()) == resets
+
+
+@pytest.mark.wires("xdp-queues")
+def test_flows_of_ipv6_find_their_cores(wire):
+    host = wire.addresses[1].split("/")[0]
+
+    def valid():  # once nobody has objected to the address
+        with contextlib.suppress(OSError), socket.create_connection((host, wire.port), timeout=1):
+            return True
+
+    pollux.wait_for(valid, "the server's IPv6 address")
+    first = wire.nic()
+    clients = [pollux.Client(socket.create_connection((host, wire.port), timeout=30)) for _ in range(100)]
+    for n, client in enumerate(clients):
+        assert client.call("PING", f"{n}") == b"%d" % n
+    now = wire.nic()
+    for client in clients:
+        client.close()
+    sums = {name: sum(core["counters"].get(name, 0) for core in now) - sum(core["counters"].get(name, 0) for core in first)
+            for name in ("home_registered", "tcp_reset_out", "tcp_accepted")}
+    assert sums["tcp_accepted"] == 100 and sums["tcp_reset_out"] == 0
+    assert sums["home_registered"] > 10 if now[0]["queues"] > 1 else sums["home_registered"] == 0

@@ -528,6 +528,8 @@ class XdpQueuesWire(XdpWire):
     """A queue for each core: the kernel's choice of queue is not the one that software would make."""
 
     name = "xdp-queues"
+    addresses = ["10.99.0.1/16", "fd99::1/64"]
+    client_addresses = ["10.99.0.2/16", "fd99::2/64"]
 
     def open(self):
         self.queues = self.cores
