@@ -2,11 +2,13 @@
 // us send is limited.
 #include "dataplane/net/homes.h"
 #include "dataplane/net/internal.h"
+#include "dataplane/net/ping.h"
 
 enum {
     ICMP_ECHO_REPLY = 0,
     ICMP_UNREACHABLE = 3,
     ICMP_ECHO = 8,
+    ICMP_TIME_EXCEEDED = 11,
     ICMP_HEADER = 8,
     ICMP_TOO_BIG = 4, // a code of ICMP_UNREACHABLE: fragmentation needed
 };
@@ -46,12 +48,45 @@ static void icmp_echo(struct net *net, const struct packet *p)
     icmp_send(net, f, p->dst, p->src, p->l4_len);
 }
 
-// The packet that is quoted must be a TCP segment that we sent.
+static struct net_address icmp_sender(const struct packet *p)
+{
+    struct net_address from = {.family = 4, .prefix = 32};
+    memcpy(from.addr, &p->src, 4);
+    return from;
+}
+
+// A reply to nobody here may be another stack's.
+static void icmp_echo_reply(struct net *net, const struct packet *p)
+{
+    struct net_address from = icmp_sender(p);
+    if (!ping_reply(net, &from, p->ip[8], p->l4, p->l4_len))
+        homes_show(net, p->frame);
+}
+
+// An error about an echo that we (or another stack) asked for. False: about something else.
+static bool icmp_error_of_echo(struct net *net, const struct packet *p)
+{
+    const uint8_t *quoted = p->l4 + ICMP_HEADER;
+    uint32_t len = p->l4_len - ICMP_HEADER, header = len ? (quoted[0] & 15u) * 4 : 0;
+    if (len < IPV4_HEADER || quoted[0] >> 4 != 4 || header < IPV4_HEADER ||
+        len < header + ICMP_HEADER || quoted[9] != PROTOCOL_ICMP ||
+        !ipv4_is_ours(net, load_raw32(quoted + 12)))
+        return false;
+    struct net_address from = icmp_sender(p);
+    if (!ping_error(net, &from, p->l4[0], p->l4[1], load_be16(p->l4 + 6), quoted + header,
+                    len - header))
+        homes_show(net, p->frame);
+    return true;
+}
+
+// The packet that is quoted must be a TCP segment that we sent, or an echo.
 static void icmp_unreachable_input(struct net *net, const struct packet *p)
 {
     const uint8_t *quoted = p->l4 + ICMP_HEADER;
     uint32_t len = p->l4_len - ICMP_HEADER, header = len ? (quoted[0] & 15u) * 4 : 0;
     net->counters.icmp_unreachable++;
+    if (icmp_error_of_echo(net, p))
+        return;
     if (len < IPV4_HEADER || quoted[0] >> 4 != 4 || header < IPV4_HEADER || len < header + 8 ||
         quoted[9] != PROTOCOL_TCP || !ipv4_is_ours(net, load_raw32(quoted + 12))) {
         net->counters.icmp_foreign++;
@@ -80,8 +115,12 @@ void icmp_input(struct net *net, const struct packet *p)
     }
     if (p->l4[0] == ICMP_ECHO && p->l4[1] == 0)
         icmp_echo(net, p);
+    else if (p->l4[0] == ICMP_ECHO_REPLY)
+        icmp_echo_reply(net, p);
     else if (p->l4[0] == ICMP_UNREACHABLE)
         icmp_unreachable_input(net, p);
+    else if (p->l4[0] == ICMP_TIME_EXCEEDED)
+        icmp_error_of_echo(net, p);
 }
 
 void icmp_unreachable(struct net *net, const struct packet *p, uint8_t code)

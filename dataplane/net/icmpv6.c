@@ -2,6 +2,7 @@
 // queries. What strangers can make us send is limited.
 #include "dataplane/net/homes.h"
 #include "dataplane/net/ipv6.h"
+#include "dataplane/net/ping.h"
 
 enum { ICMPV6_PER_SECOND = 10000, ICMPV6_BURST = 1000 };
 // What tcp_unreachable understands (IPv4's codes).
@@ -93,6 +94,36 @@ static void icmpv6_echo(struct net *net, const struct packet6 *p)
     icmpv6_send(net, f, src, p->packet.pair->remote, net->ip6->hop_limit, p->packet.l4_len);
 }
 
+static struct net_address icmpv6_sender(const struct packet6 *p)
+{
+    struct net_address from = {.family = 6, .prefix = 128};
+    memcpy(from.addr, p->packet.pair->remote, 16);
+    return from;
+}
+
+// A reply to nobody here may be another stack's.
+static void icmpv6_echo_reply(struct net *net, const struct packet6 *p)
+{
+    struct net_address from = icmpv6_sender(p);
+    if (!ping_reply(net, &from, p->hop_limit, p->packet.l4, p->packet.l4_len))
+        homes_show(net, p->packet.frame);
+}
+
+// An error about an echo that we (or another stack) asked for. False: about something else.
+static bool icmpv6_error_of_echo(struct net *net, const struct packet6 *p)
+{
+    const uint8_t *icmp = p->packet.l4, *quoted = icmp + ICMPV6_HEADER;
+    uint32_t len = p->packet.l4_len - ICMPV6_HEADER;
+    if (len < IPV6_HEADER + ICMPV6_HEADER || quoted[0] >> 4 != 6 || quoted[6] != PROTOCOL_ICMPV6 ||
+        !ipv6_ours(net->ip6, quoted + 8))
+        return false;
+    struct net_address from = icmpv6_sender(p);
+    if (!ping_error(net, &from, icmp[0], icmp[1], load_be32(icmp + 4), quoted + IPV6_HEADER,
+                    len - IPV6_HEADER))
+        homes_show(net, p->packet.frame);
+    return true;
+}
+
 // An error about a packet that must be a TCP segment of ours, as it left: without extensions.
 static void icmpv6_error_input(struct net *net, const struct packet6 *p)
 {
@@ -100,6 +131,8 @@ static void icmpv6_error_input(struct net *net, const struct packet6 *p)
     uint32_t len = p->packet.l4_len - ICMPV6_HEADER;
     if (icmp[0] == ICMPV6_UNREACHABLE)
         net->counters.icmp_unreachable++;
+    if (icmpv6_error_of_echo(net, p))
+        return;
     if (len < IPV6_HEADER + 8 || quoted[0] >> 4 != 6 || quoted[6] != PROTOCOL_TCP) {
         net->counters.icmp_foreign++;
         return;
@@ -153,6 +186,9 @@ void icmpv6_input(struct net *net, const struct packet6 *p)
         break;
     case ICMPV6_ECHO:
         icmpv6_echo(net, p);
+        break;
+    case ICMPV6_ECHO_REPLY:
+        icmpv6_echo_reply(net, p);
         break;
     case ICMPV6_UNREACHABLE:
     case ICMPV6_TOO_BIG:

@@ -104,6 +104,7 @@ struct net_limiter {
 };
 
 struct net_homes;
+struct net_pings;
 struct tcp;
 struct tcp_wait;
 struct tcp_request;
@@ -165,6 +166,7 @@ struct net {
     struct net_key key_sequence, key_ports, key_stamps, key_cookies, key_cookie_numbers,
         key_challenges, key_homes, key_paths;
     struct net_homes *homes; // NULL: one stack
+    struct net_pings *pings; // NULL: none was ever asked for
     struct net_paths paths;
     uint64_t random[2];
     struct net_config config;

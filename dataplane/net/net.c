@@ -7,6 +7,7 @@
 #include "common/prefetch.h"
 #include "dataplane/net/homes.h"
 #include "dataplane/net/ipv6.h"
+#include "dataplane/net/ping.h"
 #include "dataplane/net/tcp.h"
 
 enum {
@@ -204,6 +205,7 @@ void net_destroy(struct net *net)
         return;
     homes_free(net);
     tcp_free_all(net);
+    pings_free(net);
     neighbours_free(net);
     ipv6_free(net);
     mi_free(net->paths.path);

@@ -203,3 +203,35 @@ void net_each_neighbour(struct net *net,
                         void *context);
 // Bytes of memory that connections take, buffers included.
 uint64_t net_memory(const struct net *net);
+
+// An echo that is asked of a host (`polluxctl ping`). `done` is called once, not before net_ping
+// has returned, with what became of it.
+#define NET_PINGS_MAX 16 // under way
+struct net_ping_result {
+    enum net_ping_outcome {
+        NET_PING_REPLY,
+        NET_PING_TIMED_OUT,
+        NET_PING_UNRESOLVED, // `from`, the host or the gateway to it, has no hardware address
+        NET_PING_ERROR,      // `from` says by ICMP that it did not arrive
+    } outcome;
+    uint16_t seq;
+    uint64_t rtt_us;
+    struct net_address from; // family 0: nobody
+    uint8_t hops;            // REPLY: time to live, as it arrived
+    uint32_t size;           // REPLY: bytes of payload
+    bool damaged;            // REPLY: the payload is not what was sent
+    uint8_t type, code;      // ERROR: of the ICMP message
+    uint32_t mtu;            // ERROR: that it names
+};
+struct net_ping {
+    struct net_address to; // its prefix does not matter
+    uint32_t size;         // bytes of payload
+    uint16_t seq;
+    uint32_t timeout_us;
+    void (*done)(void *context, const struct net_ping_result *result);
+    void *context;
+};
+// 0, or a negative errno: no address of the family (EAFNOSUPPORT) or none that may be used yet
+// (EADDRNOTAVAIL), no route (ENETUNREACH), nobody to ask (EINVAL), larger than the MTU (EMSGSIZE),
+// too many at once (EBUSY), no frame (ENOBUFS) or memory (ENOMEM).
+int net_ping(struct net *net, const struct net_ping *ping);
