@@ -84,7 +84,7 @@ enum plane_message_kind {
     PLANE_CONNECTIONS, // to core: struct plane_question; reply: struct plane_rows
     PLANE_NIC,         // to core: u32, 1: with descriptions; reply: a map
     PLANE_NEIGHBOURS,  // to core: none; reply: an array of maps
-    PLANE_CAPTURE,     // to core: struct plane_capture and the path of the ring; reply: a map
+    PLANE_CAPTURE,     // to core: struct plane_capture and a filter; reply: a map
     PLANE_CAPTURE_END, // to core: none; reply: a map
     PLANE_PING,        // to core: struct plane_ping; reply: a map
     PLANE_ERROR,       // to control: text
@@ -147,6 +147,21 @@ struct plane_rows {
     uint64_t next; // the next question's cursor; 0: that was all
     uint64_t looked_at;
     uint32_t rows, row_size, layout_size, reserved;
+};
+
+#define PLANE_CAPTURE_PATH 400
+// Begin to capture; the filter's instructions (classic BPF, 8 bytes each) follow.
+struct plane_capture {
+    uint32_t snaplen, reserved;
+    char path[PLANE_CAPTURE_PATH]; // of the ring (common/capture.h)
+};
+
+struct plane_ping {
+    uint8_t family, address[16];
+    uint8_t reserved;
+    uint16_t seq;
+    uint32_t size; // of the payload
+    uint32_t timeout_us;
 };
 
 // --- the segment (plane.c) -----------------------------------------------------------------------

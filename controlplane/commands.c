@@ -70,6 +70,7 @@ void command_abandon(struct server_client *c)
         link_forget(c->server->link, c->request);
     c->request = 0;
     resp_text_free(&c->text);
+    command_capture_abandon(c);
 }
 
 // Ends a command that asked: what was gathered in c->text is its reply.
@@ -285,6 +286,11 @@ static const struct command commands[] = {
      "[LOCALPORT n] [CORE n]] -- a page of connections; next is 0 on the last"},
     {"NEIGHBOURS", 1, 1, command_neighbours,
      "NEIGHBOURS -- the tables of neighbours (ARP, neighbour discovery), core by core"},
+    {"CAPTURE", 2, 5, command_capture,
+     "CAPTURE START snaplen core|* filter | READ | STOP -- copies of frames; the filter is a "
+     "program of classic BPF"},
+    {"ICMPECHO", 6, 6, command_echo,
+     "ICMPECHO address size seq timeout-ms core -- one echo, sent by that core's stack"},
     {"CONFIG", 2, SERVER_WORDS_MAX, execute,
      "CONFIG GET|SET|REWRITE|RESETSTAT … -- as on the port"},
     {"EXECUTE", 2, SERVER_WORDS_MAX, command_execute,

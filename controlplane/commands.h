@@ -30,3 +30,8 @@ bool command_pass(struct resp_text *t, const uint8_t *data, size_t len, bool spr
 void command_connections(struct server_client *c, const struct resp_word *words, unsigned n);
 void command_nic(struct server_client *c, const struct resp_word *words, unsigned n);
 void command_neighbours(struct server_client *c, const struct resp_word *words, unsigned n);
+void command_echo(struct server_client *c, const struct resp_word *words, unsigned n);
+// capture.c
+void command_capture(struct server_client *c, const struct resp_word *words, unsigned n);
+// The client is going, and its capture with it.
+void command_capture_abandon(struct server_client *c);

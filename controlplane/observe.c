@@ -1,4 +1,5 @@
-// Commands of the control socket that look into the cores' transport: CONNECTIONS, NIC, NEIGHBOURS.
+// Commands of the control socket that look into the cores' transport: CONNECTIONS, NIC, NEIGHBOURS,
+// ICMPECHO.
 // Cores answer with names and values; here they are put together and passed on.
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -158,7 +159,8 @@ static void cores_replied(struct server_client *c, enum link_outcome outcome,
                           const uint8_t *data, size_t len, link_reply_fn *again, uint32_t about)
 {
     c->request = 0;
-    if (outcome != LINK_REPLIED || kind != expected || !command_pass(&c->text, data, len, expected == PLANE_NEIGHBOURS)) {
+    if (outcome != LINK_REPLIED || kind != expected ||
+        !command_pass(&c->text, data, len, expected == PLANE_NEIGHBOURS)) {
         command_fail(c, outcome, kind, data, len);
         return;
     }
@@ -205,4 +207,50 @@ void command_neighbours(struct server_client *c, const struct resp_word *words, 
     (void)words;
     (void)n;
     ask_cores(c, PLANE_NEIGHBOURS, neighbours_replied);
+}
+
+// --- ICMPECHO ------------------------------------------------------------------------------------
+
+#define ECHO_TIMEOUT_MS_MAX 60000u
+
+static void echo_replied(void *context, enum link_outcome outcome, enum plane_message_kind kind,
+                         const uint8_t *data, size_t len)
+{
+    struct server_client *c = context;
+    c->request = 0;
+    if (outcome != LINK_REPLIED || kind != PLANE_PING ||
+        !command_pass(&c->text, data, len, false)) {
+        command_fail(c, outcome, kind, data, len);
+        return;
+    }
+    command_finish(c);
+}
+
+void command_echo(struct server_client *c, const struct resp_word *words, unsigned n)
+{
+    uint64_t size, seq, timeout_ms, core;
+    char address[INET6_ADDRSTRLEN + 1];
+    struct plane_ping ask = {0};
+    (void)n;
+    if (!word_copy(&words[1], address, sizeof(address)) ||
+        (inet_pton(AF_INET, address, ask.address) != 1 &&
+         inet_pton(AF_INET6, address, ask.address) != 1)) {
+        resp_put_error(&c->out, "ERR '%.*s' is no IPv4 or IPv6 address (names are not looked up)",
+                       words[1].len < 64 ? (int)words[1].len : 64, words[1].ptr);
+        return;
+    }
+    if (!word_number(&words[2], UINT16_MAX, &size) || !word_number(&words[3], UINT16_MAX, &seq) ||
+        !word_number(&words[4], ECHO_TIMEOUT_MS_MAX, &timeout_ms) || !timeout_ms ||
+        !word_number(&words[5], PLANE_CORES_MAX - 1, &core)) {
+        resp_put_error(&c->out, "ERR syntax error: see HELP");
+        return;
+    }
+    ask.family = strchr(address, ':') ? 6 : 4;
+    ask.size = (uint32_t)size;
+    ask.seq = (uint16_t)seq;
+    ask.timeout_us = (uint32_t)timeout_ms * 1000;
+    c->core = (unsigned)core;
+    c->text.resp = c->out.resp;
+    command_ask(c, PLANE_PING, &ask, sizeof(ask), (unsigned)timeout_ms + ASK_TIMEOUT_MS,
+                echo_replied);
 }

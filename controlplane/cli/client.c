@@ -234,8 +234,15 @@ static struct resp_value *reply_read(struct ctl_client *c, char *error, size_t e
 struct resp_value *ctl_ask(struct ctl_client *c, unsigned argc, const char *const *argv,
                            unsigned timeout_s, char *error, size_t error_size)
 {
+    return ctl_ask_bytes(c, argc, argv, NULL, timeout_s, error, error_size);
+}
+
+struct resp_value *ctl_ask_bytes(struct ctl_client *c, unsigned argc, const char *const *argv,
+                                 const size_t *lens, unsigned timeout_s, char *error,
+                                 size_t error_size)
+{
     struct resp_text request = {.resp = 2};
-    resp_put_command(&request, argc, argv, NULL);
+    resp_put_command(&request, argc, argv, lens);
     timeout_set(c->fd, timeout_s);
     int failed = request.failed || send_all(c->fd, request.data, request.len);
     resp_text_free(&request);

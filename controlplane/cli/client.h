@@ -25,6 +25,10 @@ int ctl_connect(struct ctl_client *c, unsigned port, const char *run_directory, 
 // fails or nothing comes for `timeout_s`.
 struct resp_value *ctl_ask(struct ctl_client *c, unsigned argc, const char *const *argv,
                            unsigned timeout_s, char *error, size_t error_size);
+// The same with words that are bytes.
+struct resp_value *ctl_ask_bytes(struct ctl_client *c, unsigned argc, const char *const *argv,
+                                 const size_t *lens, unsigned timeout_s, char *error,
+                                 size_t error_size);
 void ctl_close(struct ctl_client *c);
 // Waits until no process of that server holds a lock of its planes. False when the time is over.
 bool ctl_wait_ended(const struct ctl_client *c, unsigned timeout_s);

@@ -65,8 +65,14 @@ void interrupt_catch(void)
 struct resp_value *ask(struct ctl_client *c, unsigned argc, const char *const *argv,
                        unsigned timeout_s)
 {
+    return ask_bytes(c, argc, argv, NULL, timeout_s);
+}
+
+struct resp_value *ask_bytes(struct ctl_client *c, unsigned argc, const char *const *argv,
+                             const size_t *lens, unsigned timeout_s)
+{
     char error[512];
-    struct resp_value *v = ctl_ask(c, argc, argv, timeout_s, error, sizeof(error));
+    struct resp_value *v = ctl_ask_bytes(c, argc, argv, lens, timeout_s, error, sizeof(error));
     if (!v) {
         complain(error);
         return NULL;
@@ -235,6 +241,27 @@ static const struct subcommand subcommands[] = {
      "the tables of neighbours: address, MAC, state, age (ARP, neighbour discovery)",
      "  polluxctl neighbours\n"
      "  polluxctl neighbours --json | jq '.[] | select(.state != \"REACHABLE\")'\n"},
+    {"capture", run_capture,
+     "[--filter EXPR] [--count N] [--snaplen N] [--core N] [--seconds N] [-w FILE]",
+     "frames in both directions, as lines or as a pcapng file for Wireshark and tcpdump",
+     "  polluxctl capture --filter 'port 6379' --count 20\n"
+     "  polluxctl capture -w trace.pcapng --seconds 10\n"
+     "  polluxctl capture -w - | wireshark -k -i -\n"
+     "  polluxctl capture --filter 'icmp or arp' --core 0\n",
+     "  --filter EXPR        what to capture, in the language of tcpdump (pcap-filter(7))\n"
+     "  -w FILE              writes pcapng to FILE; '-' is standard output\n"
+     "  --count N            ends after N frames\n"
+     "  --seconds N          ends after so long\n"
+     "  --snaplen N          bytes of each frame (whole frames)\n"
+     "  --core N             of one core\n"},
+    {"ping", run_ping, "ADDRESS [--count N] [--interval MS] [--size N] [--core N]",
+     "asks a host for an echo (ICMP), sent by the server's own stack",
+     "  polluxctl ping 10.0.0.1\n"
+     "  polluxctl ping 10.0.0.1 --count 100 --interval 10 --size 1400\n",
+     "  --count N            so many (4; 0: until interrupted)\n"
+     "  --interval MS        between two (1000)\n"
+     "  --size N             bytes of payload (56)\n"
+     "  --core N             sent by this core (0)\n"},
     {"config", run_config, "get PATTERN | set NAME VALUE | rewrite | resetstat",
      "the configuration in force",
      "  polluxctl config get 'maxmemory*'\n"

@@ -36,6 +36,9 @@ int complain_of(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // The reply, or NULL after a complaint; an error reply is a complaint.
 struct resp_value *ask(struct ctl_client *c, unsigned argc, const char *const *argv,
                        unsigned timeout_s);
+// The same with words that are bytes; `lens` NULL: they are texts.
+struct resp_value *ask_bytes(struct ctl_client *c, unsigned argc, const char *const *argv,
+                             const size_t *lens, unsigned timeout_s);
 
 // Set by SIGINT, SIGTERM and SIGHUP after interrupt_catch: whoever runs on ends in order.
 extern volatile int interrupted;

@@ -6,6 +6,7 @@
 
 #include "common/block.h"
 #include "dataplane/core/attach.h"
+#include "dataplane/core/capture.h"
 #include "dataplane/core/message.h"
 
 #define CONTROL_MESSAGES_A_TURN 8
@@ -154,6 +155,16 @@ bool control_receive(struct core *c)
             break;
         case PLANE_NEIGHBOURS:
             tell_neighbours(c, m);
+            break;
+        case PLANE_CAPTURE:
+            capture_begin(c, m, data, len);
+            break;
+        case PLANE_CAPTURE_END:
+            capture_end(c);
+            tell_capture(c, m);
+            break;
+        case PLANE_PING:
+            ping_begin(c, m, data, len);
             break;
         default:
             answer(c, PLANE_ERROR, m->request, m->generation, "unknown message", 15);

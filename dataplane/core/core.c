@@ -12,6 +12,7 @@
 
 #include "dataplane/commands/effects.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/capture.h"
 #include "dataplane/core/service.h"
 
 // Background work of the store in a turn, in entries touched: about 20 µs at most.
@@ -140,6 +141,7 @@ static bool streams_look(struct core *c)
 static void cron(struct core *c)
 {
     c->next_cron_us = c->now_us + CRON_INTERVAL_US;
+    capture_look(c);
     clients_cron(c);
     transport_cron(c);
     figures_publish(c);

@@ -32,6 +32,7 @@ struct message;
 struct server;
 struct loan;
 struct stepped;
+struct capture;
 struct migration;
 struct rte_ring;
 
@@ -146,6 +147,7 @@ struct core {
     struct store *store;
     struct port *port; // NULL with sockets, or where there are fewer queues than cores
     struct net *net;
+    struct capture *capture; // frames are copied (capture.h); NULL: they are not
     struct message *passed; // frames of other cores, until the end of the turn
     struct io *io;
     struct sockets *sockets;
@@ -412,6 +414,8 @@ void tell_connections(struct core *c, const struct plane_message *m, const uint8
                       size_t len);
 void tell_nic(struct core *c, const struct plane_message *m, const uint8_t *data, size_t len);
 void tell_neighbours(struct core *c, const struct plane_message *m);
+void ping_begin(struct core *c, const struct plane_message *m, const uint8_t *data,
+                size_t len); // ping.c
 void control_end(struct core *c);
 void control_replied(struct core *c, struct client *client);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dataplane/core/addresses.h"
+#include "dataplane/core/capture.h"
 #include "dataplane/core/message.h"
 
 #define IO_ENTRIES 1024
@@ -140,6 +141,7 @@ void transport_stop(struct core *c)
         transport_send(c); // the last resets and FINs
         net_destroy(c->net);
     }
+    capture_end(c);
     if (c->port)
         port_detach(c->port);
     if (c->sockets)
@@ -155,6 +157,8 @@ bool transport_receive(struct core *c)
 {
     if (c->net) {
         c->n_frames = port_rx(c->port, c->frames, TURN_FRAMES);
+        if (__builtin_expect(c->capture != NULL, 0))
+            capture_received(c, c->frames, c->n_frames);
         if (c->n_frames)
             net_input(c->net, c->frames, c->n_frames, c->now_us);
         bool more = net_advance(c->net, c->now_us);
@@ -188,8 +192,10 @@ void transport_flush(struct core *c)
         return;
     struct frame **frames;
     unsigned n = net_output(c->net, &frames);
-    if (n)
-        net_sent(c->net, port_tx(c->port, frames, n));
+    if (!n)
+        return;
+    bool captured = __builtin_expect(c->capture != NULL, 0);
+    net_sent(c->net, captured ? capture_sending(c, frames, n) : port_tx(c->port, frames, n));
 }
 
 void transport_send(struct core *c)
