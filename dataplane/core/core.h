@@ -148,7 +148,7 @@ struct core {
     struct port *port; // NULL with sockets, or where there are fewer queues than cores
     struct net *net;
     struct capture *capture; // frames are copied (capture.h); NULL: they are not
-    struct message *passed; // frames of other cores, until the end of the turn
+    struct message *passed;  // frames of other cores, until the end of the turn
     struct io *io;
     struct sockets *sockets;
     struct frame *frames[TURN_FRAMES]; // received this turn

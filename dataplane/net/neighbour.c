@@ -416,8 +416,10 @@ void net_each_neighbour(struct net *net,
         const struct neighbour *n = &net->neighbours[i];
         if (n->state == NEIGHBOUR_FREE)
             continue;
-        struct net_neighbour out = {
-            .family = n->v6 ? 6 : 4, .router = n->router, .age_us = net->now_us - n->learned_us};
+        struct net_neighbour out = {.family = n->v6 ? 6 : 4,
+                                    .router = n->router,
+                                    .age_us =
+                                        net->now_us - (n->learned_us ? n->learned_us : n->used_us)};
         if (n->v6)
             memcpy(out.addr, &n->addr, 16);
         else

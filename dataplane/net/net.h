@@ -195,8 +195,8 @@ struct net_neighbour {
     uint8_t family;
     bool router; // says that it is one (IPv6)
     uint8_t mac[6];
-    char state[12]; // REACHABLE, STALE, INCOMPLETE, PERMANENT …
-    uint64_t age_us;
+    char state[12];  // REACHABLE, STALE, INCOMPLETE, PERMANENT …
+    uint64_t age_us; // since it was learned or confirmed; never: since it was used
 };
 void net_each_neighbour(struct net *net,
                         void (*each)(void *context, const struct net_neighbour *neighbour),
