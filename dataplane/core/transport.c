@@ -164,7 +164,7 @@ bool transport_receive(struct core *c)
         bool more = net_advance(c->net, c->now_us);
         // The ring of this core carries wakes and watched descriptors only; they matter while
         // asleep.
-        return c->n_frames || more;
+        return c->n_frames || more || c->sending;
     }
     return io_turn(c->io) > 0;
 }
@@ -192,6 +192,7 @@ void transport_flush(struct core *c)
         return;
     struct frame **frames;
     unsigned n = net_output(c->net, &frames);
+    c->sending = n != 0;
     if (!n)
         return;
     bool captured = __builtin_expect(c->capture != NULL, 0);

@@ -100,6 +100,7 @@ static void icmp_unreachable_input(struct net *net, const struct packet *p)
         return;
     if (p->l4[1] == ICMP_TOO_BIG) {
         net->counters.icmp_too_big++;
+        homes_show(net, p->frame); // it need not come to the flow's own queue
         tcp_packet_too_big(net, &flow, load_be32(tcp + 4), load_be16(p->l4 + 6));
     } else {
         tcp_unreachable(net, &flow, load_be32(tcp + 4), p->l4[1]);

@@ -149,6 +149,7 @@ static void icmpv6_error_input(struct net *net, const struct packet6 *p)
     uint32_t seq = load_be32(tcp + 4), word = load_be32(icmp + 4);
     if (icmp[0] == ICMPV6_TOO_BIG) {
         net->counters.icmp_too_big++;
+        homes_show(net, p->packet.frame);
         tcp_packet_too_big(net, &flow, seq, word);
         return;
     }

@@ -1,5 +1,7 @@
 """pollux-bench: our own client, its checks, and the wire that only it can use."""
 
+import json
+
 import pytest
 
 import pollux
@@ -90,3 +92,20 @@ def test_connections_come_and_go():
         assert "ESTABLISHED" not in done.stdout
     finally:
         wire.close()
+
+
+def test_plain_copy():
+    """The probe that bulk transfers are compared with moves frames, and says how fast; what cannot be is refused."""
+    try:
+        pollux.MemifWire().close()
+    except pollux.Skip as reason:
+        pytest.skip(str(reason))
+    for words, payload in (((), 1448), (("--payload", "100"), 100)):
+        done = pollux.run(pollux.program("pollux-wire"), "--no-huge", "--seconds", "0.2", *words, check=False)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found["payload"] == payload and found["frames_per_second"] > 1000
+        assert found["gbit_per_second"] == pytest.approx(found["frames_per_second"] * payload * 8 / 1e9, rel=0.1)
+    for words in (("--payload", "1449"), ("--seconds", "0"), ("--cpu", "1"), ("more",)):
+        done = pollux.run(pollux.program("pollux-wire"), *words, check=False)
+        assert done.returncode == 2 and done.stderr.startswith("Usage:")
