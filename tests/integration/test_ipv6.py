@@ -140,7 +140,8 @@ def test_bench_over_memif():
     except pollux.Skip as reason:
         pytest.skip(str(reason))
     with contextlib.closing(wire):
-        tests, code, errors = wire.bench("--no-huge", "--test", "set,get", "--requests", "20000", "-c", "20", "--verify")
+        tests, code, errors = wire.bench("--no-huge", "--test", "set,get", "--requests", "20000", "-c", "20",
+                                         "--verify")
         assert code == 0, errors
         assert tests["set"]["errors"] == 0 and tests["get"]["errors"] == 0
 
@@ -172,7 +173,8 @@ class VlanWire(pollux.Tap6Wire):
     def open(self):
         addresses, self.client_addresses = self.client_addresses, []
         super().open()
-        made = self.namespace.ip("link", "add", "link", "plxtap", "name", "plxtap.7", "type", "vlan", "id", "7", check=False)
+        made = self.namespace.ip("link", "add", "link", "plxtap", "name", "plxtap.7", "type", "vlan", "id", "7",
+                                 check=False)
         if made.returncode != 0:
             raise pollux.Skip(f"VLAN interfaces cannot be made here: {made.stderr.strip()}")
         for address in addresses:
