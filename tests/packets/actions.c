@@ -194,6 +194,7 @@ static void action_connect(struct stage *g, struct flow *f, struct text *t)
     struct endpoint to = {.family = f->theirs.family, .port = f->their_port};
     memcpy(to.addr, f->theirs.bytes, 16);
     f->our_port = 0;
+    stage_record(g, 1, NULL, 0);
     f->stream = net_connect(g->net, &to, &error);
     if (error != expected)
         stage_fail(g, "connect says %d, expected %d", error, expected);
@@ -356,6 +357,7 @@ int action_owner(struct stage *g, struct flow *f, const char *word, struct text 
         if (what == 5)
             return 0;
         uint64_t idle_s;
+        stage_record(g, what + 2, NULL, 0); // enum act has them in this order
         if (!f->stream)
             stage_fail(g, "%s: there is no connection", word);
         else if (what == 0)

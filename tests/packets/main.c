@@ -12,7 +12,7 @@ enum { FILES_MAX = 256, LINES_MAX = 20000 };
 
 struct options {
     bool verbose, list;
-    const char *only, *frames;
+    const char *only, *inputs;
 };
 
 static struct stage stage;
@@ -87,7 +87,7 @@ static void run_case(const char *file, const struct lines *l, unsigned prelude, 
     stage.verbose = o->verbose;
     stage.report = report;
     stage.report_size = sizeof(report);
-    stage.frames_folder = o->frames;
+    stage.inputs_folder = o->inputs;
     if (o->verbose)
         printf("%s:%u: %s\n", file, first + 1, title);
     stage_init(&stage, file, title);
@@ -157,7 +157,7 @@ int main(int argc, char **argv)
 {
     struct options o = {0};
     static const struct option options[] = {{"case", 1, 0, 'c'},    {"list", 0, 0, 'l'},
-                                            {"verbose", 0, 0, 'v'}, {"frames", 1, 0, 'f'},
+                                            {"verbose", 0, 0, 'v'}, {"inputs", 1, 0, 'i'},
                                             {"help", 0, 0, 'h'},    {0}};
     for (int k; (k = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (k) {
@@ -170,8 +170,8 @@ int main(int argc, char **argv)
         case 'v':
             o.verbose = true;
             break;
-        case 'f':
-            o.frames = optarg;
+        case 'i':
+            o.inputs = optarg;
             break;
         default:
             usage(k == 'h' ? stdout : stderr);

@@ -245,8 +245,10 @@ struct stage {
     unsigned logged;
     uint8_t last_in[RAW_MAX]; // the IP packet that was sent into the stack last
     uint32_t last_in_len;
-    const char *frames_folder; // where injected frames are written, NULL: nowhere
-    unsigned frames_written;
+    const char *inputs_folder; // where cases are written as inputs of fuzz_packets, NULL: nowhere
+    unsigned inputs_written;
+    FILE *input;
+    uint64_t input_us;
 };
 
 void stage_init(struct stage *g, const char *file, const char *title);
@@ -260,6 +262,8 @@ void stage_inject(struct stage *g, const uint8_t *data, uint32_t len, uint32_t f
 void stage_turn(struct stage *g);
 // Time passes until `until_us`, or until a frame leaves.
 void stage_wait(struct stage *g, uint64_t until_us, bool until_output);
+// Adds a record to the case's input for fuzz_packets: an `enum act` of it, a frame or none.
+void stage_record(struct stage *g, unsigned act, const uint8_t *data, uint32_t len);
 struct flow *stage_flow_of(struct stage *g, const struct script_packet *seen);
 void stage_log(struct stage *g, const char *direction, const uint8_t *data, uint32_t len);
 

@@ -51,14 +51,14 @@ void stage_init(struct stage *g, const char *file, const char *title)
     bool verbose = g->verbose;
     char *report = g->report;
     size_t size = g->report_size;
-    const char *folder = g->frames_folder;
-    unsigned written = g->frames_written;
+    const char *folder = g->inputs_folder;
+    unsigned written = g->inputs_written;
     memset(g, 0, sizeof(*g));
     g->verbose = verbose;
     g->report = report;
     g->report_size = size;
-    g->frames_folder = folder;
-    g->frames_written = written;
+    g->inputs_folder = folder;
+    g->inputs_written = written;
     g->file = file;
     g->title = title;
     g->frames = 4096;
@@ -74,6 +74,16 @@ static bool admit(void *context, const struct endpoint *remote)
 {
     (void)remote;
     return !((struct stage *)context)->refuse;
+}
+
+static void record_open(struct stage *g)
+{
+    char path[512];
+    snprintf(path, sizeof(path), "%s/case-%04u", g->inputs_folder, g->inputs_written++);
+    g->input = fopen(path, "wb");
+    g->input_us = g->start_us;
+    if (!g->input)
+        stage_fail(g, "%s cannot be written", path);
 }
 
 bool stage_start(struct stage *g)
@@ -123,24 +133,30 @@ bool stage_start(struct stage *g)
     }
     g->start_us = g->now_us;
     g->counted = *net_counters(g->net);
+    if (g->inputs_folder)
+        record_open(g);
     return !g->failed;
 }
 
-static void write_frame(struct stage *g, const uint8_t *data, uint32_t len)
+void stage_record(struct stage *g, unsigned act, const uint8_t *data, uint32_t len)
 {
-    char path[512];
-    snprintf(path, sizeof(path), "%s/frame-%05u", g->frames_folder, g->frames_written++);
-    FILE *file = fopen(path, "wb");
-    if (!file || fwrite(data, 1, len, file) != len)
-        stage_fail(g, "%s cannot be written", path);
-    if (file)
-        fclose(file);
+    enum { STEP_US = 4096, STEPS_MAX = 254, STEPS_LONG = 255, LONG_US = 30 * US, FRAME_MAX = 2047 };
+    if (!g->input || len > FRAME_MAX)
+        return;
+    uint64_t us = g->now_us - g->input_us, steps = (us + STEP_US - 1) / STEP_US;
+    g->input_us = g->now_us;
+    uint8_t head[4] = {(uint8_t)act,
+                       us > LONG_US        ? STEPS_LONG
+                       : steps > STEPS_MAX ? STEPS_MAX
+                                           : (uint8_t)steps,
+                       (uint8_t)(len >> 8), (uint8_t)len};
+    fwrite(head, 1, sizeof(head), g->input);
+    fwrite(data, 1, len, g->input);
 }
 
 void stage_inject(struct stage *g, const uint8_t *data, uint32_t len, uint32_t flags)
 {
-    if (g->frames_folder && g->start_us != g->now_us)
-        write_frame(g, data, len);
+    stage_record(g, 0, data, len);
     g->rx = realloc(g->rx, (g->n_rx + 1) * sizeof(*g->rx));
     assert(g->rx);
     struct frame *f = &g->rx[g->n_rx++];
@@ -549,6 +565,9 @@ void stage_finish(struct stage *g)
         stage_turn(g);
     if (g->net && !g->failed)
         all_claimed(g);
+    if (g->input)
+        fclose(g->input);
+    g->input = NULL;
     net_destroy(g->net);
     g->net = NULL;
     while (g->out_end)
