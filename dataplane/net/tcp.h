@@ -183,6 +183,7 @@ struct tcp {
     uint32_t min_rtt_us, min_rtt_at; // shortest round trip of late, and when it was (in 2^20 us)
     uint16_t reordering;             // segments that one was overtaken by, at most
     bool reordered;                  // segments do overtake each other on this path
+    uint32_t reorderings, dsacks;    // how often they did; duplicates that the peer told of
     uint32_t max_wnd;                // largest window the peer ever offered
     uint32_t ts_recent_age_s;
     uint32_t iss, irs;

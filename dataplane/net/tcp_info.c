@@ -79,6 +79,8 @@ void tcp_info(const struct stream *s, struct stream_info *info)
         .segments_out = c->segments_out,
         .retransmitted = c->retransmitted,
         .reordering = c->reordering,
+        .reordering_seen = c->reorderings,
+        .dsack_duplicates = c->dsacks,
         .min_rtt_us = c->min_rtt_us,
         .last_sent_us = age(net, c->last_tx_us),
         .last_received_us = age(net, c->last_rx_us),

@@ -35,6 +35,7 @@ void tcp_rack_delivered(struct tcp *c, const struct tcp_slot *s, const struct tc
         uint32_t distance = (news->fack - s->end) / c->mss + 1;
         c->net->counters.tcp_reordering++;
         c->reordered = true;
+        c->reorderings++;
         if (distance > c->reordering)
             c->reordering = (uint16_t)(distance < UINT16_MAX ? distance : UINT16_MAX);
     }

@@ -99,6 +99,7 @@ static void dsack_read(struct tcp *c, uint32_t start, uint32_t end, struct tcp_n
         return;
     }
     c->net->counters.tcp_dsack_in++;
+    c->dsacks++;
     news->dsack = true;
     if (b->probe_out && b->probe_resent && end == b->probe_end)
         news->dsack_of_probe = true;

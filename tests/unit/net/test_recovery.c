@@ -424,6 +424,7 @@ static void test_reordering(void **state)
     struct stream_info info;
     s.p.stream->ops->info(s.p.stream, &info);
     assert_int_equal(info.reordering, 3);
+    assert_int_equal(info.reordering_seen, 1);
     // Now it is known that they do: three are no proof any more.
     assert_int_equal(SACK(&s, 3, {4, 5}), 0);
     assert_int_equal(SACK(&s, 3, {4, 8}), 0);
@@ -833,6 +834,9 @@ static void test_dsack_undo(void **state)
     assert_int_equal(s.c->flags & TCP_RECOVERY, 0);
     assert_true(s.c->cwnd >= cwnd && s.c->ssthresh == UINT32_MAX);
     assert_int_equal(peer_count(&s.p)->tcp_dsack_in, 2);
+    struct stream_info info;
+    s.p.stream->ops->info(s.p.stream, &info);
+    assert_int_equal(info.dsack_duplicates, 2);
     sender_close(&s);
 }
 
