@@ -15,11 +15,16 @@
 
 // --- the line about a client -------------------------------------------------------------------
 
-static const char *flag_letters(const struct client *c, char letters[16])
+static const char *flag_letters(const struct client *c, const struct client_transaction *t,
+                                char letters[16])
 {
     unsigned n = 0;
+    if (t->queued >= 0)
+        letters[n++] = 'x';
     if (c->waiter)
         letters[n++] = 'b';
+    if (t->changed)
+        letters[n++] = 'd';
     if (c->flags & CLIENT_CLOSE_AFTER_REPLY)
         letters[n++] = 'c';
     if (c->flags & (CLIENT_CLOSING | CLIENT_GONE))
@@ -47,6 +52,8 @@ static uint64_t seconds_since(const struct request *r, uint64_t since_us)
 static void describe(struct request *r, const struct client *c, struct out *to)
 {
     char addr[ENDPOINT_TEXT_MAX], laddr[ENDPOINT_TEXT_MAX], letters[16];
+    struct client_transaction t;
+    r->services->client_transaction(c, &t);
     size_t unsent = c->stream ? c->stream->ops->unsent(c->stream) : 0;
     // The caller's own last command is this one, and the reply that waits is its reply. A blocked
     // client's reply is not written yet.
@@ -59,9 +66,10 @@ static void describe(struct request *r, const struct client *c, struct out *to)
     out_write(to, client_name(c), strlen(client_name(c)));
     text_add(to, " age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%" PRIu32,
              seconds_since(r, c->created_us), seconds_since(r, c->last_active_us),
-             flag_letters(c, letters), c->db);
-    text_add(to, " sub=0 psub=0 ssub=0 multi=-1 qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0",
-             query, query_free);
+             flag_letters(c, &t, letters), c->db);
+    text_add(to,
+             " sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%" PRIu64,
+             t.queued, query, query_free, t.bytes);
     text_add(to, " rbs=0 rbp=0 obl=%zu oll=%u omem=%zu tot-mem=%" PRIu64 " events=%s", unsent,
              waiting, unsent, r->services->client_memory(r->core, c), unsent ? "rw" : "r");
     text_add(to, " cmd=%s%s%s", last && last->parent ? last->parent->name : "",

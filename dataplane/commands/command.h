@@ -74,6 +74,7 @@ enum command_route { // the first two are the quick ones of core/execute.c
     ROUTE_CURSOR,    // on the core that `command->core_of` names (SCAN, RANDOMKEY)
     ROUTE_GATHER,    // `part` on every core, then `handler` at home with the parts
     ROUTE_ALL,       // at home, with all slots of all cores borrowed (FLUSHALL, SWAPDB …)
+    ROUTE_HELD,      // at home, with its client and the slots of its keys in hand (WATCH)
     ROUTE_SERVICE,   // on the service thread: waits for a disk, touches no keys (CONFIG REWRITE)
     // At home, with its keys' slots borrowed for as long as it takes: waits for another server
     // (MIGRATE).
@@ -244,6 +245,8 @@ enum event_class {
     EVENT_EVICTED = 1u << 7, // e
     EVENT_STREAM = 1u << 8,  // t
     EVENT_NEW = 1u << 9,     // n
+    // With one of the others: what happened counts as no change to those who watch the key.
+    EVENT_ASIDE = 1u << 30,
 };
 
 // A handler calls this once for each key that it changed, after the change, with the name that

@@ -51,6 +51,7 @@ void reset_command(struct request *r)
 {
     struct client *c = r->client;
     c->flags &= ~(uint32_t)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_REPLY_SKIP);
+    r->services->transaction_forget(r);
     mi_free(c->name_long);
     c->name_long = NULL;
     c->name[0] = '\0';

@@ -166,6 +166,7 @@ static void flush(struct request *r, int db)
         request_error(r, ERR_SYNTAX);
         return;
     }
+    r->services->keys_replaced(r, db, -1);
     store_flush(r->store, db);
     reply_status(r->out, "OK");
 }
@@ -187,7 +188,10 @@ void swapdb_command(struct request *r)
         !keys_parse_index(r, 2, "ERR invalid second DB index", &b) || !keys_check_database(r, a) ||
         !keys_check_database(r, b))
         return;
-    if (a != b)
+    if (a != b) {
+        r->services->keys_replaced(r, a, b);
+        r->services->keys_replaced(r, b, a);
         store_swap_databases(r->store, (unsigned)a, (unsigned)b);
+    }
     reply_status(r->out, "OK");
 }

@@ -36,6 +36,14 @@ struct command_figures {
     uint64_t calls, usec, rejected, failed;
 };
 
+// What a client has open: CLIENT LIST.
+struct client_transaction {
+    int queued; // commands; -1: none is open
+    uint64_t bytes;
+    unsigned watched; // keys
+    bool changed;     // one of them
+};
+
 struct server_figures {
     const char *version;       // Pollux's own
     const char *redis_version; // what we answer as: "7.0.15"
@@ -98,6 +106,18 @@ struct services {
     void (*block)(struct request *r, int n_keys, const int *keys, uint64_t timeout_us,
                   unsigned timeout_reply);
     bool (*claim)(struct request *r);
+
+    // --- transactions of r->client
+    bool (*transaction_begin)(struct request *r);   // false: one is open
+    bool (*transaction_discard)(struct request *r); // false: none is open
+    void (*transaction_forget)(struct request *r);  // what is open, and the watches
+    // The key's slot is in hand. False: memory is short.
+    bool (*watch)(struct request *r, const struct key *key);
+    void (*unwatch)(struct request *r);
+    // All slots are in hand, and database `db` (-1: every one) is about to be emptied, or to become
+    // what `other` is (-1: nothing).
+    void (*keys_replaced)(struct request *r, int db, int other);
+    void (*client_transaction)(const struct client *c, struct client_transaction *t);
 
     // Hands a transfer to the core (migrate.h), which owns it when this returns true.
     bool (*migrate)(struct request *r, struct migrate *m);

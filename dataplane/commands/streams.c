@@ -426,5 +426,5 @@ void xsetid_command(struct request *r)
         k.x->max_deleted = c.max_deleted;
     skey_edit_end(&k, 1);
     reply_status(r->out, "OK");
-    request_changed(r, &k.key, EVENT_STREAM, "xsetid");
+    request_changed(r, &k.key, EVENT_STREAM | EVENT_ASIDE, "xsetid");
 }

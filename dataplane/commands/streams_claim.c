@@ -171,7 +171,7 @@ static void claim_end(struct claim *c)
 {
     skey_edit_end(&c->k, c->changes);
     if (c->created)
-        request_changed(c->k.r, &c->k.key, EVENT_STREAM, "xgroup-createconsumer");
+        request_changed(c->k.r, &c->k.key, EVENT_STREAM | EVENT_ASIDE, "xgroup-createconsumer");
 }
 
 static void claim_told(struct claim *c, const struct stream_nack *nack)

@@ -85,7 +85,8 @@ void xgroup_create_command(struct request *r)
     struct stream_id id = k.x ? k.x->last : STREAM_ID_MIN;
     if (!is_last(&r->argv[4]) && !stream_parse_id(r, 4, &id, NULL))
         return;
-    if (!k.x) {
+    bool made = !k.x;
+    if (made) {
         struct stream_value *x = stream_new();
         if (!x)
             request_error(r, ERR_OOM);
@@ -104,7 +105,7 @@ void xgroup_create_command(struct request *r)
         return;
     }
     reply_status(r->out, "OK");
-    request_changed(r, &k.key, EVENT_STREAM, "xgroup-create");
+    request_changed(r, &k.key, made ? EVENT_STREAM : EVENT_STREAM | EVENT_ASIDE, "xgroup-create");
 }
 
 void xgroup_setid_command(struct request *r)
@@ -128,7 +129,7 @@ void xgroup_setid_command(struct request *r)
     g->entries_read = o.entries_read;
     skey_edit_end(&k, 1);
     reply_status(r->out, "OK");
-    request_changed(r, &k.key, EVENT_STREAM, "xgroup-setid");
+    request_changed(r, &k.key, EVENT_STREAM | EVENT_ASIDE, "xgroup-setid");
 }
 
 void xgroup_destroy_command(struct request *r)
@@ -147,7 +148,7 @@ void xgroup_destroy_command(struct request *r)
     skey_edit_end(&k, 1);
     if (rest)
         store_discard_object(r->store, OBJ_STREAM, ENC_STREAM, rest);
-    request_changed(r, &k.key, EVENT_STREAM, "xgroup-destroy");
+    request_changed(r, &k.key, EVENT_STREAM | EVENT_ASIDE, "xgroup-destroy");
 }
 
 void xgroup_createconsumer_command(struct request *r)
@@ -169,7 +170,7 @@ void xgroup_createconsumer_command(struct request *r)
         return;
     }
     reply_integer(r->out, 1);
-    request_changed(r, &k.key, EVENT_STREAM, "xgroup-createconsumer");
+    request_changed(r, &k.key, EVENT_STREAM | EVENT_ASIDE, "xgroup-createconsumer");
 }
 
 void xgroup_delconsumer_command(struct request *r)
@@ -185,7 +186,7 @@ void xgroup_delconsumer_command(struct request *r)
     skey_edit(&k);
     stream_consumer_remove(k.x, g, c);
     skey_edit_end(&k, 1);
-    request_changed(r, &k.key, EVENT_STREAM, "xgroup-delconsumer");
+    request_changed(r, &k.key, EVENT_STREAM | EVENT_ASIDE, "xgroup-delconsumer");
 }
 
 void xgroup_help_command(struct request *r)

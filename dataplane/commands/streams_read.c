@@ -294,7 +294,7 @@ static void serve_consumer(struct reading *g, struct skey *k, struct stream_grou
     add_stream(g, k, n, &body);
     skey_edit_end(k, created + 1u);
     if (created)
-        request_changed(r, &k->key, EVENT_STREAM, "xgroup-createconsumer");
+        request_changed(r, &k->key, EVENT_STREAM | EVENT_ASIDE, "xgroup-createconsumer");
 }
 
 // One that waited finds that what it waited on is gone. False: it was told so.

@@ -84,6 +84,11 @@ struct blocked {
     bool serving;
 };
 
+static inline void core_observe(struct core *c)
+{
+    c->observed = c->blocked->n_watched || c->watched_keys || c->lender_observed;
+}
+
 // --- blocked.c: home, and what handlers ask
 bool blocked_start(struct core *c);
 void blocked_stop(struct core *c);

@@ -4,6 +4,8 @@
 
 #include "dataplane/core/addresses.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/transaction.h"
+#include "dataplane/core/watch.h"
 
 // Clients looked at in one round of the cron (every 100 ms), at least; a tenth of all otherwise.
 #define CRON_CLIENTS_MIN 32
@@ -123,6 +125,7 @@ static void client_lost(struct core *c, struct client *client)
         blocked_cancel(c, client->waiter);
         client->waiter = NULL;
     }
+    transaction_forget(c, client);
     if (!(client->flags & CLIENT_INTERNAL)) {
         if (client->prev)
             client->prev->next = client->next;
@@ -495,6 +498,10 @@ void clients_cron(struct core *c)
 uint64_t client_memory(const struct client *client)
 {
     uint64_t n = sizeof(*client) + parser_memory(&client->parser);
+    if (client->transaction)
+        n += client->transaction->bytes;
+    if (client->watching)
+        n += client->watching->n * sizeof(struct watch);
     if (client->stream)
         n += client->stream->ops->unsent(client->stream);
     return n;

@@ -14,6 +14,7 @@
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/capture.h"
 #include "dataplane/core/service.h"
+#include "dataplane/core/watch.h"
 
 // Background work of the store in a turn, in entries touched: about 20 µs at most.
 #define MAINTAIN_BUDGET 256
@@ -86,8 +87,10 @@ static void key_gone(void *core, enum store_gone why, unsigned db, const struct 
     struct core *c = core;
     if (c->effects)
         effects_gone(c->effects, why, db, key, field, field_len);
-    if (c->observed)
+    if (c->observed) {
         parked_changed(c, db, key);
+        watch_changed(c, db, key);
+    }
 }
 
 static int core_start(struct core *c, char *error, size_t size)

@@ -190,7 +190,9 @@ struct core {
 
     // --- commands that wait for a key, and who hears of changes
     struct blocked *blocked;
-    bool observed;           // somebody waits for a key of this core
+    unsigned watched_keys;   // of its slots, as far as it has counted (watch.h)
+    bool lender_observed;    // somebody watches keys of a core whose slots are in hand
+    bool observed;           // somebody waits for a key of this core, or watches one
     unsigned executing;      // handlers under way, one within the other
     struct effects *effects; // where writes tell what they did; NULL: nowhere
     // Messages about waiters that found a full ring, by core.
@@ -250,7 +252,8 @@ struct server {
     struct config *retired[16]; // replaced snapshots, freed when no core can still read them
     _Atomic uint64_t next_client_id;
     _Atomic uint64_t clients;
-    _Atomic uint64_t memory_peak; // bytes counted
+    _Atomic uint64_t memory_peak;        // bytes counted
+    struct watched_slot *watched[SLOTS]; // NULL: no key of it is watched
     _Atomic bool stopping;
     // All cores have a store before any listens; all have stopped before any takes its transport
     // down.
@@ -339,6 +342,9 @@ void route_work(struct core *c, struct work *w);
 void route_replied(struct core *c, struct message *m);     // a reply came home
 void route_pending(struct core *c, struct client *client); // what waited for replies or credit
 void route_starved(struct core *c);
+void route_starve(struct core *c, struct client *client); // found no credit: it goes on later
+// All that can be refused before it is known where the command runs. True: it was answered.
+bool route_refused(struct core *c, struct client *client, const struct work *w);
 void route_later(struct core *c, struct client *client); // its pending commands, and what it sent
 
 // --- execute: runs a handler here

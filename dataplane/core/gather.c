@@ -6,6 +6,7 @@
 
 #include "common/block.h"
 #include "dataplane/core/message.h"
+#include "dataplane/core/transaction.h"
 
 struct gather {
     struct message *command; // read by all cores, changed by none
@@ -46,6 +47,10 @@ static void gather_finish(struct core *c, struct gather *g)
     }
     struct loan *loan = g->loan;
     mi_free(g);
+    if (m->loan) {
+        transaction_resumed(c, loan, m);
+        return;
+    }
     if (loan) {
         loan_worked(c, loan);
         return;
@@ -69,7 +74,8 @@ static struct gather *gather_new(struct core *c, struct message *m)
         part->kind = MESSAGE_PART;
         part->from = c->index;
         part->gather = g;
-        part->whole = m->command->part_keys; // else it need not wait for slots that are lent
+        // Else it need not wait for slots that are lent; to a transaction they are lent for this.
+        part->whole = m->command->part_keys && !m->loan;
         g->part[g->n++] = part;
     }
     if (ok) {
@@ -104,6 +110,42 @@ void gather_lent(struct core *c, struct loan *loan)
     }
     g->loan = loan; // whose credit serves the parts: none of its own messages is under way now
     send_parts(c, g);
+}
+
+void gather_of_transaction(struct core *c, struct loan *loan, struct message *m)
+{
+    struct execution e = execution_of(m, &m->slot->out.out, true);
+    if (m->command->start && !execute(c, &e, EXECUTE_START)) {
+        transaction_resumed(c, loan, m);
+        return;
+    }
+    struct gather *g = gather_new(c, m);
+    if (!g) {
+        reply_error(&m->slot->out.out, ERR_OOM);
+        transaction_resumed(c, loan, m);
+        return;
+    }
+    g->loan = loan;
+    send_parts(c, g);
+}
+
+void gather_alone(struct core *c, struct execution *e)
+{
+    struct outbuf part;
+    outbuf_init(&part);
+    struct out *out = e->out;
+    if (e->command->start && !execute(c, e, EXECUTE_START))
+        return;
+    e->out = &part.out;
+    execute(c, e, EXECUTE_PART);
+    struct block *all = outbuf_block(&part);
+    struct gathered parts = gathered(all);
+    e->out = out;
+    e->parts = &parts;
+    e->n_parts = 1;
+    execute(c, e, EXECUTE_HANDLER);
+    block_release(all);
+    outbuf_clear(&part);
 }
 
 void gather_begin(struct core *c, struct message *m)
@@ -141,7 +183,12 @@ void gather_part(struct core *c, struct message *part)
     }
     struct execution e =
         execution_of(part->gather->command, &part->out.out, part->from == c->index);
+    bool lent = part->gather->command->loan; // to the transaction that asks
+    if (lent)
+        loan_take_back(c);
     execute(c, &e, EXECUTE_PART);
+    if (lent)
+        loan_lend_again(c);
     outbuf_finish(&part->out);
     part->kind = MESSAGE_PART_DONE;
     if (part->from == c->index)

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/transaction.h"
+#include "dataplane/core/watch.h"
 
 // One command that borrows: the command, and one message for each core that lends.
 struct loan {
@@ -15,6 +17,7 @@ struct loan {
     struct message *lender[PLANE_CORES_MAX];
     unsigned core[PLANE_CORES_MAX];
     bool changed;          // keys may be other than they were
+    bool observed;         // somebody watches keys of a lender
     struct waiter *waiter; // that the command has become, or that it runs again for
     bool served;           // the latter was,
     struct outbuf out;     // with this reply
@@ -82,6 +85,8 @@ static void run_waiting(struct core *c)
                 loan_lend(c, m);
             else if (m->kind == MESSAGE_PART)
                 gather_part(c, m);
+            else if (m->kind == MESSAGE_UNWATCH)
+                watch_out(c, m);
             else
                 route_execute(c, m);
         }
@@ -133,16 +138,20 @@ static struct message *loan_ask(struct core *c, struct loan *loan, struct messag
     return b;
 }
 
-// The slots of the command, grouped by core.
+// The slots of the command, or those that it names, grouped by core.
 static bool loan_group(struct core *c, struct loan *loan, struct message *m)
 {
-    int positions_max = m->argc;
-    int *positions = mi_mallocn((size_t)positions_max, sizeof(int));
-    uint32_t *at = mi_mallocn((size_t)positions_max, sizeof(uint32_t));
+    int most = m->slots ? (int)m->n_slots : m->argc;
+    int *positions = mi_mallocn((size_t)most, sizeof(int));
+    uint32_t *at = mi_mallocn((size_t)most, sizeof(uint32_t));
     bool ok = positions && at;
-    int n = ok ? commands_keys(m->command, m->argv, m->argc, positions, positions_max) : 0;
+    int n = ok && m->slots ? most
+            : ok           ? commands_keys(m->command, m->argv, m->argc, positions, most)
+                           : 0;
     for (int i = 0; i < n; i++) {
-        uint16_t slot = slot_of_key(m->argv[positions[i]].ptr, m->argv[positions[i]].len);
+        uint16_t slot = m->slots
+                            ? m->slots[i]
+                            : slot_of_key(m->argv[positions[i]].ptr, m->argv[positions[i]].len);
         at[i] = keyspace_core(c->server->keyspace, slot) * SLOTS + slot;
     }
     if (ok && n > 1)
@@ -193,6 +202,13 @@ void loan_begin(struct core *c, struct message *m)
     loan_next(c, loan);
 }
 
+static void tell_all(struct core *c, void (*tell)(struct store *, uint16_t))
+{
+    for (unsigned slot = 0; slot < SLOTS; slot++)
+        if (keyspace_core(c->server->keyspace, (uint16_t)slot) == c->index)
+            tell(c->store, (uint16_t)slot);
+}
+
 // Tells the store for each slot that leaves or comes home.
 static void tell_store(struct core *c, const struct message *b,
                        void (*tell)(struct store *, uint16_t))
@@ -202,9 +218,17 @@ static void tell_store(struct core *c, const struct message *b,
             tell(c->store, slot_at(b, i));
         return;
     }
-    for (unsigned slot = 0; slot < SLOTS; slot++)
-        if (keyspace_core(c->server->keyspace, (uint16_t)slot) == c->index)
-            tell(c->store, (uint16_t)slot);
+    tell_all(c, tell);
+}
+
+void loan_take_back(struct core *c)
+{
+    tell_all(c, store_slot_returned);
+}
+
+void loan_lend_again(struct core *c)
+{
+    tell_all(c, store_slot_lent);
 }
 
 void loan_lend(struct core *c, struct message *b)
@@ -222,6 +246,7 @@ void loan_lend(struct core *c, struct message *b)
     }
     c->loans++;
     tell_store(c, b, store_slot_lent);
+    b->observed = c->watched_keys != 0;
     b->kind = MESSAGE_GRANT;
     if (b->from == c->index)
         loan_granted(c, b);
@@ -271,17 +296,37 @@ static void loan_end(struct core *c, struct loan *loan)
     message_free(m);
 }
 
+uint64_t loan_enter(struct core *c, const struct loan *loan)
+{
+    c->lender_observed = loan->observed;
+    core_observe(c);
+    return store_statistics(c->store)->dirty;
+}
+
+void loan_leave(struct core *c, struct loan *loan, uint64_t dirty)
+{
+    loan->changed |= store_statistics(c->store)->dirty != dirty;
+    c->lender_observed = false;
+    core_observe(c);
+}
+
+bool loan_observed(const struct loan *loan)
+{
+    return loan->observed;
+}
+
 static void loan_execute(struct core *c, struct loan *loan, struct execution *e)
 {
-    uint64_t dirty = store_statistics(c->store)->dirty;
+    uint64_t dirty = loan_enter(c, loan);
     execute(c, e, EXECUTE_HANDLER);
-    loan->changed |= store_statistics(c->store)->dirty != dirty;
+    loan_leave(c, loan, dirty);
 }
 
 static struct execution execution_of(const struct message *m)
 {
     return (struct execution){
         .session = m->session,
+        .client = m->command->route == ROUTE_HELD ? m->slot->client : NULL,
         .command = m->command,
         .argv = m->argv,
         .argc = m->argc,
@@ -302,10 +347,10 @@ static void loan_waits(struct core *c, struct loan *loan)
 // The command of a waiter, again.
 static void loan_retry(struct core *c, struct loan *loan)
 {
-    uint64_t dirty = store_statistics(c->store)->dirty;
     loan->waiter = loan->command->waiter;
+    uint64_t dirty = loan_enter(c, loan);
     loan->served = blocked_run(c, loan->waiter, NULL, &loan->out);
-    loan->changed = store_statistics(c->store)->dirty != dirty;
+    loan_leave(c, loan, dirty);
     loan_end(c, loan);
 }
 
@@ -313,12 +358,17 @@ void loan_granted(struct core *c, struct message *b)
 {
     struct loan *loan = b->loan;
     assert(loan->lender[loan->granted] == b);
+    loan->observed |= b->observed;
     if (++loan->granted < loan->n) {
         loan_next(c, loan);
         return;
     }
     if (loan->command->waiter) {
         loan_retry(c, loan);
+        return;
+    }
+    if (loan->command->transaction) {
+        transaction_granted(c, loan);
         return;
     }
     if (loan->command->command->route == ROUTE_GATHER) {
@@ -345,13 +395,18 @@ void loan_granted(struct core *c, struct message *b)
 
 void loan_finish(struct core *c, struct loan *loan, const struct gathered *result)
 {
-    struct execution e = execution_of(loan->command);
+    struct transaction *t = loan->command->transaction;
+    struct message *m = t ? t->under_way : loan->command;
+    struct execution e = execution_of(m);
     e.parts = result;
     e.n_parts = 1;
     c->command_figures[e.command->id].calls--; // the second half of one call
     c->counters.commands--;
     loan_execute(c, loan, &e);
-    loan_end(c, loan);
+    if (t)
+        transaction_resumed(c, loan, m);
+    else
+        loan_end(c, loan);
 }
 
 struct message *loan_command(const struct loan *loan)
@@ -393,6 +448,17 @@ void loan_release(struct core *c, const uint16_t *slots, unsigned n, bool change
     run_waiting(c);
 }
 
+// The borrower may have added watches, or taken some out.
+static void count_watched(struct core *c, const struct message *b)
+{
+    for (unsigned i = 0; !b->whole && i < b->n_slots; i++)
+        watch_settle(c, slot_at(b, i));
+    for (unsigned slot = 0; b->whole && slot < SLOTS; slot++)
+        if (c->server->watched[slot] &&
+            keyspace_core(c->server->keyspace, (uint16_t)slot) == c->index)
+            watch_settle(c, (uint16_t)slot);
+}
+
 void loan_returned(struct core *c, struct message *b)
 {
     tell_store(c, b, store_slot_returned);
@@ -401,6 +467,7 @@ void loan_returned(struct core *c, struct message *b)
     else
         mark(c->lent, b, false);
     c->loans--;
+    count_watched(c, b);
     parked_returned(c, b);
     message_free(b);
     run_waiting(c);

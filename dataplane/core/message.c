@@ -10,58 +10,80 @@
 
 #include "common/block.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/transaction.h"
+#include "dataplane/core/watch.h"
 
 // Arguments of at least this many bytes travel in a block of their own, which the store may keep.
 #define MESSAGE_BLOCK_MIN BLOCK_VALUE_MIN
 #define MESSAGE_BURST 64
 
-struct message *message_command(const struct session *session, const struct command *command,
-                                int argc, const struct arg *argv)
+void *args_copy(size_t head, int argc, const struct arg *argv, struct arg **copy, size_t *size)
 {
     size_t bytes = 0;
     for (int i = 0; i < argc; i++)
         if (!argv[i].block && argv[i].len < MESSAGE_BLOCK_MIN)
             bytes += argv[i].len;
-    size_t head = sizeof(struct message) + (size_t)argc * sizeof(struct arg);
-    struct message *m = mi_malloc(head + bytes);
-    if (!m)
+    size_t array = (size_t)argc * sizeof(struct arg);
+    *size = head + array + bytes;
+    uint8_t *whole = mi_malloc(*size);
+    if (!whole)
         return NULL;
-    memset(m, 0, sizeof(*m));
-    m->kind = MESSAGE_COMMAND;
-    m->session = *session;
-    m->command = command;
-    m->argc = argc;
-    m->argv = (struct arg *)(m + 1);
-    outbuf_init(&m->out);
-    uint8_t *to = (uint8_t *)m + head;
+    memset(whole, 0, head);
+    struct arg *args = *copy = (struct arg *)(void *)(whole + head);
+    uint8_t *to = whole + head + array;
     for (int i = 0; i < argc; i++) {
-        m->argv[i] = argv[i];
+        args[i] = argv[i];
         if (argv[i].block) {
             block_retain(argv[i].block);
+            *size += argv[i].len;
         } else if (argv[i].len >= MESSAGE_BLOCK_MIN) {
             struct block *b = block_new(argv[i].len);
             if (!b) {
-                m->argc = i;
-                message_free(m);
+                args_release(i, args);
+                mi_free(whole);
                 return NULL;
             }
             memcpy(b->data, argv[i].ptr, argv[i].len);
             b->len = argv[i].len;
-            m->argv[i] = (struct arg){b->data, b->len, b};
+            args[i] = (struct arg){b->data, b->len, b};
+            *size += argv[i].len;
         } else {
             memcpy(to, argv[i].ptr, argv[i].len);
-            m->argv[i].ptr = to;
+            args[i].ptr = to;
             to += argv[i].len;
         }
     }
+    return whole;
+}
+
+void args_release(int argc, const struct arg *argv)
+{
+    for (int i = 0; i < argc; i++)
+        block_release(argv[i].block);
+}
+
+struct message *message_command(const struct session *session, const struct command *command,
+                                int argc, const struct arg *argv)
+{
+    size_t size;
+    struct arg *copy;
+    struct message *m = args_copy(sizeof(*m), argc, argv, &copy, &size);
+    if (!m)
+        return NULL;
+    m->kind = MESSAGE_COMMAND;
+    m->session = *session;
+    m->command = command;
+    m->argc = argc;
+    m->argv = copy;
+    outbuf_init(&m->out);
     return m;
 }
 
 void message_free(struct message *m)
 {
-    for (int i = 0; i < m->argc; i++)
-        block_release(m->argv[i].block);
+    args_release(m->argc, m->argv);
     outbuf_clear(&m->out);
+    transaction_free(m->transaction);
     mi_free(m->passed);
     mi_free(m->slots);
     mi_free(m);
@@ -168,6 +190,9 @@ static void receive_one(struct core *c, struct message *m)
         break;
     case MESSAGE_UNPARK:
         parked_unpark(c, m);
+        break;
+    case MESSAGE_UNWATCH:
+        watch_out(c, m);
         break;
     }
 }

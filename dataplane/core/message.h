@@ -21,6 +21,7 @@ enum message_kind {
     MESSAGE_SERVED,
     MESSAGE_RETRY,
     MESSAGE_UNPARK,
+    MESSAGE_UNWATCH, // a client watches a key no more (watch.h)
 };
 
 // What a stack sends to another, with a copy of the frame in plain memory; freed at the end of the
@@ -33,6 +34,7 @@ struct passed {
 
 struct loan;
 struct gather;
+struct transaction;
 struct waiter;
 
 struct message {
@@ -46,13 +48,16 @@ struct message {
     const struct command *command;
     struct reply_slot *slot; // at home
     struct outbuf out;       // the reply, written away from home
-    struct loan *loan;       // MESSAGE_BORROW … MESSAGE_RETURN
-    struct gather *gather;   // MESSAGE_PART …
-    struct passed *passed;   // MESSAGE_NET
-    struct waiter *waiter;   // MESSAGE_BLOCKED …; of a loan: the command that came to wait
-    bool retried;            // MESSAGE_RETURN: it waited before, and ran again
-    bool changed;            // MESSAGE_RETURN: keys may be other than they were
-    bool whole;              // needs all slots of the core that executes it
+    // MESSAGE_BORROW … MESSAGE_RETURN; of a command: it is one of the transaction that borrowed.
+    struct loan *loan;
+    struct transaction *transaction; // of EXEC, while it runs
+    struct gather *gather;           // MESSAGE_PART …
+    struct passed *passed;           // MESSAGE_NET
+    struct waiter *waiter; // MESSAGE_BLOCKED …; of a loan: the command that came to wait
+    bool retried;          // MESSAGE_RETURN: it waited before, and ran again
+    bool changed;          // MESSAGE_RETURN: keys may be other than they were
+    bool observed;         // MESSAGE_GRANT: somebody watches keys of the lender
+    bool whole;            // needs all slots of the core that executes it
     bool has_key;
     struct key key;
     unsigned n_slots;
@@ -61,6 +66,10 @@ struct message {
     struct arg *argv; // points into the bytes behind the struct
 };
 
+// One allocation: `head` zeroed bytes, and behind them a copy of the arguments (big ones by
+// reference), which is told in `copy`, and its size in `size`. NULL when memory is short.
+void *args_copy(size_t head, int argc, const struct arg *argv, struct arg **copy, size_t *size);
+void args_release(int argc, const struct arg *argv); // gives back what the copy refers to
 // A copy of a command. NULL when memory is short.
 struct message *message_command(const struct session *session, const struct command *command,
                                 int argc, const struct arg *argv);
@@ -103,6 +112,14 @@ void loan_granted(struct core *c, struct message *m);
 // The command goes on to its end with what came of waiting, as its only part (ROUTE_BORROW).
 void loan_finish(struct core *c, struct loan *loan, const struct gathered *result);
 struct message *loan_command(const struct loan *loan);
+// Whatever executes with the slots borrowed does so between these two, in one turn.
+uint64_t loan_enter(struct core *c, const struct loan *loan);
+void loan_leave(struct core *c, struct loan *loan, uint64_t entered);
+bool loan_observed(const struct loan *loan); // somebody watches keys of a lender
+// While all slots are lent, a transaction asks this core to walk over its own: its store counts
+// them as its own for so long.
+void loan_take_back(struct core *c);
+void loan_lend_again(struct core *c);
 // The work of its command, which went on over several turns, is done and its reply written.
 void loan_worked(struct core *c, struct loan *loan);
 void loan_drop(struct loan *loan); // at the end of the server
@@ -123,11 +140,18 @@ static inline struct gathered gathered(const struct block *part)
 void gather_begin(struct core *c, struct message *m);
 // The same for a command that has borrowed all slots (part_together).
 void gather_lent(struct core *c, struct loan *loan);
+// The same for a command of a transaction that has: `m` comes back by transaction_resumed.
+void gather_of_transaction(struct core *c, struct loan *loan, struct message *m);
+// The three steps in a row, where there is one core.
+void gather_alone(struct core *c, struct execution *e);
 void gather_part(struct core *c, struct message *m);
 void gather_part_done(struct core *c, struct message *m);
 
 // --- route.c
 // Executes a command that is on the core it belongs to, and sends the reply home.
 void route_execute(struct core *c, struct message *m);
+// The core that a command of ROUTE_CURSOR belongs to.
+unsigned route_cursor(struct core *c, const struct execution *e);
+void route_to_service(struct core *c, struct message *m);
 // Its reply is in m->out: it goes home.
 void route_answer(struct core *c, struct message *m);

@@ -91,7 +91,7 @@ static struct watched *watched_new(struct core *c, unsigned db, const struct key
         slot->first = k;
     slot->last = k;
     b->n_watched++;
-    c->observed = true;
+    core_observe(c);
     return k;
 }
 
@@ -121,8 +121,8 @@ static void watched_free(struct core *c, struct watched *k)
     else
         slot->last = k->slot_prev;
     mi_free(k);
-    if (--b->n_watched == 0)
-        c->observed = false;
+    b->n_watched--;
+    core_observe(c);
 }
 
 static bool exists(struct core *c, const struct watched *k)

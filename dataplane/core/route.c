@@ -6,8 +6,10 @@
 #include <strings.h>
 
 #include "common/block.h"
+#include "dataplane/commands/transactions_commands.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/service.h"
+#include "dataplane/core/transaction.h"
 
 enum place {
     PLACE_HERE,   // no other core is involved
@@ -92,6 +94,23 @@ static struct routing route_many(struct core *c, const struct work *w)
     return r;
 }
 
+unsigned route_cursor(struct core *c, const struct execution *e)
+{
+    struct session session = e->session;
+    struct request request = {
+        .session = &session,
+        .command = e->command,
+        .argc = e->argc,
+        .argv = e->argv,
+        .store = c->store,
+        .services = &c->services,
+        .core = c,
+        .now_ms = c->now_ms,
+        .now_us = c->now_us,
+    };
+    return e->command->core_of(&request) % c->server->n_cores;
+}
+
 static struct routing route_of(struct core *c, const struct work *w, struct client *client)
 {
     struct routing r = {.place = PLACE_HERE, .core = c->index, .barrier = true};
@@ -124,24 +143,16 @@ static struct routing route_of(struct core *c, const struct work *w, struct clie
         r.n_slots = 1;
         return r;
     case ROUTE_CURSOR: {
-        struct request request = {
-            .command = w->command,
-            .argc = w->argc,
-            .argv = w->argv,
-            .store = c->store,
-            .services = &c->services,
-            .core = c,
-        };
-        struct session session;
-        session_of(client, &session);
-        request.session = &session;
-        request.now_ms = c->now_ms;
-        request.now_us = c->now_us;
+        struct execution e = {.command = w->command, .argc = w->argc, .argv = w->argv};
+        session_of(client, &e.session);
         r.place = PLACE_OWNER;
-        r.core = w->command->core_of(&request) % c->server->n_cores;
+        r.core = route_cursor(c, &e);
         r.whole = true;
         return r;
     }
+    case ROUTE_HELD:
+        r.place = PLACE_BORROW;
+        return r;
     case ROUTE_GATHER:
         r.place = PLACE_GATHER;
         return r;
@@ -183,7 +194,7 @@ static void add_starved(struct core *c, struct client *client)
     c->last_starved = client;
 }
 
-static void starve(struct core *c, struct client *client)
+void route_starve(struct core *c, struct client *client)
 {
     if (client->flags & CLIENT_STARVED)
         return;
@@ -206,8 +217,7 @@ static bool is_http(const struct arg *name)
            (name->len == 5 && strncasecmp((const char *)name->ptr, "host:", 5) == 0);
 }
 
-// All that can be refused before it is known where the command runs. True: it was answered.
-static bool refused(struct core *c, struct client *client, const struct work *w)
+bool route_refused(struct core *c, struct client *client, const struct work *w)
 {
     const struct command *command = w->command;
     bool known = client->authenticated || !c->settings.password;
@@ -222,35 +232,21 @@ static bool refused(struct core *c, struct client *client, const struct work *w)
     }
     struct reply_slot *slot;
     struct out *out = client_out(c, client, &slot);
-    if (!command)
+    if (command && command->handler == exec_command && known) {
+        reply_error(out,
+                    "EXECABORT Transaction discarded because of: wrong number of arguments for "
+                    "'exec' command");
+        transaction_forget(c, client);
+    } else if (!command) {
         commands_reply_unknown(out, w->argv, w->argc);
-    else if (commands_check_arity(out, command, w->argc))
+    } else if (commands_check_arity(out, command, w->argc)) {
         reply_error(out, "NOAUTH Authentication required.");
+    }
     if (command)
         c->command_figures[command->id].rejected++;
     count_error(c, command && !known ? "NOAUTH" : "ERR", 0);
     client_replied(c, client, slot);
     return true;
-}
-
-// A gathered command where there is one core: the three steps in a row.
-static void gather_alone(struct core *c, struct execution *e)
-{
-    struct outbuf part;
-    outbuf_init(&part);
-    struct out *out = e->out;
-    if (e->command->start && !execute(c, e, EXECUTE_START))
-        return;
-    e->out = &part.out;
-    execute(c, e, EXECUTE_PART);
-    struct block *all = outbuf_block(&part);
-    struct gathered parts = gathered(all);
-    e->out = out;
-    e->parts = &parts;
-    e->n_parts = 1;
-    execute(c, e, EXECUTE_HANDLER);
-    block_release(all);
-    outbuf_clear(&part);
 }
 
 // The command has written nothing; its reply comes later.
@@ -372,6 +368,16 @@ static void service_done(void *context)
     route_replied(m->server->cores[m->from], m);
 }
 
+void route_to_service(struct core *c, struct message *m)
+{
+    m->server = c->server;
+    if (c->server->service &&
+        service_call(c->server->service, c->index, run_on_service, service_done, m))
+        return;
+    reply_error(&m->out.out, "ERR too many slow commands are under way");
+    route_replied(c, m);
+}
+
 // Leaves for another core, or for the list of what waits for a slot here.
 static void run_as_message(struct core *c, struct client *client, const struct work *w,
                            const struct routing *r)
@@ -421,12 +427,7 @@ static void run_as_message(struct core *c, struct client *client, const struct w
         gather_begin(c, m);
         return;
     case PLACE_SERVICE:
-        m->server = c->server;
-        if (c->server->service &&
-            service_call(c->server->service, c->index, run_on_service, service_done, m))
-            return;
-        reply_error(&m->out.out, "ERR too many slow commands are under way");
-        route_replied(c, m);
+        route_to_service(c, m);
         return;
     case PLACE_HERE:
         break;
@@ -447,7 +448,12 @@ static bool route_one(struct core *c, struct client *client, const struct work *
 {
     if (client->flags & CLIENT_BARRIER || client->replies_waiting > CLIENT_REPLIES_MAX)
         return false;
-    if (refused(c, client, w))
+    if (__builtin_expect(client->flags & CLIENT_MULTI, 0)) {
+        enum transaction_taken taken = transaction_take(c, client, w);
+        if (taken != TRANSACTION_NOT)
+            return taken == TRANSACTION_TAKEN;
+    }
+    if (route_refused(c, client, w))
         return true;
     client->last_command = w->command;
     if (route_all_here(c) && w->command->route < ROUTE_SERVICE) {
@@ -463,7 +469,7 @@ static bool route_one(struct core *c, struct client *client, const struct work *
     }
     if ((r.barrier && client->replies_waiting) || !has_credit(c, &r)) {
         if (!has_credit(c, &r))
-            starve(c, client);
+            route_starve(c, client);
         mi_free(r.slots);
         return false;
     }
@@ -562,8 +568,13 @@ void route_execute(struct core *c, struct message *m)
         .out = &m->out.out,
         .may_block = !m->session.internal,
     };
-    e.may_step = e.may_work = !m->whole;
+    e.may_block &= !m->loan;
+    e.may_step = e.may_work = !m->whole && !m->loan;
+    if (m->loan)
+        loan_take_back(c);
     execute(c, &e, EXECUTE_HANDLER);
+    if (m->loan)
+        loan_lend_again(c);
     if (__builtin_expect(e.blocked, 0))
         wait_for_home(c, m, blocked_take(c));
     else if (__builtin_expect(!!e.stepped, 0))
@@ -585,10 +596,14 @@ void route_answer(struct core *c, struct message *m)
 
 void route_replied(struct core *c, struct message *m)
 {
-    if (m->kind == MESSAGE_REPLY)
-        c->credits[m->to]++;
     struct reply_slot *slot = m->slot;
     outbuf_move(&m->out, &slot->out.out);
+    if (__builtin_expect(m->loan != NULL, 0)) { // whose credit it travelled on
+        transaction_resumed(c, m->loan, m);
+        return;
+    }
+    if (m->kind == MESSAGE_REPLY)
+        c->credits[m->to]++;
     message_free(m);
     client_complete(c, slot);
 }

@@ -27,6 +27,7 @@
 #include "dataplane/core/attach.h"
 #include "dataplane/core/message.h"
 #include "dataplane/core/service.h"
+#include "dataplane/core/watch.h"
 #include "dataplane/store/heap.h"
 
 _Static_assert(CONFIG_CORES_MAX == PLANE_CORES_MAX, "the segment has room for every core");
@@ -357,6 +358,7 @@ static void server_end(struct server *s)
     if (s->attach)
         attach_close(s->attach);
     mailbox_close(s);
+    watch_end(s);
     for (unsigned i = 0; i < s->n_cores; i++)
         if (s->cores[i])
             core_destroy(s->cores[i]);

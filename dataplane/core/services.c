@@ -8,6 +8,7 @@
 
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/service.h"
+#include "dataplane/core/transaction.h"
 
 // --- configuration
 
@@ -314,4 +315,5 @@ void services_init(struct core *c)
         .config_access = config_access,
     };
     blocked_services(&c->services);
+    transaction_services(&c->services);
 }

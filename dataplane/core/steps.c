@@ -189,7 +189,7 @@ static bool step(struct core *c, struct stepped *walk)
         .core_index = c->index,
         .limits = &c->settings.limits,
         .effects = writes(walk) ? c->effects : NULL,
-        .observed = writes(walk) && c->observed,
+        .observed = writes(walk) && (c->observed || (walk->loan && loan_observed(walk->loan))),
     };
     if (c->timed)
         execute_timed(c);

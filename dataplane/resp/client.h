@@ -12,7 +12,9 @@
 struct command;
 struct message;
 struct reply_slot;
+struct transaction;
 struct waiter;
+struct watching;
 
 enum client_flags {
     CLIENT_CLOSE_AFTER_REPLY =
@@ -32,6 +34,7 @@ enum client_flags {
     CLIENT_GONE = 1u << 13,     // the stream is closed; waits for replies under way
     CLIENT_BARRIER = 1u << 14,  // a command that nothing may overtake is under way
     CLIENT_BROKEN = 1u << 15,   // a protocol error, to be told after what came before it
+    CLIENT_MULTI = 1u << 16,    // what it sends is kept for EXEC
 };
 
 struct client {
@@ -54,6 +57,8 @@ struct client {
     struct message *first_pending, *last_pending;
     unsigned pending;
 
+    struct transaction *transaction; // from MULTI to EXEC (dataplane/core/transaction.h)
+    struct watching *watching;       // keys that it watches (dataplane/core/watch.h)
     struct waiter *waiter; // blocked: a command of it waits for a key (dataplane/core/blocked.h)
 
     struct client *next_queued; // in the core's list of clients to parse

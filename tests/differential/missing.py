@@ -15,14 +15,13 @@ MISSING = {
     "modules": ["module"],
     "replication": ["failover", "psync", "replconf", "replicaof", "role", "slaveof", "sync", "wait"],
     "scripts": ["eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro", "function", "script"],
-    "transactions": ["discard", "exec", "multi", "unwatch", "watch"],
     "watching the server at work": ["latency", "monitor", "slowlog"],
 }  # fmt: skip
 
-# Those of them that COMMAND tells keys of: scripts are given theirs, WATCH remembers them, and channels of a shard
+# Those of them that COMMAND tells keys of: scripts are given theirs, and channels of a shard
 # are named as keys are.
 WITH_KEYS = {
-    "eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro", "watch", "spublish", "ssubscribe", "sunsubscribe",
+    "eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro", "spublish", "ssubscribe", "sunsubscribe",
 }  # fmt: skip
 
 

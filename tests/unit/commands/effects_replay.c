@@ -38,6 +38,13 @@ struct text {
     size_t len;
 };
 
+static void keys_replaced(struct request *r, int db, int other)
+{
+    (void)r;
+    (void)db;
+    (void)other;
+}
+
 static struct services services;
 static struct value_limits limits;
 static char last_command[512]; // for the report
@@ -464,7 +471,8 @@ int main(int argc, char **argv)
         !parse_int64(first[1].ptr, first[1].len, &start_ms))
         fail("the program does not begin with its time", "");
     commands_init();
-    services = (struct services){.config_get = get_config, .random = next_random};
+    services = (struct services){
+        .config_get = get_config, .random = next_random, .keys_replaced = keys_replaced};
     // Low, so that many values are of the bigger kind.
     limits = (struct value_limits){
         .hash_max_listpack_entries = 8,

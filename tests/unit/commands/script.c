@@ -81,6 +81,13 @@ static void on_gone(void *context, enum store_gone why, unsigned db, const struc
         effects_gone(&s->gone, why, db, key, field, field_len);
 }
 
+static void keys_replaced(struct request *r, int db, int other)
+{
+    (void)r;
+    (void)db;
+    (void)other;
+}
+
 struct script *script_open(unsigned cores)
 {
     commands_init();
@@ -103,8 +110,10 @@ struct script *script_open(unsigned cores)
         store_on_gone(s->stores[i], on_gone, s);
     }
     outbuf_init(&s->gone.out);
-    s->services = (struct services){
-        .config_get = get_config, .random = next_random, .key_changed = note_event};
+    s->services = (struct services){.keys_replaced = keys_replaced,
+                                    .config_get = get_config,
+                                    .random = next_random,
+                                    .key_changed = note_event};
     s->session = (struct session){.resp = 2, .authenticated = true};
     s->limits = (struct value_limits){
         .hash_max_listpack_entries = 512,

@@ -229,6 +229,24 @@ static void make_clients(struct core *c)
     }
 }
 
+static void no_transaction(struct request *r)
+{
+    (void)r;
+}
+
+static void nothing_open(const struct client *c, struct client_transaction *t)
+{
+    (void)c;
+    *t = (struct client_transaction){.queued = -1};
+}
+
+static void keys_replaced(struct request *r, int db, int other)
+{
+    (void)r;
+    (void)db;
+    (void)other;
+}
+
 int server_setup(void **state)
 {
     struct server *s = calloc(1, sizeof(*s));
@@ -258,6 +276,9 @@ int server_setup(void **state)
         .shutdown = shut_down,
         .protected_allowed = protected_allowed,
         .config_access = config_access,
+        .transaction_forget = no_transaction,
+        .client_transaction = nothing_open,
+        .keys_replaced = keys_replaced,
     };
     for (unsigned i = 0; i < SERVER_CORES; i++) {
         struct core *c = &s->cores[i];

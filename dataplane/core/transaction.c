@@ -1,0 +1,518 @@
+// Transactions. See transaction.h.
+#include "dataplane/core/transaction.h"
+
+#include <assert.h>
+#include <mimalloc.h>
+#include <stdlib.h>
+
+#include "dataplane/commands/connection.h"
+#include "dataplane/commands/transactions_commands.h"
+#include "dataplane/core/blocked.h"
+#include "dataplane/core/watch.h"
+
+#define SLOTS_FIRST 8
+
+// --- keeping commands ----------------------------------------------------------------------------
+
+void transaction_free(struct transaction *t)
+{
+    if (!t)
+        return;
+    for (struct queued *q = t->first, *next; q; q = next) {
+        next = q->next;
+        args_release(q->argc, q->argv);
+        mi_free(q);
+    }
+    mi_free(t->slots);
+    mi_free(t);
+}
+
+static void end(struct client *client)
+{
+    transaction_free(client->transaction);
+    client->transaction = NULL;
+    client->flags &= ~(uint32_t)CLIENT_MULTI;
+}
+
+void transaction_forget(struct core *c, struct client *client)
+{
+    end(client);
+    watch_forget(c, client);
+}
+
+static bool begin(struct request *r)
+{
+    struct client *client = r->client;
+    if (client->flags & CLIENT_MULTI)
+        return false;
+    client->transaction = mi_zalloc(sizeof(struct transaction));
+    if (client->transaction)
+        client->flags |= CLIENT_MULTI;
+    else
+        request_error(r, ERR_OOM);
+    return true;
+}
+
+static bool discard(struct request *r)
+{
+    if (!(r->client->flags & CLIENT_MULTI))
+        return false;
+    transaction_forget(r->core, r->client);
+    return true;
+}
+
+static bool watch(struct request *r, const struct key *key)
+{
+    return watch_add(r->core, r->client, key);
+}
+
+static void unwatch(struct request *r)
+{
+    watch_forget(r->core, r->client);
+}
+
+static void forget(struct request *r)
+{
+    transaction_forget(r->core, r->client);
+}
+
+static void replaced(struct request *r, int db, int other)
+{
+    watch_replaced(r->core, db, other);
+}
+
+static void client_transaction(const struct client *client, struct client_transaction *to)
+{
+    const struct transaction *t = client->transaction;
+    *to = (struct client_transaction){.queued = -1};
+    if (t) {
+        to->queued = (int)t->n;
+        to->bytes = t->bytes + t->n * sizeof(struct queued);
+    }
+    if (client->watching) {
+        to->watched = client->watching->n;
+        to->changed = atomic_load_explicit(&client->watching->changed, memory_order_relaxed);
+    }
+}
+
+void transaction_services(struct services *services)
+{
+    services->transaction_begin = begin;
+    services->transaction_discard = discard;
+    services->transaction_forget = forget;
+    services->watch = watch;
+    services->unwatch = unwatch;
+    services->keys_replaced = replaced;
+    services->client_transaction = client_transaction;
+}
+
+static bool add_slot(struct transaction *t, uint16_t slot)
+{
+    if (t->n_slots && t->slots[t->n_slots - 1] == slot)
+        return true;
+    if (t->n_slots == t->slots_room) {
+        unsigned room = t->slots_room ? 2 * t->slots_room : SLOTS_FIRST;
+        uint16_t *slots = mi_reallocn(t->slots, room, sizeof(*slots));
+        if (!slots)
+            return false;
+        t->slots = slots;
+        t->slots_room = room;
+    }
+    t->slots[t->n_slots++] = slot;
+    return true;
+}
+
+// What the command will need. False: memory is short.
+static bool add_needs(struct transaction *t, const struct work *w)
+{
+    const struct command *command = w->command;
+    if (command->needs_all && command->needs_all(w->argv, w->argc))
+        t->wide_far = true;
+    switch (command->route) {
+    case ROUTE_HOME:
+        return true;
+    case ROUTE_CURSOR:
+    case ROUTE_GATHER:
+    case ROUTE_ALL:
+        t->wide_far = true;
+        return true;
+    case ROUTE_SERVICE:
+        t->wide = true;
+        return true;
+    case ROUTE_BORROW:
+        t->wide |= commands_keys(command, w->argv, w->argc, NULL, 0) > 0;
+        return true;
+    case ROUTE_KEYS:
+    case ROUTE_HELD:
+        break;
+    }
+    if (w->has_key)
+        return add_slot(t, w->key.slot);
+    if (!command->n_keys)
+        return true;
+    int *positions = mi_mallocn((size_t)w->argc, sizeof(int));
+    bool ok = positions;
+    int n = ok ? commands_keys(command, w->argv, w->argc, positions, w->argc) : 0;
+    t->wide_far |= n < 0;
+    for (int i = 0; ok && i < n; i++)
+        ok = add_slot(t, slot_of_key(w->argv[positions[i]].ptr, w->argv[positions[i]].len));
+    mi_free(positions);
+    return ok;
+}
+
+static bool keep(struct transaction *t, const struct work *w)
+{
+    struct arg *argv;
+    size_t bytes;
+    struct queued *q = args_copy(sizeof(*q), w->argc, w->argv, &argv, &bytes);
+    if (!q)
+        return false;
+    *q = (struct queued){.command = w->command, .argc = w->argc, .argv = argv};
+    if (t->last)
+        t->last->next = q;
+    else
+        t->first = q;
+    t->last = q;
+    t->n++;
+    t->bytes += bytes;
+    t->denyoom |= (w->command->flags & CMD_DENYOOM) != 0;
+    return add_needs(t, w);
+}
+
+// --- refusing ------------------------------------------------------------------------------------
+
+static void answer_error(struct core *c, struct client *client, const struct command *command,
+                         const char *text)
+{
+    struct reply_slot *slot;
+    reply_error(client_out(c, client, &slot), text);
+    c->command_figures[command->id].rejected++;
+    count_error(c, text, 0);
+    client_replied(c, client, slot);
+}
+
+static enum transaction_taken refuse(struct core *c, struct client *client, const struct work *w,
+                                     const char *text)
+{
+    client->transaction->refused = true;
+    answer_error(c, client, w->command, text);
+    return TRANSACTION_TAKEN;
+}
+
+static bool memory_is_short(struct core *c)
+{
+    return c->settings.maxmemory && !store_make_room(c->store);
+}
+
+// --- running -------------------------------------------------------------------------------------
+
+// In hand: what runs, for whom, and where it answers.
+struct running {
+    struct transaction *t;
+    struct client *client; // NULL: it went away meanwhile
+    struct session session;
+    struct out *out;
+    struct loan *loan; // NULL: all of it runs at once
+};
+
+// Goes on elsewhere as a message of its own, that answers to the slot of EXEC. NULL: memory.
+static struct message *send_out(struct core *c, struct running *run, const struct queued *q)
+{
+    struct message *m = message_command(&run->session, q->command, q->argc, q->argv);
+    if (!m) {
+        reply_error(run->out, ERR_OOM);
+        return NULL;
+    }
+    m->from = c->index;
+    m->slot = loan_command(run->loan)->slot;
+    m->loan = run->loan;
+    run->t->under_way = m;
+    return m;
+}
+
+static void run_handler(struct core *c, struct execution *e)
+{
+    execute(c, e, EXECUTE_HANDLER);
+}
+
+// What walks over this core's slots, all of which the transaction has borrowed if any.
+static void run_walk(struct core *c, const struct running *run, struct execution *e,
+                     void (*walk)(struct core *c, struct execution *e))
+{
+    if (run->loan)
+        loan_take_back(c);
+    walk(c, e);
+    if (run->loan)
+        loan_lend_again(c);
+}
+
+// True: it goes on elsewhere, and comes back by transaction_resumed.
+static bool run_one(struct core *c, struct running *run, const struct queued *q)
+{
+    struct work w = {.client = run->client, .argv = q->argv, .argc = q->argc};
+    work_find(c, &w);
+    struct execution e = {
+        .session = run->session,
+        .client = run->client,
+        .command = q->command,
+        .argv = q->argv,
+        .argc = q->argc,
+        .key = w.has_key ? &w.key : NULL,
+        .out = run->out,
+    };
+    struct message *m;
+    switch (q->command->route) {
+    case ROUTE_GATHER:
+        if (c->server->n_cores == 1) {
+            run_walk(c, run, &e, gather_alone);
+            return false;
+        }
+        m = send_out(c, run, q);
+        if (m)
+            gather_of_transaction(c, run->loan, m);
+        return m;
+    case ROUTE_CURSOR: {
+        unsigned core = route_cursor(c, &e);
+        if (core == c->index) {
+            run_walk(c, run, &e, run_handler);
+            return false;
+        }
+        m = send_out(c, run, q);
+        if (m)
+            mailbox_send(c, core, m);
+        return m;
+    }
+    case ROUTE_SERVICE:
+        m = send_out(c, run, q);
+        if (m)
+            route_to_service(c, m);
+        return m;
+    case ROUTE_BORROW:
+        e.may_migrate = run->loan;
+        m = run->loan ? send_out(c, run, q) : NULL;
+        if (run->loan && !m)
+            return false;
+        execute(c, &e, EXECUTE_HANDLER);
+        if (e.migration) {
+            migrate_take(c, e.migration, run->loan);
+            return true;
+        }
+        if (m)
+            message_free(m);
+        run->t->under_way = NULL;
+        return false;
+    case ROUTE_KEYS:
+    case ROUTE_HOME:
+    case ROUTE_HELD:
+    case ROUTE_ALL:
+        break;
+    }
+    if (!run->client && q->command->route == ROUTE_HOME)
+        return false;
+    execute(c, &e, EXECUTE_HANDLER);
+    return false;
+}
+
+// Runs what is left. False: it goes on later.
+static bool go_on(struct core *c, struct running *run)
+{
+    struct transaction *t = run->t;
+    c->executing++; // waiters are served when all of it is done
+    bool away = false;
+    while (t->next && !away) {
+        const struct queued *q = t->next;
+        t->next = q->next;
+        if (run->client)
+            session_of(run->client, &run->session);
+        away = run_one(c, run, q);
+    }
+    c->executing--;
+    return !away;
+}
+
+static void start(struct core *c, struct running *run, const struct command *command)
+{
+    struct transaction *t = run->t;
+    c->counters.commands++;
+    c->command_figures[command->id].calls++;
+    bool broken = watch_broken(c, run->client);
+    watch_drop(c, run->client);
+    if (broken) {
+        reply_null_array(run->out, run->client->resp);
+        t->next = NULL;
+        return;
+    }
+    reply_array(run->out, t->n);
+    t->next = t->first;
+}
+
+static void run_at_once(struct core *c, struct client *client, const struct command *command)
+{
+    struct reply_slot *slot;
+    struct running run = {
+        .t = client->transaction, .client = client, .out = client_out(c, client, &slot)};
+    client->transaction = NULL;
+    client->flags &= ~(uint32_t)CLIENT_MULTI;
+    start(c, &run, command);
+    bool done = go_on(c, &run);
+    assert(done);
+    (void)done;
+    transaction_free(run.t);
+    parked_serve(c);
+    client_replied(c, client, slot);
+}
+
+static struct running running_of(struct loan *loan)
+{
+    struct message *m = loan_command(loan);
+    return (struct running){.t = m->transaction,
+                            .client = m->slot->client,
+                            .session = m->session,
+                            .out = &m->slot->out.out,
+                            .loan = loan};
+}
+
+void transaction_granted(struct core *c, struct loan *loan)
+{
+    struct running run = running_of(loan);
+    bool done = true;
+    uint64_t dirty = loan_enter(c, loan);
+    if (run.client) { // else nothing of it has begun, nor will
+        start(c, &run, loan_command(loan)->command);
+        done = go_on(c, &run);
+    }
+    loan_leave(c, loan, dirty);
+    if (done)
+        loan_worked(c, loan);
+}
+
+void transaction_resumed(struct core *c, struct loan *loan, struct message *m)
+{
+    struct running run = running_of(loan);
+    assert(run.t->under_way == m);
+    run.t->under_way = NULL;
+    message_free(m);
+    uint64_t dirty = loan_enter(c, loan);
+    bool done = go_on(c, &run);
+    loan_leave(c, loan, dirty);
+    if (done)
+        loan_worked(c, loan);
+}
+
+// --- EXEC ----------------------------------------------------------------------------------------
+
+static bool is_free(const struct core *c, uint16_t slot)
+{
+    return keyspace_core(c->server->keyspace, slot) == c->index && !loan_holds(c, slot);
+}
+
+static bool all_here(const struct core *c, const struct client *client)
+{
+    const struct transaction *t = client->transaction;
+    if (t->wide)
+        return false;
+    if (route_all_here(c))
+        return true;
+    if (t->wide_far)
+        return false;
+    for (unsigned i = 0; i < t->n_slots; i++)
+        if (!is_free(c, t->slots[i]))
+            return false;
+    for (const struct watch *w = client->watching ? client->watching->first : NULL; w; w = w->next)
+        if (!is_free(c, w->unwatch.key.slot))
+            return false;
+    return true;
+}
+
+static void borrow(struct core *c, struct client *client, const struct work *w)
+{
+    struct transaction *t = client->transaction;
+    struct session session;
+    session_of(client, &session);
+    bool ok = true;
+    for (const struct watch *x = client->watching ? client->watching->first : NULL; ok && x;
+         x = x->next)
+        ok = add_slot(t, x->unwatch.key.slot);
+    struct message *m = ok ? message_command(&session, w->command, w->argc, w->argv) : NULL;
+    struct reply_slot *slot = m ? client_expect(c, client) : NULL;
+    if (!slot) {
+        if (m)
+            message_free(m);
+        client_abort(c, client, "out of memory");
+        return;
+    }
+    client_reply_mode_next(client);
+    client->flags = (client->flags | CLIENT_BARRIER) & ~(uint32_t)CLIENT_MULTI;
+    client->transaction = NULL;
+    m->from = c->index;
+    m->slot = slot;
+    m->transaction = t;
+    m->whole = t->wide || t->wide_far || !t->n_slots;
+    if (!m->whole) {
+        m->slots = t->slots;
+        m->n_slots = t->n_slots;
+        t->slots = NULL;
+    }
+    loan_begin(c, m);
+}
+
+static enum transaction_taken exec(struct core *c, struct client *client, const struct work *w)
+{
+    struct transaction *t = client->transaction;
+    if (client->replies_waiting)
+        return TRANSACTION_LATER;
+    if (t->refused || (t->denyoom && memory_is_short(c))) {
+        const char *text = t->refused
+                               ? "EXECABORT Transaction discarded because of previous errors."
+                               : "EXECABORT Transaction discarded because of: " ERR_OOM;
+        answer_error(c, client, w->command, text);
+        transaction_forget(c, client);
+        return TRANSACTION_TAKEN;
+    }
+    if (all_here(c, client)) {
+        run_at_once(c, client, w->command);
+    } else if (c->together < MAILBOX_CREDITS) {
+        borrow(c, client, w);
+    } else {
+        route_starve(c, client);
+        return TRANSACTION_LATER;
+    }
+    return TRANSACTION_TAKEN;
+}
+
+enum transaction_taken transaction_take(struct core *c, struct client *client, const struct work *w)
+{
+    const struct command *command = w->command;
+    if (route_refused(c, client, w)) {
+        if (client->transaction) // else it was EXEC, and is over
+            client->transaction->refused = true;
+        return TRANSACTION_TAKEN;
+    }
+    if (command->handler == exec_command)
+        return exec(c, client, w);
+    if (command->handler == multi_command || command->handler == discard_command ||
+        command->handler == reset_command || command->handler == quit_command)
+        return TRANSACTION_NOT;
+    client->last_command = command;
+    if (command->handler == watch_command) {
+        answer_error(c, client, command, "ERR WATCH inside MULTI is not allowed");
+        return TRANSACTION_TAKEN;
+    }
+    if (command->flags & CMD_NO_MULTI)
+        return refuse(c, client, w, "ERR Command not allowed inside a transaction");
+    if (memory_is_short(c)) // what is kept is memory, too
+        return refuse(c, client, w, ERR_OOM);
+    if (!keep(client->transaction, w)) {
+        client_abort(c, client, "out of memory for its transaction");
+        return TRANSACTION_TAKEN;
+    }
+    if (client->transaction->bytes > c->settings.query_max) {
+        c->counters.query_limit_disconnections++;
+        client_abort(c, client, "its transaction passed client-query-buffer-limit");
+        return TRANSACTION_TAKEN;
+    }
+    struct reply_slot *slot;
+    reply_status(client_out(c, client, &slot), "QUEUED");
+    client_replied(c, client, slot);
+    return TRANSACTION_TAKEN;
+}

@@ -1,0 +1,44 @@
+// Transactions: MULTI keeps what a client sends, EXEC runs it as one. Where all slots are this
+// core's and free, and no command needs another thread, that is a loop. Otherwise EXEC borrows the
+// slots of its commands and of what the client watched, and goes on command by command; those that
+// run on all cores, or on the service thread, or talk to another server, come back here when they
+// are done.
+#pragma once
+
+#include "dataplane/core/message.h"
+
+struct queued {
+    struct queued *next;
+    const struct command *command;
+    int argc;
+    struct arg *argv;
+};
+
+struct transaction {
+    struct queued *first, *last;
+    unsigned n;
+    size_t bytes;  // of the copies
+    bool refused;  // a command was: EXEC will be, too
+    bool denyoom;  // one of them grows memory
+    bool wide;     // needs all slots of all cores
+    bool wide_far; // the same where there are several cores
+    unsigned n_slots, slots_room;
+    uint16_t *slots; // of the commands' keys, as they came
+    // While it runs.
+    struct queued *next;
+    struct message *under_way; // the command that goes on elsewhere
+};
+
+void transaction_services(struct services *services);
+// A command of a client that is in MULTI. TRANSACTION_NOT: it runs as any other. TRANSACTION_LATER:
+// it cannot go now, nothing was done.
+enum transaction_taken { TRANSACTION_NOT, TRANSACTION_TAKEN, TRANSACTION_LATER };
+enum transaction_taken transaction_take(struct core *c, struct client *client,
+                                        const struct work *w);
+// An EXEC has its slots.
+void transaction_granted(struct core *c, struct loan *loan);
+// What ran elsewhere is done, and its reply written: `m` is over.
+void transaction_resumed(struct core *c, struct loan *loan, struct message *m);
+void transaction_free(struct transaction *t);
+// The client is gone, or starts anew.
+void transaction_forget(struct core *c, struct client *client);
