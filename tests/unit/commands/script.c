@@ -68,6 +68,7 @@ static void note_event(struct request *r, unsigned db, const struct key *key, un
     struct script *s = (struct script *)((char *)r->core - offsetof(struct script, core));
     size_t len = strlen(s->events);
     (void)db;
+    class &= ~(unsigned)EVENT_ASIDE;
     assert_false(class & (class - 1)); // one, or EVENT_NONE
     snprintf(s->events + len, sizeof(s->events) - len, "%s%s %.*s", len ? " " : "", event,
              (int)key->len, (const char *)key->ptr);
