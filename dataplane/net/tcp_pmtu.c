@@ -163,10 +163,11 @@ void tcp_packet_too_big(struct net *net, const struct net_flow *flow, uint32_t s
 {
     struct net_counters *count = &net->counters;
     struct net_flow_entry *e = net_flows_find(&net->flows, flow, net_flows_hash(&net->flows, flow));
-    struct tcp *c = (struct tcp *)((char *)e - offsetof(struct tcp, entry));
+    struct tcp *c = NULL;
+    if (e && e->kind == NET_FLOW_CONNECTION)
+        c = (struct tcp *)((char *)e - offsetof(struct tcp, entry));
     // RFC 5927 7.2: only what quotes a segment in flight is believed.
-    if (!e || e->kind != NET_FLOW_CONNECTION || c->state < TCP_ESTABLISHED ||
-        seq_lt(seq, c->snd_una) || !seq_lt(seq, c->snd_nxt)) {
+    if (!c || c->state < TCP_ESTABLISHED || seq_lt(seq, c->snd_una) || !seq_lt(seq, c->snd_nxt)) {
         count->pmtu_forged++;
         return;
     }

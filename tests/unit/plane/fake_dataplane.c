@@ -160,18 +160,17 @@ static void connections(unsigned core, const struct plane_message *m, const uint
     struct plane_rows head = {.row_size = sizeof(struct row), .layout_size = (uint32_t)line_bytes};
     uint64_t at = q.cursor, all = core == 0 ? CONNECTIONS : 0;
     for (; at < all && head.rows < q.max && head.looked_at < 64; at++, head.looked_at++) {
-        struct row r = {.id = at + 1,
-                        .core = core,
-                        .rtt_us = 80 + (uint32_t)at,
-                        .cwnd = 14600,
-                        .mss = 1460,
-                        .sack = true,
-                        .state = "ESTABLISHED",
-                        .local = {.family = 4, .port = 6379, .addr = {10, 9, 0, 1}},
-                        .remote = {.family = 4,
-                                   .port = (uint16_t)(40000 + at),
-                                   .addr = {10, 9, 0, 2}},
-                        .bytes_in = 1000 * at};
+        struct row r = {
+            .id = at + 1,
+            .core = core,
+            .rtt_us = 80 + (uint32_t)at,
+            .cwnd = 14600,
+            .mss = 1460,
+            .sack = true,
+            .state = "ESTABLISHED",
+            .local = {.family = 4, .port = 6379, .addr = {10, 9, 0, 1}},
+            .remote = {.family = 4, .port = (uint16_t)(40000 + at), .addr = {10, 9, 0, 2}},
+            .bytes_in = 1000 * at};
         if (q.remote_port && q.remote_port != r.remote.port)
             continue;
         memcpy(text + sizeof(head) + line_bytes + head.rows++ * sizeof(r), &r, sizeof(r));
