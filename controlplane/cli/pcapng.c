@@ -40,7 +40,8 @@ struct block {
 
 static void put(struct block *b, const void *data, uint32_t n)
 {
-    memcpy(b->bytes + b->len, data, n);
+    if (n) // an option without a value has no data
+        memcpy(b->bytes + b->len, data, n);
     b->len += n;
     while (b->len % 4)
         b->bytes[b->len++] = 0;

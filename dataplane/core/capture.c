@@ -153,8 +153,8 @@ unsigned capture_sending(struct core *c, struct frame **frames, unsigned n)
     unsigned done = 0;
     while (done < n) {
         unsigned chunk = n - done < TX_CHUNK ? n - done : TX_CHUNK, counts[3] = {0};
-        uint64_t heads[TX_CHUNK], before = k->head, now_us = capture_now(c);
-        uint8_t what[TX_CHUNK];
+        uint64_t heads[TX_CHUNK] = {0}, before = k->head, now_us = capture_now(c);
+        uint8_t what[TX_CHUNK] = {0};
         for (unsigned i = 0; i < chunk; i++) {
             what[i] = (uint8_t)capture_frame_put(k, frames[done + i], CAPTURE_OUT, now_us);
             heads[i] = k->head;

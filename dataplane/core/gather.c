@@ -144,6 +144,8 @@ void gather_alone(struct core *c, struct execution *e)
     e->parts = &parts;
     e->n_parts = 1;
     execute(c, e, EXECUTE_HANDLER);
+    e->parts = NULL;
+    e->n_parts = 0;
     block_release(all);
     outbuf_clear(&part);
 }

@@ -166,7 +166,7 @@ int main(int argc, char **argv)
     const struct net_counters *c = net_counters(s.net);
     printf("{\"seconds\": %.6f, \"error\": %u, \"retransmitted\": %llu, \"fast\": %llu, "
            "\"timer\": %llu, \"rtt_us\": %u, \"cwnd\": %u}\n",
-           (double)(s.closed_us - s.connected_us) / 1e6, s.closed ? s.error : 255,
+           (double)(s.closed_us - s.connected_us) / 1e6, s.closed ? (unsigned)s.error : 255u,
            (unsigned long long)s.info.retransmitted, (unsigned long long)c->tcp_retransmit_fast,
            (unsigned long long)c->tcp_retransmit_timer, s.info.rtt_us, s.info.cwnd);
     // The peer may still have to hear the last acknowledgement.
