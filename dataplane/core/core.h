@@ -153,7 +153,9 @@ struct core {
     struct sockets *sockets;
     struct frame *frames[TURN_FRAMES]; // received this turn
     unsigned n_frames;
-    bool sending; // frames left, or wait for the port, and more may follow at once
+    bool sending; // frames left, and more may follow at once
+    bool
+        port_full; // frames wait, and the port took none: it is asked again, after a nap if need be
     struct client *queue_first, *queue_last; // clients with something to parse
     struct client *push_first;               // clients whose streams have output
     struct client *clients;                  // all

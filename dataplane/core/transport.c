@@ -192,11 +192,14 @@ void transport_flush(struct core *c)
         return;
     struct frame **frames;
     unsigned n = net_output(c->net, &frames);
-    c->sending = n != 0;
+    c->sending = c->port_full = false;
     if (!n)
         return;
     bool captured = __builtin_expect(c->capture != NULL, 0);
-    net_sent(c->net, captured ? capture_sending(c, frames, n) : port_tx(c->port, frames, n));
+    unsigned taken = captured ? capture_sending(c, frames, n) : port_tx(c->port, frames, n);
+    net_sent(c->net, taken);
+    c->sending = taken != 0;
+    c->port_full = !taken;
 }
 
 void transport_send(struct core *c)
@@ -257,7 +260,7 @@ void transport_bytes(const struct core *c, uint64_t *in, uint64_t *out)
 
 bool transport_can_wait(const struct core *c)
 {
-    return !c->port || port_wait_fd(c->port) >= 0;
+    return !c->port || (port_wait_fd(c->port) >= 0 && !c->port_full);
 }
 
 void transport_wait(struct core *c, uint64_t timeout_us)

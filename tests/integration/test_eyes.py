@@ -360,3 +360,20 @@ def test_what_only_the_stack_has(wire):
         done = ctl(wire, *words, check=False)
         assert done.returncode == 1 and text in done.stderr and done.stderr.count("\n") == 1, done
     assert ctl(wire, "nic").stdout.startswith("transport socket: the kernel has the NIC")
+
+
+@pytest.mark.wires("tap")
+def test_a_link_that_is_down(wire):
+    """Frames that nobody takes are offered again now and then, not in a circle without an end; then all goes on."""
+    def busy():
+        return max(core["busy_percent"] for core in json.loads(ctl(wire, "--json", "cores").stdout))
+
+    with pollux.Client(wire.connect()) as client:
+        assert client.call("PING") == b"+PONG"
+        wire.namespace.ip("link", "set", "plxtap", "down")
+        try:
+            ctl(wire, "ping", wire.client_address, "--count", "1", check=False)  # something that wants to leave
+            pollux.wait_for(lambda: busy() < 50, "a core that rests")
+        finally:
+            wire.namespace.ip("link", "set", "plxtap", "up")
+        assert client.call("PING") == b"+PONG"
