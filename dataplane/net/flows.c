@@ -3,17 +3,10 @@
 #include <assert.h>
 #include <mimalloc.h>
 
-enum { TAG_SHIFT = 48 }; // user addresses have 47 bits
-
 // The upper half of the hash is the tag, so that it says something that the position does not.
 static uint64_t flows_word(const struct net_flow_entry *e)
 {
-    return (uint64_t)(e->hash >> 16) << TAG_SHIFT | (uint64_t)(uintptr_t)e;
-}
-
-static struct net_flow_entry *flows_entry(uint64_t word)
-{
-    return (struct net_flow_entry *)(uintptr_t)(word & ((1ull << TAG_SHIFT) - 1));
+    return (uint64_t)(e->hash >> 16) << NET_FLOW_TAG_SHIFT | (uint64_t)(uintptr_t)e;
 }
 
 static uint64_t flows_home(const struct net_flows *f, uint32_t hash)
@@ -40,25 +33,9 @@ void net_flows_free(struct net_flows *f)
     f->slots = NULL;
 }
 
-struct net_flow_entry *net_flows_find(const struct net_flows *f, const struct net_flow *flow,
-                                      uint32_t hash)
-{
-    uint64_t tag = hash >> 16;
-    for (uint64_t i = flows_home(f, hash);; i = (i + 1) & f->mask) {
-        uint64_t word = f->slots[i];
-        if (!word)
-            return NULL;
-        if (word >> TAG_SHIFT == tag) {
-            struct net_flow_entry *e = flows_entry(word);
-            if (net_flow_equal(e, flow))
-                return e;
-        }
-    }
-}
-
 void net_flows_add(struct net_flows *f, struct net_flow_entry *e)
 {
-    assert((uintptr_t)e >> TAG_SHIFT == 0 && f->count <= f->mask / 2);
+    assert((uintptr_t)e >> NET_FLOW_TAG_SHIFT == 0 && f->count <= f->mask / 2);
     uint64_t i = flows_home(f, e->hash);
     while (f->slots[i])
         i = (i + 1) & f->mask;
@@ -75,7 +52,7 @@ void net_flows_remove(struct net_flows *f, struct net_flow_entry *e)
     }
     // What follows in the same run moves up when the gap lies between its home and its place.
     for (uint64_t j = (i + 1) & f->mask; f->slots[j]; j = (j + 1) & f->mask) {
-        uint64_t home = flows_home(f, flows_entry(f->slots[j])->hash);
+        uint64_t home = flows_home(f, net_flows_entry(f->slots[j])->hash);
         if (((j - home) & f->mask) >= ((j - i) & f->mask)) {
             f->slots[i] = f->slots[j];
             i = j;
@@ -87,5 +64,5 @@ void net_flows_remove(struct net_flows *f, struct net_flow_entry *e)
 
 struct net_flow_entry *net_flows_at(const struct net_flows *f, uint64_t position)
 {
-    return flows_entry(f->slots[position]);
+    return net_flows_entry(f->slots[position]);
 }

@@ -50,8 +50,6 @@ struct net_flows {
 
 bool net_flows_init(struct net_flows *f, uint32_t entries_max, struct net_key key);
 void net_flows_free(struct net_flows *f);
-struct net_flow_entry *net_flows_find(const struct net_flows *f, const struct net_flow *flow,
-                                      uint32_t hash);
 // `e` is filled in by net_flow_entry_set; the flow is not in the table; the caller keeps to
 // entries_max.
 void net_flows_add(struct net_flows *f, struct net_flow_entry *e);
@@ -139,6 +137,30 @@ static inline bool net_flow_equal(const struct net_flow_entry *e, const struct n
            memcmp((const char *)e + e->pair_at, flow->pair, sizeof(*flow->pair)) == 0;
 }
 
+// A word of the array: the entry's address below this many bits (user addresses have 47), the upper
+// half of its hash above, so that it says something that the position does not.
+enum { NET_FLOW_TAG_SHIFT = 48 };
+
+static inline struct net_flow_entry *net_flows_entry(uint64_t word)
+{
+    return (struct net_flow_entry *)(uintptr_t)(word & ((1ull << NET_FLOW_TAG_SHIFT) - 1));
+}
+
+static inline struct net_flow_entry *net_flows_find(const struct net_flows *f,
+                                                    const struct net_flow *flow, uint32_t hash)
+{
+    for (uint64_t i = hash & f->mask;; i = (i + 1) & f->mask) {
+        uint64_t word = f->slots[i];
+        if (!word)
+            return NULL;
+        if (word >> NET_FLOW_TAG_SHIFT == hash >> 16) {
+            struct net_flow_entry *e = net_flows_entry(word);
+            if (net_flow_equal(e, flow))
+                return e;
+        }
+    }
+}
+
 static inline void net_flows_prefetch(const struct net_flows *f, uint32_t hash)
 {
     prefetch(&f->slots[hash & f->mask]);
@@ -147,7 +169,7 @@ static inline void net_flows_prefetch(const struct net_flows *f, uint32_t hash)
 // Fetches the entry that stands at the hash's own place, most likely the one: its hot lines.
 static inline void net_flows_prefetch_entry(const struct net_flows *f, uint32_t hash)
 {
-    const char *entry = (const char *)(uintptr_t)(f->slots[hash & f->mask] & ((1ull << 48) - 1));
+    const char *entry = (const char *)net_flows_entry(f->slots[hash & f->mask]);
     if (!entry)
         return;
     // An entry lies in its connection's second line; the first is the stream that its owner reads.

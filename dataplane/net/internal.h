@@ -22,6 +22,8 @@ enum {
     ETHER_HEADER = 14,
     ETHER_VLAN_HEADER = 18,
     IPV4_HEADER = 20,
+    IPV4_DEFAULT_TTL = 64,
+    IPV4_DONT_FRAGMENT = 0x4000,
     IPV6_HEADER = 40,
     IPV6_MTU_MIN = 1280,
     PROTOCOL_ICMP = 1,
@@ -138,6 +140,9 @@ struct net {
     uint32_t header_l2; // 14, or 18 with a VLAN tag
     uint16_t mtu;
     uint16_t path_generation; // counts changes of `paths`
+    // Receiver's silly window avoidance (RFC 9293 3.8.6.2.2): the right edge of a window moves in
+    // steps worth having.
+    uint32_t window_step;
     uint32_t tso_max; // bytes of a frame, headers included, that the port cuts into segments; 0: it
                       // cannot
     struct net_flows flows;
@@ -362,8 +367,32 @@ struct neighbour *ipv4_route(struct net *net, uint32_t dst);
 // Our address that is used towards `dst`; 0 when there is none.
 uint32_t ipv4_source(const struct net *net, uint32_t dst);
 // Writes the IPv4 header for `payload` bytes at f->data + L2 and completes the frame's lengths.
-void ipv4_write(struct net *net, struct frame *f, uint32_t src, uint32_t dst, uint8_t protocol,
-                uint8_t traffic_class, uint32_t payload);
+static inline void ipv4_write(struct net *net, struct frame *f, uint32_t src, uint32_t dst,
+                              uint8_t protocol, uint8_t traffic_class, uint32_t payload)
+{
+    uint8_t *ip = f->data + net->header_l2;
+    // Whole words, of which the checksum is made before they go to memory.
+    uint32_t w0 = __builtin_bswap32(0x45000000u | (uint32_t)traffic_class << 16 |
+                                    (IPV4_HEADER + payload)),
+             // Never in fragments, so that no identification is needed (RFC 6864 4.1): a counter
+             // would tell strangers how much we send (idle scans).
+        w1 = __builtin_bswap32(IPV4_DONT_FRAGMENT),
+             w2 = __builtin_bswap32((uint32_t)IPV4_DEFAULT_TTL << 24 | (uint32_t)protocol << 16);
+    if (net->config.offloads & NET_TX_IP_SUM) {
+        f->flags |= FRAME_TX_IP_SUM;
+    } else {
+        uint16_t sum = (uint16_t)~net_sum_fold((uint64_t)w0 + w1 + w2 + src + dst);
+        w2 |= (uint32_t)sum << 16;
+    }
+    store_raw32(ip, w0);
+    store_raw32(ip + 4, w1);
+    store_raw32(ip + 8, w2);
+    store_raw32(ip + 12, src);
+    store_raw32(ip + 16, dst);
+    f->l2_len = (uint16_t)net->header_l2;
+    f->l3_len = IPV4_HEADER;
+    f->len = net->header_l2 + IPV4_HEADER + payload;
+}
 // Sends a complete frame through `n`; without one (NULL: no route) it is dropped.
 void net_send_to(struct net *net, struct neighbour *n, struct frame *f);
 

@@ -5,8 +5,6 @@
 
 #include "dataplane/net/internal.h"
 
-enum { DEFAULT_TTL = 64, DONT_FRAGMENT = 0x4000 };
-
 void ipv4_init(struct net *net)
 {
     for (unsigned i = 0; i < net->config.n_addresses; i++) {
@@ -139,33 +137,6 @@ bool ipv4_check(struct net *net, struct frame *f, const uint8_t *ip, uint32_t le
     p->pair = NULL;
     p->traffic_class = ip[1];
     return true;
-}
-
-void ipv4_write(struct net *net, struct frame *f, uint32_t src, uint32_t dst, uint8_t protocol,
-                uint8_t traffic_class, uint32_t payload)
-{
-    uint8_t *ip = f->data + net->header_l2;
-    // Whole words, of which the checksum is made before they go to memory.
-    uint32_t w0 = __builtin_bswap32(0x45000000u | (uint32_t)traffic_class << 16 |
-                                    (IPV4_HEADER + payload)),
-             // Never in fragments, so that no identification is needed (RFC 6864 4.1): a counter
-             // would tell strangers how much we send (idle scans).
-        w1 = __builtin_bswap32(DONT_FRAGMENT),
-             w2 = __builtin_bswap32((uint32_t)DEFAULT_TTL << 24 | (uint32_t)protocol << 16);
-    if (net->config.offloads & NET_TX_IP_SUM) {
-        f->flags |= FRAME_TX_IP_SUM;
-    } else {
-        uint16_t sum = (uint16_t)~net_sum_fold((uint64_t)w0 + w1 + w2 + src + dst);
-        w2 |= (uint32_t)sum << 16;
-    }
-    store_raw32(ip, w0);
-    store_raw32(ip + 4, w1);
-    store_raw32(ip + 8, w2);
-    store_raw32(ip + 12, src);
-    store_raw32(ip + 16, dst);
-    f->l2_len = (uint16_t)net->header_l2;
-    f->l3_len = IPV4_HEADER;
-    f->len = net->header_l2 + IPV4_HEADER + payload;
 }
 
 // Frames that are kept for retransmission wait as a copy: the connection may let go of them first.

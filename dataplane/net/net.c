@@ -146,6 +146,8 @@ struct net *net_create(const struct net_config *config, struct frame_pool *pool,
     net->mtu = config->mtu;
     if (config->offloads & NET_TX_TSO)
         net->tso_max = pool->data_size < TSO_MAX ? pool->data_size : TSO_MAX;
+    uint32_t half = net->config.receive_buffer_max / 2, segments = 2u * net->mtu;
+    net->window_step = segments < half ? segments : half;
     net->header_l2 = config->vlan ? ETHER_VLAN_HEADER : ETHER_HEADER;
     TAILQ_INIT(&net->ready);
     LIST_INIT(&net->turn);

@@ -88,7 +88,6 @@ void tcp_take_options(struct tcp *c, const struct tcp_segment *seg)
     if (seg->has_stamp) {
         c->flags |= TCP_STAMPS;
         c->ts_recent = seg->ts_value;
-        c->ts_recent_age_s = (uint32_t)(net->now_us / 1000000);
         c->header_len =
             (uint8_t)(net->header_l2 + tcp_l3_header(c) + TCP_HEADER + TCP_STAMP_OPTION);
     }

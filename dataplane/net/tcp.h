@@ -185,7 +185,6 @@ struct tcp {
     bool reordered;                  // segments do overtake each other on this path
     uint32_t reorderings, dsacks;    // how often they did; duplicates that the peer told of
     uint32_t max_wnd;                // largest window the peer ever offered
-    uint32_t ts_recent_age_s;
     uint32_t iss, irs;
     uint32_t fin_seq;
     uint32_t ts_offset;
@@ -504,6 +503,14 @@ static inline bool tcp_port_takes(const struct tcp *c)
 uint32_t tcp_usable(const struct tcp *c); // bytes that the windows allow beyond snd_nxt
 uint32_t tcp_receive_space(const struct tcp *c);
 bool tcp_window_grew(const struct tcp *c);
+// Whether the right edge of the window could move by a step if the buffer were empty; false nearly
+// always, and cheaper than to ask whether it does.
+static inline bool tcp_window_may_grow(const struct tcp *c)
+{
+    const struct net *net = c->net;
+    uint32_t most = c->rcv_nxt + net->config.receive_buffer_max;
+    return (int32_t)(most - c->rcv_adv) >= (int32_t)net->window_step;
+}
 
 // --- tcp_pmtu.c: the size of segments
 // ------------------------------------------------------------------------------
@@ -569,7 +576,6 @@ void tcp_timer_fire(void *context, struct net_timer *timer);
 // Makes sure that the connection's timer fires at `at_us` or before.
 static inline void tcp_timer_by(struct tcp *c, uint64_t at_us);
 void tcp_timer_start(struct tcp *c, uint64_t at_us);
-void tcp_set_rto(struct tcp *c);
 void tcp_rtt_sample(struct tcp *c, uint32_t rtt_us);
 // The peer acknowledged up to `ack` (snd_una < ack <= snd_nxt), and all is well: no board, no SACK.
 void tcp_acked(struct tcp *c, uint32_t ack, const struct tcp_segment *seg);

@@ -9,7 +9,7 @@ enum {
     MIN_RTT_AGE = 60, // a shortest round trip that is older than this says nothing of the path
 };
 
-void tcp_set_rto(struct tcp *c)
+static inline void set_rto(struct tcp *c)
 {
     uint32_t var = 4 * c->rttvar_us > CLOCK_US ? 4 * c->rttvar_us : CLOCK_US;
     uint32_t rto = c->srtt_us + var;
@@ -17,7 +17,7 @@ void tcp_set_rto(struct tcp *c)
     c->probe_us = 2 * c->srtt_us + CLOCK_US;
 }
 
-void tcp_rtt_sample(struct tcp *c, uint32_t rtt)
+static inline void rtt_sample(struct tcp *c, uint32_t rtt)
 {
     if (rtt > RTO_MAX_US)
         rtt = RTO_MAX_US;
@@ -35,7 +35,12 @@ void tcp_rtt_sample(struct tcp *c, uint32_t rtt)
         c->rttvar_us += (off >> 2) - (c->rttvar_us >> 2);
         c->srtt_us += (rtt >> 3) - (c->srtt_us >> 3);
     }
-    tcp_set_rto(c);
+    set_rto(c);
+}
+
+void tcp_rtt_sample(struct tcp *c, uint32_t rtt)
+{
+    rtt_sample(c, rtt);
 }
 
 // Lets go of the frames below snd_una. A frame that was sent once gives a sample (Karn's rule);
@@ -68,7 +73,7 @@ static uint32_t release_acked(struct tcp *c, const struct tcp_segment *seg)
             rtt = ms * 1000 + 500;
     }
     if (rtt)
-        tcp_rtt_sample(c, rtt);
+        rtt_sample(c, rtt);
     return rtt;
 }
 
@@ -92,13 +97,17 @@ void tcp_acked(struct tcp *c, uint32_t ack, const struct tcp_segment *seg)
     c->dupacks = 0;
     if (unlikely(c->flags & (TCP_RECOVERY | TCP_LOSS)))
         recover_blindly(c);
-    const struct tcp_ack news = {.acked = bytes,
-                                 .flight = flight,
-                                 .delivered = bytes,
-                                 .rtt_us = rtt_us,
-                                 .window_used = 2 * flight >= c->cwnd &&
-                                                c->cwnd < c->net->config.send_buffer_max};
-    c->congestion->acked(c, &news);
+    // A window that was not the limit does not grow, which all algorithms leave to
+    // congestion_may_grow: then there is nothing to tell until it was not for long.
+    bool used = 2 * flight >= c->cwnd && c->cwnd < c->net->config.send_buffer_max;
+    if (unlikely(used || congestion_clock(c) - c->cwnd_used >= CONGESTION_UNUSED_CLOCKS)) {
+        const struct tcp_ack news = {.acked = bytes,
+                                     .flight = flight,
+                                     .delivered = bytes,
+                                     .rtt_us = rtt_us,
+                                     .window_used = used};
+        c->congestion->acked(c, &news);
+    }
     // "recover" follows, so that a comparison never wraps.
     if (likely(!(c->flags & (TCP_RECOVERY | TCP_LOSS))) && seq_lt(c->recover, ack - 1))
         c->recover = ack - 1;

@@ -1,8 +1,8 @@
 // Segment arrival: RFC 9293 3.10.7 in its order, with RFC 7323 (PAWS) and RFC 5961 (blind attacks).
 #include "dataplane/net/tcp.h"
 
-// A timestamp that is older than this says nothing (RFC 7323 5.5).
-enum { PAWS_IDLE_S = 24 * 24 * 3600 };
+// After so long without a segment the last timestamp says nothing (RFC 7323 5.5).
+#define PAWS_IDLE_US (24ull * 24 * 3600 * 1000000)
 
 static bool tcp_checksum_good(struct net *net, const struct packet *p)
 {
@@ -112,7 +112,7 @@ static void tcp_syn_sent_input(struct tcp *c, const struct packet *p, struct tcp
 
 static bool tcp_stamp_outdated(const struct tcp *c)
 {
-    return (uint32_t)(c->net->now_us / 1000000) - c->ts_recent_age_s >= PAWS_IDLE_S;
+    return c->net->now_us - c->last_rx_us >= PAWS_IDLE_US;
 }
 
 // How far behind rcv_nxt a repeat may lie: nothing older can be under way.
@@ -221,6 +221,30 @@ static bool tcp_check_sequence(struct tcp *c, struct tcp_segment *seg)
     return true;
 }
 
+// The window of an acceptable segment that is not older than the one that told of it last.
+static inline void tcp_take_window(struct tcp *c, const struct tcp_segment *seg, uint32_t wnd)
+{
+    if (unlikely(wnd && !c->snd_wnd)) {
+        c->backoff = 0;
+        if (c->flags & TCP_PERSIST) { // if it is too small, soon (RFC 9293 3.8.6.2.1)
+            c->rto_at_us = c->net->now_us + c->rto_us;
+            tcp_timer_by(c, c->rto_at_us);
+        }
+    }
+    c->snd_wnd = wnd;
+    if (unlikely(wnd > c->max_wnd))
+        c->max_wnd = wnd;
+    c->snd_wl1 = seg->seq;
+    c->snd_wl2 = seg->ack;
+}
+
+// What moved snd_una on also says that the next hop carries what we send.
+static inline void tcp_confirm_neighbour(struct tcp *c)
+{
+    if (c->neighbour && c->neighbour->generation == c->neighbour_generation)
+        neighbour_confirm(c->net, c->neighbour);
+}
+
 // RFC 5681 2, of a segment without data.
 static bool is_duplicate_ack(const struct tcp *c, const struct tcp_segment *seg, uint32_t wnd)
 {
@@ -270,12 +294,11 @@ static bool tcp_check_ack(struct tcp *c, const struct packet *p, const struct tc
     if (unlikely(c->board || seg->n_sack)) {
         bool advances = seq_lt(c->snd_una, seg->ack);
         tcp_acked_in_trouble(c, seg, !had_data && is_duplicate_ack(c, seg, wnd));
-        if (advances && c->neighbour && c->neighbour->generation == c->neighbour_generation)
-            neighbour_confirm(c->net, c->neighbour);
+        if (advances)
+            tcp_confirm_neighbour(c);
     } else if (seq_lt(c->snd_una, seg->ack)) {
         tcp_acked(c, seg->ack, seg);
-        if (c->neighbour && c->neighbour->generation == c->neighbour_generation)
-            neighbour_confirm(c->net, c->neighbour);
+        tcp_confirm_neighbour(c);
     } else if (seg->ack == c->snd_una) {
         if (!had_data && is_duplicate_ack(c, seg, wnd))
             tcp_duplicate_ack(c, seg);
@@ -287,21 +310,8 @@ static bool tcp_check_ack(struct tcp *c, const struct packet *p, const struct tc
     if (unlikely(c->flags & TCP_MTU_PROBE))
         tcp_pmtu_acked(c);
     if (seq_le(c->snd_una, seg->ack) &&
-        (seq_lt(c->snd_wl1, seg->seq) ||
-         (c->snd_wl1 == seg->seq && seq_le(c->snd_wl2, seg->ack)))) {
-        if (unlikely(wnd && !c->snd_wnd)) {
-            c->backoff = 0;
-            if (c->flags & TCP_PERSIST) { // if it is too small, soon (RFC 9293 3.8.6.2.1)
-                c->rto_at_us = c->net->now_us + c->rto_us;
-                tcp_timer_by(c, c->rto_at_us);
-            }
-        }
-        c->snd_wnd = wnd;
-        if (wnd > c->max_wnd)
-            c->max_wnd = wnd;
-        c->snd_wl1 = seg->seq;
-        c->snd_wl2 = seg->ack;
-    }
+        (seq_lt(c->snd_wl1, seg->seq) || (c->snd_wl1 == seg->seq && seq_le(c->snd_wl2, seg->ack))))
+        tcp_take_window(c, seg, wnd);
     return true;
 }
 
@@ -389,11 +399,28 @@ static bool tcp_check_flags(struct tcp *c, const struct tcp_segment *seg)
     return true;
 }
 
-void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment *seg)
+// What follows a segment that was taken: its connection's share of the burst, and output that the
+// acknowledgement made room for.
+static inline void tcp_segment_taken(struct tcp *c, const struct tcp_segment *seg)
 {
-    struct net *net = c->net;
+    if (seg->len) {
+        c->net->run = c;
+        c->net->run_hash = c->entry.hash;
+    }
+    if (unlikely(c->tx_bytes || (c->flags & (TCP_FIN_QUEUED | TCP_HOLDS)))) {
+        if (c->tx_bytes || (c->flags & TCP_FIN_QUEUED)) {
+            tcp_output(c);
+            tcp_tx_check_writable(c);
+        }
+        tcp_holder_check(c);
+    }
+}
+
+// A segment in an order of its own: any but those that tcp_is_expected knows.
+static __attribute__((noinline)) void tcp_unexpected_input(struct tcp *c, const struct packet *p,
+                                                           struct tcp_segment *seg)
+{
     bool had_data = seg->len != 0;
-    c->segments_in++;
     // Both opened at once: its SYN comes again with the acknowledgement of ours. Taken for that
     // alone, or two ends in this state would repeat their answers to each other for ever.
     if (unlikely(c->state == TCP_SYN_RECEIVED) && seg->seq == c->irs &&
@@ -409,11 +436,9 @@ void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment
         return;
     // RFC 7323 4.3: the timestamp of the segment that covers what was acknowledged last.
     if ((c->flags & TCP_STAMPS) && seg->has_stamp && seq_le(seg->seq, c->rcv_acked) &&
-        (likely(seq_le(c->ts_recent, seg->ts_value)) || tcp_stamp_outdated(c))) {
+        (likely(seq_le(c->ts_recent, seg->ts_value)) || tcp_stamp_outdated(c)))
         c->ts_recent = seg->ts_value;
-        c->ts_recent_age_s = (uint32_t)(net->now_us / 1000000);
-    }
-    c->last_rx_us = net->now_us;
+    c->last_rx_us = c->net->now_us;
     c->keep_probes = 0;
     bool fin_acked = (c->flags & TCP_FIN_SENT) && seq_lt(c->fin_seq, c->snd_una);
     if (unlikely(fin_acked)) {
@@ -434,16 +459,53 @@ void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment
         if (unlikely(c->state == TCP_CLOSED))
             return;
     }
-    if (seg->len) {
-        net->run = c;
-        net->run_hash = c->entry.hash;
+    tcp_segment_taken(c, seg);
+}
+
+// Header prediction: nearly all segments are the next bytes of an established connection without
+// trouble, or acknowledge some, or both. One look tells that they pass every check of
+// tcp_unexpected_input, and what is left of it follows in tcp_segment_input.
+static inline bool tcp_is_expected(const struct tcp *c, const struct tcp_segment *seg)
+{
+    enum {
+        RARE = TCP_DEAF | TCP_FIN_SENT | TCP_RECOVERY | TCP_LOSS | TCP_PERSIST | TCP_MTU_PROBE,
+    };
+    return (c->flags & (TCP_STAMPS | RARE)) == TCP_STAMPS && c->state == TCP_ESTABLISHED &&
+           !(c->ecn & TCP_ECN_AGREED) && !c->board && !c->ranges &&
+           (seg->flags & (uint8_t)~TH_PSH) == TH_ACK && seg->has_stamp && !seg->n_sack &&
+           seq_le(c->ts_recent, seg->ts_value) && seg->seq == c->rcv_nxt &&
+           (int32_t)(c->rcv_adv - c->rcv_nxt) >= (int32_t)seg->len &&
+           seg->ack - c->snd_una <= c->snd_nxt - c->snd_una && seq_le(c->snd_wl1, seg->seq) &&
+           (seg->len || seg->ack != c->snd_una);
+}
+
+static inline __attribute__((always_inline)) void
+segment_input(struct tcp *c, const struct packet *p, struct tcp_segment *seg)
+{
+    c->segments_in++;
+    if (unlikely(!tcp_is_expected(c, seg))) {
+        tcp_unexpected_input(c, p, seg);
+        return;
     }
-    if (c->tx_bytes || unlikely(c->flags & TCP_FIN_QUEUED)) {
-        tcp_output(c);
-        tcp_tx_check_writable(c);
+    if (seg->ack != c->snd_una) {
+        tcp_acked(c, seg->ack, seg);
+        tcp_confirm_neighbour(c);
+    } else if (c->snd_nxt == c->snd_una) {
+        c->unacked_since_us = 0; // an answer to a probe
     }
-    if (unlikely(c->flags & TCP_HOLDS))
-        tcp_holder_check(c);
+    tcp_take_window(c, seg, seg->wnd << c->snd_scale);
+    if (seq_le(seg->seq, c->rcv_acked))
+        c->ts_recent = seg->ts_value;
+    c->last_rx_us = c->net->now_us;
+    c->keep_probes = 0;
+    if (seg->len)
+        tcp_rx_data(c, seg);
+    tcp_segment_taken(c, seg);
+}
+
+void tcp_segment_input(struct tcp *c, const struct packet *p, struct tcp_segment *seg)
+{
+    segment_input(c, p, seg);
 }
 
 // Large receive in software: a burst brings many segments of a bulk connection one behind the
@@ -487,7 +549,7 @@ void tcp_input(struct net *net, const struct packet *p)
         if (unlikely(c->state == TCP_SYN_SENT))
             tcp_syn_sent_input(c, p, &seg);
         else
-            tcp_segment_input(c, p, &seg);
+            segment_input(c, p, &seg);
         return;
     }
     tcp_unknown_input(net, p, &seg, &flow, hash, e);

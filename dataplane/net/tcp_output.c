@@ -33,26 +33,18 @@ uint32_t tcp_receive_space(const struct tcp *c)
                         : most; // what the field can say, or every read would seem to open it
 }
 
-// Receiver's silly window avoidance (RFC 9293 3.8.6.2.2): the right edge moves in steps worth
-// having.
-static uint32_t tcp_window_step(const struct tcp *c)
-{
-    uint32_t half = c->net->config.receive_buffer_max / 2, segments = 2u * c->net->mtu;
-    return segments < half ? segments : half;
-}
-
 bool tcp_window_grew(const struct tcp *c)
 {
     uint32_t edge = c->rcv_nxt + tcp_receive_space(c);
-    return (int32_t)(edge - c->rcv_adv) >= (int32_t)tcp_window_step(c);
+    return (int32_t)(edge - c->rcv_adv) >= (int32_t)c->net->window_step;
 }
 
 // The window field; the right edge never moves back.
 static uint16_t tcp_window(struct tcp *c)
 {
-    uint32_t edge = c->rcv_nxt + tcp_receive_space(c);
-    if ((int32_t)(edge - c->rcv_adv) < (int32_t)tcp_window_step(c))
-        edge = c->rcv_adv;
+    uint32_t edge = c->rcv_adv;
+    if (unlikely(tcp_window_may_grow(c)) && tcp_window_grew(c))
+        edge = c->rcv_nxt + tcp_receive_space(c);
     uint32_t wnd = seq_lt(c->rcv_nxt, edge) ? (edge - c->rcv_nxt) >> c->rcv_scale : 0;
     if (wnd > 65535)
         wnd = 65535;
@@ -85,8 +77,8 @@ struct tcp_fields {
 
 // Writes the TCP header (behind it and the timestamps `options` bytes of a SYN or of SACK are in
 // place already, and then the payload), completes the frame and counts it.
-static void tcp_write_header(struct net *net, struct frame *f, const struct net_flow *flow,
-                             const struct tcp_fields *h, uint32_t options, uint32_t payload)
+static inline void tcp_write_header(struct net *net, struct frame *f, const struct net_flow *flow,
+                                    const struct tcp_fields *h, uint32_t options, uint32_t payload)
 {
     uint8_t *tcp = f->data + net->header_l2 + net_l3_header(flow);
     uint32_t header = TCP_HEADER + options + (h->has_stamps ? TCP_STAMP_OPTION : 0);
@@ -126,6 +118,27 @@ static void tcp_write_header(struct net *net, struct frame *f, const struct net_
     net->counters.tcp_out++;
 }
 
+// The options of a SYN, and the first window. Returns their length.
+static __attribute__((noinline)) uint32_t tcp_write_offer(struct tcp *c, struct frame *f,
+                                                          const struct net_flow *flow)
+{
+    const struct net *net = c->net;
+    // An answer offers what was offered to us; our own SYN offers everything.
+    bool answer = c->state == TCP_SYN_RECEIVED;
+    const struct tcp_offer offer = {.mss = tcp_our_mss(net, flow),
+                                    .scale = c->rcv_scale,
+                                    .has_stamp = !answer || (c->flags & TCP_STAMPS),
+                                    .has_scale = !answer || (c->flags & TCP_OFFERED_SCALE),
+                                    .has_sack =
+                                        answer ? (c->flags & TCP_SACK) != 0 : !net->config.no_sack,
+                                    .ts_value = tcp_stamp(c),
+                                    .ts_echo = answer ? c->ts_recent : 0};
+    // The window of a SYN is never scaled (RFC 7323 2.2).
+    uint32_t wnd = tcp_receive_space(c);
+    c->rcv_adv = c->rcv_nxt + (wnd > 65535 ? 65535 : wnd);
+    return tcp_options_write(&offer, f->data + net->header_l2 + net_l3_header(flow) + TCP_HEADER);
+}
+
 // Writes all headers of a segment of `c` at f->data and hands the frame on.
 static void tcp_write_segment(struct tcp *c, struct frame *f, uint32_t seq, uint32_t payload,
                               uint8_t flags)
@@ -135,22 +148,8 @@ static void tcp_write_segment(struct tcp *c, struct frame *f, uint32_t seq, uint
     struct tcp_fields h = {.seq = seq, .ack = c->rcv_nxt, .flags = flags};
     uint32_t options = 0;
     if (unlikely(flags & TH_SYN)) {
-        // An answer offers what was offered to us; our own SYN offers everything.
-        bool answer = c->state == TCP_SYN_RECEIVED;
-        const struct tcp_offer offer = {.mss = tcp_our_mss(net, &flow),
-                                        .scale = c->rcv_scale,
-                                        .has_stamp = !answer || (c->flags & TCP_STAMPS),
-                                        .has_scale = !answer || (c->flags & TCP_OFFERED_SCALE),
-                                        .has_sack = answer ? (c->flags & TCP_SACK) != 0
-                                                           : !net->config.no_sack,
-                                        .ts_value = tcp_stamp(c),
-                                        .ts_echo = answer ? c->ts_recent : 0};
-        options =
-            tcp_options_write(&offer, f->data + net->header_l2 + net_l3_header(&flow) + TCP_HEADER);
-        // The window of a SYN is never scaled (RFC 7323 2.2).
-        uint32_t wnd = tcp_receive_space(c);
-        h.window = (uint16_t)(wnd > 65535 ? 65535 : wnd);
-        c->rcv_adv = c->rcv_nxt + h.window;
+        options = tcp_write_offer(c, f, &flow);
+        h.window = (uint16_t)(c->rcv_adv - c->rcv_nxt);
     } else {
         h.window = flags & TH_RST ? 0 : tcp_window(c);
         if (unlikely(c->ecn & TCP_ECN_AGREED) && !(flags & TH_RST))
@@ -182,14 +181,18 @@ static void tcp_watch_acknowledgement(struct tcp *c)
     uint64_t now = c->net->now_us;
     if (!c->unacked_since_us)
         c->unacked_since_us = now;
-    if (!c->rto_at_us || (c->flags & TCP_PERSIST)) {
+    bool armed = !c->rto_at_us || (c->flags & TCP_PERSIST);
+    if (armed) {
         c->flags &= ~(uint32_t)TCP_PERSIST;
         c->rto_at_us = now + ((uint64_t)c->rto_us << c->backoff);
-        tcp_timer_by(c, c->rto_at_us);
     }
-    if (tcp_probes(c))
+    if (likely(tcp_probes(c))) {
         tcp_timer_by(c, tcp_arm_probe(c));
-    else if (unlikely(c->board != NULL))
+        return;
+    }
+    if (armed)
+        tcp_timer_by(c, c->rto_at_us);
+    if (unlikely(c->board != NULL))
         tcp_board_sent(c);
 }
 

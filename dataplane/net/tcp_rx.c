@@ -150,7 +150,7 @@ void tcp_rx_refill(struct stream *s)
     }
     if (c->rx_head)
         rx_show(c);
-    if (c->state >= TCP_ESTABLISHED && unlikely(tcp_window_grew(c))) {
+    if (unlikely(tcp_window_may_grow(c)) && c->state >= TCP_ESTABLISHED && tcp_window_grew(c)) {
         c->flags |= TCP_ACK_NOW; // leaves with a reply, or at the end of the turn
         tcp_note_turn(c);
     }
