@@ -128,9 +128,12 @@ struct tcp;
 struct tcp_congestion; // congestion.h
 struct tcp_board;      // tcp_board.h
 
+// The order is that of cache lines (64 bytes): a segment in, its answer and the owner's turn touch
+// the first TCP_HOT_LINES of them and no others while nothing is wrong. What is looked at only for
+// a window that grows, in trouble, at the ends of a connection's life or for operators lies behind.
 struct tcp {
     struct stream stream;
-    // What every segment touches.
+
     struct net *net;
     struct net_flow_entry entry; // 20 bytes
     uint32_t flags;              // enum tcp_flags
@@ -150,12 +153,13 @@ struct tcp {
     uint16_t mss; // payload bytes of a full segment to the peer
     uint8_t state, header_len; // header_len: Ethernet, IP, TCP and options of a data segment
     uint8_t snd_scale, rcv_scale, backoff, dupacks;
-    uint8_t tries;
+    uint16_t path_generation; // of `net` when `mss` was looked up
     uint8_t ecn;              // enum tcp_ecn
     uint8_t ack_delay_shift;  // how often a lone segment's probe proved too early, see ACK_DELAY_US
-    uint8_t reorder_extra;    // quarters of a round trip that RACK's window was widened by
-    uint8_t reorder_persist;  // recoveries until it is narrow again
-    uint16_t path_generation; // of `net` when `mss` was looked up
+    uint8_t keep_probes;
+    uint8_t tries;
+    uint8_t reorder_extra;   // quarters of a round trip that RACK's window was widened by
+    uint8_t reorder_persist; // recoveries until it is narrow again
 
     uint64_t last_rx_us, last_tx_us;
     uint64_t last_data_us; // when new data was sent last
@@ -164,63 +168,76 @@ struct tcp {
     uint64_t ack_at_us;    // 0: off
     uint32_t srtt_us, rttvar_us, rto_us;
     uint32_t probe_us; // from a transmission to its loss probe
-    uint32_t ssthresh;
-    struct tcp_board *board; // tcp_board.h; NULL: nothing is known or suspected to be lost
 
+    struct tcp_board *board;   // tcp_board.h; NULL: nothing is known or suspected to be lost
+    struct tcp_ranges *ranges; // NULL: no data arrived out of order
     // Output on the heap.
-    struct tx_piece *tx_head, *tx_tail;
+    struct tx_piece *tx_head;
     uint8_t *tx_open; // where the open span in the last piece begins
     size_t tx_bytes;
-
     // Input behind what the stream shows.
-    struct rx_chunk *rx_shown, *rx_head, *rx_tail;
+    struct rx_chunk *rx_shown, *rx_head;
     struct rx_chunk **rx_borrowed; // the link to the first chunk that lies in a frame, or NULL
-    struct tcp_ranges *ranges;
-    uint32_t rx_queued;              // bytes from rx_head on
-    uint32_t dsack_start, dsack_end; // what arrived twice, until an ACK has told of it; equal: none
 
-    uint32_t recover;                // end of the data in flight when loss was found
-    uint32_t min_rtt_us, min_rtt_at; // shortest round trip of late, and when it was (in 2^20 us)
-    uint16_t reordering;             // segments that one was overtaken by, at most
-    bool reordered;                  // segments do overtake each other on this path
-    uint32_t reorderings, dsacks;    // how often they did; duplicates that the peer told of
-    uint32_t max_wnd;                // largest window the peer ever offered
-    uint32_t iss, irs;
-    uint32_t fin_seq;
-    uint32_t ts_offset;
-    uint32_t keep_idle_s;
-    uint32_t challenge_ms;                  // when the last challenge ACK was sent
-    uint32_t mtu_probe_seq, mtu_probe_ms;   // of the probe under way; when the next one may go
-    uint16_t mtu_probe_len, mtu_probe_high; // its payload; a size that did not pass
-    uint16_t peer_mss;
-    uint8_t keep_probes, soft_error;
-    uint64_t keep_at_us;       // keepalive, or the end of FIN_WAIT_2; 0: off
     uint64_t unacked_since_us; // the peer owes us an acknowledgement since; 0: it does not
-    uint64_t orphaned_us;      // when its owner closed it
     uint64_t closed_since_us;  // output waits for its window since; 0: it does not
-    const struct tcp_congestion *congestion;
-    uint64_t congestion_state[8]; // the algorithm's
-    uint64_t pace_us, pace_at_us; // when credit was counted last; when the next is due, 0: off
-    int32_t pace_credit;          // bytes that may leave now
-    uint32_t ecn_recover;         // snd_nxt when a mark lowered the window
-    uint32_t cwnd_used;           // when the window was the limit last, by congestion_clock
-    struct tcp_listener *listener;
+    uint64_t last_ack_us;
+    uint32_t rx_queued;              // bytes from rx_head on
+    uint32_t max_wnd;                // largest window the peer ever offered
+    uint32_t ts_offset;              // of our timestamps
+    uint32_t recover;                // end of the data in flight when loss was found
+    uint32_t cwnd_used;              // when the window was the limit last, by congestion_clock
+    uint32_t min_rtt_us, min_rtt_at; // shortest round trip of late, and when it was (in 2^20 us)
+    uint32_t dsack_start, dsack_end; // what arrived twice, until an ACK has told of it; equal: none
+    uint16_t receive_mss;            // largest payload received
+    uint16_t peer_mss;
 
     struct net_timer timer;
     TAILQ_ENTRY(tcp) ready_link;
     LIST_ENTRY(tcp) turn_link;
+
+    uint64_t bytes_in, bytes_out;
+    uint32_t segments_in, segments_out;
+    uint32_t data_segments_in, data_segments_out;
+    // So far what every segment touches.
+
+    const struct tcp_congestion *congestion;
+    uint64_t congestion_state[8]; // the algorithm's
+    uint32_t ssthresh;
+    uint32_t ecn_recover;         // snd_nxt when a mark lowered the window
+    uint64_t pace_us, pace_at_us; // when credit was counted last; when the next is due, 0: off
+    int32_t pace_credit;          // bytes that may leave now
+
+    uint32_t iss, irs;
+    uint32_t fin_seq;
+    struct tx_piece *tx_tail;
+    struct rx_chunk *rx_tail;
     TAILQ_ENTRY(tcp) life_link; // holders, orphans or gone
     TAILQ_ENTRY(tcp) held_link;
-    uint64_t bytes_in, bytes_out;
-    uint32_t segments_in, segments_out, retransmitted;
-    // For operators (tcp_info.c).
-    uint32_t data_segments_in, data_segments_out;
-    uint16_t receive_mss; // largest payload received
-    uint64_t bytes_retransmitted, last_ack_us;
+    struct tcp_listener *listener;
+    uint64_t keep_at_us;  // keepalive, or the end of FIN_WAIT_2; 0: off
+    uint64_t orphaned_us; // when its owner closed it
+    uint32_t keep_idle_s;
+    uint32_t challenge_ms;                  // when the last challenge ACK was sent
+    uint32_t mtu_probe_seq, mtu_probe_ms;   // of the probe under way; when the next one may go
+    uint16_t mtu_probe_len, mtu_probe_high; // its payload; a size that did not pass
+    uint16_t reordering;                    // segments that one was overtaken by, at most
+    bool reordered;                         // segments do overtake each other on this path
+    uint8_t soft_error;
+    uint32_t reorderings, dsacks; // how often they did; duplicates that the peer told of
+    uint32_t retransmitted;       // segments
+    uint64_t bytes_retransmitted;
 
     struct net_pair6 pair[]; // IPv6: the addresses
 };
-_Static_assert(offsetof(struct tcp, net) == 64, "the stream fills the first line");
+#define TCP_HOT_LINES 8
+_Static_assert(offsetof(struct tcp, net) == 64 && offsetof(struct tcp, rtx_head) == 2 * 64 &&
+                   offsetof(struct tcp, last_rx_us) == 3 * 64 &&
+                   offsetof(struct tcp, board) == 4 * 64 &&
+                   offsetof(struct tcp, unacked_since_us) == 5 * 64 &&
+                   offsetof(struct tcp, timer) == 6 * 64 &&
+                   offsetof(struct tcp, congestion) <= TCP_HOT_LINES * 64,
+               "lines of the cache");
 _Static_assert(sizeof(struct tcp) <= 960,
                "an idle connection costs at most 1 KiB with its table share");
 
