@@ -166,6 +166,9 @@ static inline void net_flows_prefetch(const struct net_flows *f, uint32_t hash)
     prefetch(&f->slots[hash & f->mask]);
 }
 
+// Cache lines of a connection that segments touch.
+#define NET_FLOW_HOT_LINES 8
+
 // Fetches the entry that stands at the hash's own place, most likely the one: its hot lines.
 static inline void net_flows_prefetch_entry(const struct net_flows *f, uint32_t hash)
 {
@@ -173,6 +176,6 @@ static inline void net_flows_prefetch_entry(const struct net_flows *f, uint32_t 
     if (!entry)
         return;
     // An entry lies in its connection's second line; the first is the stream that its owner reads.
-    for (int line = -1; line < 4; line++)
+    for (int line = -1; line < NET_FLOW_HOT_LINES - 1; line++)
         prefetch(entry + line * 64);
 }

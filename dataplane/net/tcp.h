@@ -129,8 +129,9 @@ struct tcp_congestion; // congestion.h
 struct tcp_board;      // tcp_board.h
 
 // The order is that of cache lines (64 bytes): a segment in, its answer and the owner's turn touch
-// the first TCP_HOT_LINES of them and no others while nothing is wrong. What is looked at only for
-// a window that grows, in trouble, at the ends of a connection's life or for operators lies behind.
+// the first NET_FLOW_HOT_LINES of them and no others while nothing is wrong. What is looked at only
+// for a window that grows, in trouble, at the ends of a connection's life or for operators lies
+// behind.
 struct tcp {
     struct stream stream;
 
@@ -230,13 +231,12 @@ struct tcp {
 
     struct net_pair6 pair[]; // IPv6: the addresses
 };
-#define TCP_HOT_LINES 8
 _Static_assert(offsetof(struct tcp, net) == 64 && offsetof(struct tcp, rtx_head) == 2 * 64 &&
                    offsetof(struct tcp, last_rx_us) == 3 * 64 &&
                    offsetof(struct tcp, board) == 4 * 64 &&
                    offsetof(struct tcp, unacked_since_us) == 5 * 64 &&
                    offsetof(struct tcp, timer) == 6 * 64 &&
-                   offsetof(struct tcp, congestion) <= TCP_HOT_LINES * 64,
+                   offsetof(struct tcp, congestion) <= NET_FLOW_HOT_LINES * 64,
                "lines of the cache");
 _Static_assert(sizeof(struct tcp) <= 960,
                "an idle connection costs at most 1 KiB with its table share");
