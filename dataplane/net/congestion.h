@@ -32,8 +32,8 @@ struct tcp_congestion {
     // once (RFC 8257 3.2).
     bool ecn;
     void (*init)(struct tcp *c);
-    // New data was acknowledged outside of recovery; snd_una and srtt_us are up to date. Begins with
-    // congestion_may_grow, and may not be called where that would say no and change nothing.
+    // New data was acknowledged outside of recovery; snd_una and srtt_us are up to date. Begins
+    // with congestion_may_grow, and may not be called where that would say no and change nothing.
     void (*acked)(struct tcp *c, const struct tcp_ack *ack);
     // The slow start threshold after a loss that is found now. Called before `event`, which is
     // called before cwnd changes.
