@@ -36,7 +36,9 @@ void select_command(struct request *r)
         request_error(r, "ERR DB index is out of range");
         return;
     }
-    r->session->db = r->client->db = (uint32_t)db;
+    r->session->db = (uint32_t)db;
+    if (r->client) // else it went away in the middle of its transaction
+        r->client->db = (uint32_t)db;
     reply_status(r->out, "OK");
 }
 

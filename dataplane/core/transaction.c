@@ -246,8 +246,8 @@ static void run_walk(struct core *c, const struct running *run, struct execution
         loan_lend_again(c);
 }
 
-// True: it goes on elsewhere, and comes back by transaction_resumed.
-static bool run_one(struct core *c, struct running *run, const struct queued *q)
+// What goes on elsewhere is `under_way` then, and comes back by transaction_resumed.
+static void run_one(struct core *c, struct running *run, const struct queued *q)
 {
     struct work w = {.client = run->client, .argv = q->argv, .argc = q->argc};
     work_find(c, &w);
@@ -265,52 +265,59 @@ static bool run_one(struct core *c, struct running *run, const struct queued *q)
     case ROUTE_GATHER:
         if (c->server->n_cores == 1) {
             run_walk(c, run, &e, gather_alone);
-            return false;
+            return;
         }
         m = send_out(c, run, q);
         if (m)
             gather_of_transaction(c, run->loan, m);
-        return m;
+        return;
     case ROUTE_CURSOR: {
         unsigned core = route_cursor(c, &e);
         if (core == c->index) {
             run_walk(c, run, &e, run_handler);
-            return false;
+            return;
         }
         m = send_out(c, run, q);
         if (m)
             mailbox_send(c, core, m);
-        return m;
+        return;
     }
     case ROUTE_SERVICE:
         m = send_out(c, run, q);
         if (m)
             route_to_service(c, m);
-        return m;
+        return;
     case ROUTE_BORROW:
         e.may_migrate = run->loan;
         m = run->loan ? send_out(c, run, q) : NULL;
         if (run->loan && !m)
-            return false;
+            return;
         execute(c, &e, EXECUTE_HANDLER);
         if (e.migration) {
             migrate_take(c, e.migration, run->loan);
-            return true;
+            return;
         }
         if (m)
             message_free(m);
         run->t->under_way = NULL;
-        return false;
+        return;
     case ROUTE_KEYS:
     case ROUTE_HOME:
     case ROUTE_HELD:
     case ROUTE_ALL:
         break;
     }
-    if (!run->client && q->command->route == ROUTE_HOME)
-        return false;
-    execute(c, &e, EXECUTE_HANDLER);
-    return false;
+    if (run->client || q->command->route != ROUTE_HOME) {
+        execute(c, &e, EXECUTE_HANDLER);
+    } else if (q->command->handler == select_command) { // what follows is about this database
+        struct request r = {.session = &run->session,
+                            .command = q->command,
+                            .argc = q->argc,
+                            .argv = q->argv,
+                            .out = run->out,
+                            .store = c->store};
+        select_command(&r);
+    }
 }
 
 // Runs what is left. False: it goes on later.
@@ -318,16 +325,21 @@ static bool go_on(struct core *c, struct running *run)
 {
     struct transaction *t = run->t;
     c->executing++; // waiters are served when all of it is done
-    bool away = false;
-    while (t->next && !away) {
+    t->running = true;
+    while (t->next && !t->under_way) {
         const struct queued *q = t->next;
         t->next = q->next;
         if (run->client)
             session_of(run->client, &run->session);
-        away = run_one(c, run, q);
+        run_one(c, run, q);
     }
+    t->running = false;
     c->executing--;
-    return !away;
+    if (run->client)
+        session_of(run->client, &run->session);
+    if (run->loan) // the client may be gone when it goes on
+        loan_command(run->loan)->session = run->session;
+    return !t->under_way;
 }
 
 static void start(struct core *c, struct running *run, const struct command *command)
@@ -393,6 +405,8 @@ void transaction_resumed(struct core *c, struct loan *loan, struct message *m)
     run.t->under_way = NULL;
     message_free(m);
     uint64_t dirty = loan_enter(c, loan);
+    if (run.t->running) // it was over at once: go_on, which began it, goes on
+        return;
     bool done = go_on(c, &run);
     loan_leave(c, loan, dirty);
     if (done)

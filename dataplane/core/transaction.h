@@ -27,6 +27,7 @@ struct transaction {
     // While it runs.
     struct queued *next;
     struct message *under_way; // the command that goes on elsewhere
+    bool running;              // its commands are being run, in this call
 };
 
 void transaction_services(struct services *services);
@@ -37,7 +38,8 @@ enum transaction_taken transaction_take(struct core *c, struct client *client,
                                         const struct work *w);
 // An EXEC has its slots.
 void transaction_granted(struct core *c, struct loan *loan);
-// What ran elsewhere is done, and its reply written: `m` is over.
+// What ran elsewhere is done, and its reply written: `m` is over. Also called where it never left,
+// because it was refused or failed at once.
 void transaction_resumed(struct core *c, struct loan *loan, struct message *m);
 void transaction_free(struct transaction *t);
 // The client is gone, or starts anew.

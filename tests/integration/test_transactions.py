@@ -133,6 +133,40 @@ def test_migrate_inside(wire, client):
             assert other.call("MGET", "m1", "m2", "m3") == [b"1", b"2", b"3"]
 
 
+def test_what_fails_at_once_goes_on_at_once(wire, client):
+    """What would have gone elsewhere and never left takes no room of the stack, and ends nothing twice."""
+    client.call("SET", "stays", "1")
+    for n, what, answer in ((50000, ["CONFIG", "SET", "hz", "no"], b"-ERR CONFIG SET failed"),
+                            (500, ["MIGRATE", "127.0.0.1", 0, "stays", 0, 1000], b"-IOERR")):
+        replies = exec_of(client, *[what] * n, ["GET", "stays"])
+        assert len(replies) == n + 1 and replies[-1] == b"1"
+        assert all(reply.startswith(answer) for reply in replies[:-1])
+
+
+def test_databases_of_one_that_is_gone(wire, client):
+    """A transaction that has begun goes on without its client, in the databases that it selects."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pollux.Client(wire.connect()) as other:
+            other.call("CLIENT", "SETNAME", "leaver")
+            other.sock.sendall(b"".join(pollux.encode(*words) for words in [
+                ["MULTI"], ["SELECT", 1], ["SET", "gone:1", "x"],
+                ["MIGRATE", "127.0.0.1", silent.getsockname()[1], "gone:1", 0, 500],
+                ["SET", "gone:2", "x"], ["SELECT", 2], ["SET", "gone:3", "x"], ["EXEC"]]))
+            silent.settimeout(pollux.PATIENCE_S)
+            with silent.accept()[0]:  # it has begun
+                other.close(reset=True)
+                pollux.wait_for(lambda: b"leaver" not in client.call("CLIENT", "LIST"), "the client to be gone")
+    try:
+        client.call("SELECT", 2)
+        pollux.wait_for(lambda: client.call("EXISTS", "gone:3") == 1, "the end of the transaction")
+        client.call("SELECT", 1)
+        assert client.call("EXISTS", "gone:1", "gone:2") == 2
+        client.call("SELECT", 0)
+        assert client.call("EXISTS", "gone:1", "gone:2", "gone:3") == 0
+    finally:
+        client.call("SELECT", 0)
+
+
 def test_one_that_is_cut_off(wire, client):
     """Whoever leaves before EXEC has changed nothing; whoever leaves behind it, everything or nothing."""
     rand = random.Random(1)
