@@ -19,6 +19,9 @@ enum {
     RUNTIME_DIR_MAX = 80,       // leaves room for a socket's name below it in a sockaddr_un
     MTU_MIN = 576,              // RFC 791: what every host must take
     MTU_MIN_6 = 1280,           // RFC 8200 5
+    MULTICAST_4 = 224,          // the first byte from which no IPv4 address is a host's
+    PREFIX_WHOLE_MAX = 30,      // longer prefixes of IPv4 have no address for all hosts
+    FRAMES_MIN = 1024,          // of a pool: fewer cannot be made beside the cache of a core
     ADDRESSES_MAX = 16,         // of the stack
     NEIGHBOURS_MAX = 16,        // that are given to it
     ACCOUNT_SIZE_MAX = 16384,   // strings of an entry of passwd
@@ -85,6 +88,29 @@ static bool same_network(const struct address *a, const struct address *network)
     return true;
 }
 
+// Whether a host can have the address as its own.
+static bool unicast(const struct address *a)
+{
+    if (a->family == AF_INET)
+        return a->bytes[0] != 0 && a->bytes[0] != IN_LOOPBACKNET && a->bytes[0] < MULTICAST_4;
+    struct in6_addr six;
+    memcpy(&six, a->bytes, sizeof(six));
+    return !IN6_IS_ADDR_MULTICAST(&six) && !IN6_IS_ADDR_UNSPECIFIED(&six) &&
+           !IN6_IS_ADDR_LOOPBACK(&six) && !IN6_IS_ADDR_V4MAPPED(&six);
+}
+
+// Whether the address names its IPv4 network, or all hosts in it: the host's bits are all alike.
+// Networks of two addresses have neither (RFC 3021).
+static bool whole_network(const struct address *a)
+{
+    if (a->family != AF_INET || a->prefix > PREFIX_WHOLE_MAX)
+        return false;
+    unsigned ones = 0;
+    for (unsigned bit = a->prefix; bit < a->prefix_max; bit++)
+        ones += a->bytes[bit / 8] >> (7 - bit % 8) & 1;
+    return ones == 0 || ones == a->prefix_max - a->prefix;
+}
+
 static bool link_local(const struct address *a)
 {
     return a->family == AF_INET6 && a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80;
@@ -100,6 +126,17 @@ static bool reached(const struct address *router, const char *const *words, unsi
             return true;
     }
     return n == 0; // the kernel's interface may have such an address
+}
+
+static bool is_own(const struct address *router, const char *const *words, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct address a;
+        if (parse_address_prefix(words[i], &a) && a.family == router->family &&
+            !memcmp(a.bytes, router->bytes, a.prefix_max / 8))
+            return true;
+    }
+    return false;
 }
 
 static int check_gateways(const struct config *c, const struct complaint *e)
@@ -121,6 +158,14 @@ static int check_gateways(const struct config *c, const struct complaint *e)
             return complain(e,
                             "'nic-gateway %.60s' lies outside the network of 'nic-address'; a "
                             "router must be a neighbour",
+                            gateways[i]);
+        if (!unicast(&router))
+            return complain(e, "'nic-gateway %.60s' is no single host's address; name the router's",
+                            gateways[i]);
+        if (is_own(&router, addresses, n))
+            return complain(e,
+                            "'nic-gateway %.60s' is an address of 'nic-address', which is the "
+                            "server's own; name the router's",
                             gateways[i]);
     }
     return 0;
@@ -167,6 +212,16 @@ static int check_addresses(const struct config *c, const struct complaint *e)
                             "'nic-address %.60s' is no address with a prefix; write one as "
                             "10.9.0.1/24 or fd00::1/64",
                             words[i]);
+        if (!unicast(&a))
+            return complain(e,
+                            "'nic-address %.60s' is no address that a host can have (loopback, "
+                            "multicast, broadcast or unspecified); give it one of its network",
+                            words[i]);
+        if (whole_network(&a))
+            return complain(e,
+                            "'nic-address %.60s' stands for the whole network (its first or last "
+                            "address); give it one between",
+                            words[i]);
         for (unsigned k = 0; k < i; k++) {
             if (!strcmp(words[i], words[k]))
                 return complain(e, "'nic-address' names %.60s twice; name it once", words[i]);
@@ -202,6 +257,13 @@ static int check_dpdk(const struct config *c, const struct complaint *e)
     if (mtu && mtu < MTU_MIN)
         return complain(e, "'nic-mtu %d' is too small; give at least %d, or 0 for the device's",
                         (int)mtu, MTU_MIN);
+    static const char *const frames[] = {"nic-rx-frames", "nic-tx-frames"};
+    for (unsigned i = 0; i < sizeof(frames) / sizeof(frames[0]); i++) {
+        int64_t n_frames = config_integer(c, frames[i]);
+        if (n_frames && n_frames < FRAMES_MIN)
+            return complain(e, "'%s %d' is too small; give at least %d, or 0 for the driver's",
+                            frames[i], (int)n_frames, FRAMES_MIN);
+    }
     if (*config_string(c, "unixsocket"))
         return complain(e, "'unixsocket' is the kernel's and needs 'transport socket'; remove one "
                            "of them");
@@ -352,6 +414,12 @@ void config_warn(const struct config *c, void (*each)(void *context, const char 
     }
     if (is_given(c, "bind") && !c->values[config_index(config_find_option("bind"))]->n_words) {
         snprintf(line, sizeof(line), "'bind' is empty: no TCP port is open.");
+        each(context, line);
+    } else if (strcmp(config_get(c, "transport"), "dpdk") == 0 &&
+               !config_is_initial(c, config_find_option("bind"))) {
+        snprintf(line, sizeof(line),
+                 "'bind' is of transport socket; with transport dpdk the server listens on all of "
+                 "'nic-address'.");
         each(context, line);
     }
 }

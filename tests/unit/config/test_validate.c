@@ -61,6 +61,19 @@ static void refused(void **state)
         {TAP "nic-address 10.9.0.1\n", "no address with a prefix"},
         {TAP "nic-address 10.9.0.1/33\n", "no address with a prefix"},
         {TAP "nic-address 10.9.0.256/24\n", "no address with a prefix"},
+        {TAP "nic-address 127.0.0.1/8\n", "'nic-address 127.0.0.1/8' is no address that a host"},
+        {TAP "nic-address 224.0.0.1/24\n", "no address that a host can have"},
+        {TAP "nic-address 0.0.0.1/24\n", "no address that a host can have"},
+        {TAP "nic-address ::1/128\n", "no address that a host can have"},
+        {TAP "nic-address ff02::1/64\n", "no address that a host can have"},
+        {TAP "nic-address ::ffff:10.9.0.1/64\n", "no address that a host can have"},
+        {TAP "nic-address 10.9.0.0/24\n", "stands for the whole network"},
+        {TAP "nic-address 10.9.0.255/24\n", "stands for the whole network"},
+        {TAP "nic-address 10.9.0.3/30\n", "stands for the whole network"},
+        {TAP "nic-address 10.9.0.1/24\nnic-gateway 10.9.0.1\n", "the server's own"},
+        {TAP "nic-address fd00::1/64\nnic-gateway fd00:0::1\n", "the server's own"},
+        {TAP "nic-address 10.9.0.1/24\nnic-rx-frames 7\n", "'nic-rx-frames 7' is too small"},
+        {TAP "nic-address 10.9.0.1/24\nnic-tx-frames 1023\n", "'nic-tx-frames 1023' is too small"},
         {TAP "nic-address 10.9.0.1/24 10.9.0.1/24\n", "twice"},
         {TAP "nic-address 10.9.0.1/24\nnic-gateway 10.9.1.1\n", "outside the network"},
         {TAP "nic-address 10.9.0.1/24\nnic-gateway router\n", "is no address"},
@@ -186,6 +199,17 @@ static void warnings(void **state)
             fail_msg("no %s in:\n%s", parts[i], w.text);
     }
     assert_int_equal(w.n, 7);
+    config_free(c);
+    w = (struct warnings){0};
+    c = load(TAP "nic-address 10.9.0.1/24 10.9.0.2/24\nbind 10.9.0.1\n");
+    config_warn(c, note, &w);
+    assert_int_equal(w.n, 1);
+    assert_non_null(strstr(w.text, "listens on all of 'nic-address'"));
+    config_free(c);
+    w = (struct warnings){0};
+    c = load(TAP "nic-address 10.9.0.1/24\nbind * -::*\n"); // all of them, in so many words
+    config_warn(c, note, &w);
+    assert_int_equal(w.n, 0);
     config_free(c);
 }
 
