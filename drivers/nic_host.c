@@ -6,6 +6,7 @@
 #include <ifaddrs.h>
 #include <linux/capability.h>
 #include <linux/if_addr.h>
+#include <linux/if_tun.h>
 #include <linux/if_xdp.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -33,7 +34,7 @@ static long read_number(const char *path)
     long n = -1;
     if (!f)
         return -1;
-    if (fscanf(f, "%ld", &n) != 1)
+    if (fscanf(f, "%li", &n) != 1) // sysfs writes flags with 0x
         n = -1;
     fclose(f);
     return n;
@@ -100,6 +101,21 @@ static bool check_rights(struct nic *nic, const struct nic_device *d)
     return true;
 }
 
+// A TAP interface that does not persist lives as long as a process has it. A second one would be
+// let in as more queues of the same interface, and take frames and address away from the first.
+static bool check_tap(struct nic *nic, const struct nic_device *d)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "/sys/class/net/%.16s/tun_flags", d->iface);
+    long flags = d->iface[0] ? read_number(path) : -1;
+    if (flags >= 0 && !(flags & IFF_PERSIST))
+        return nic_error(nic,
+                         "nic-device %s: another process has the interface %s (a server that still "
+                         "runs?); name another with iface=",
+                         d->name, d->iface);
+    return true;
+}
+
 bool host_check_device(struct nic *nic, struct nic_device *d)
 {
     if (d->pci)
@@ -111,6 +127,8 @@ bool host_check_device(struct nic *nic, struct nic_device *d)
     if (on_interface && if_nametoindex(d->iface) == 0)
         return nic_error(nic, "nic-device %s: there is no interface %s (ip link lists them)",
                          d->name, d->iface);
+    if (d->tap && !check_tap(nic, d))
+        return false;
     if (on_interface || d->tap)
         return check_rights(nic, d);
     return true;

@@ -336,7 +336,11 @@ static bool start_queue(struct nic *nic, struct nic_device *d, struct port *p, u
     unsigned at = node < 0 ? (unsigned)SOCKET_ID_ANY : (unsigned)node;
     int e = rte_eth_rx_queue_setup(d->port_id, p->queue, rx_desc, at, &rx, p->rx.mempool);
     if (e < 0)
-        return failed(nic, d, "its receive queue cannot be set up", e);
+        return failed(nic, d,
+                      d->af_xdp ? "its receive queue cannot be set up (has another program, or "
+                                  "another server, the interface?)"
+                                : "its receive queue cannot be set up",
+                      e);
     if (d->af_xdp)
         p->wait_fd = new_xdp_socket(before, n_before);
     e = rte_eth_tx_queue_setup(d->port_id, p->queue, tx_desc, at, &tx);
