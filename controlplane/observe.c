@@ -108,7 +108,7 @@ static const char *read_filter(struct server_client *c, const struct resp_word *
                 return "STATE takes names of states with a comma between them";
         } else if (word_is(name, "PEER")) {
             if (!read_peer(q, word))
-                return "PEER takes ADDRESS or ADDRESS/PREFIX";
+                return "a peer is ADDRESS or ADDRESS/PREFIX, as 10.0.0.1 or 2001:db8::/32";
         } else if (word_is(name, "PEERPORT") || word_is(name, "LOCALPORT")) {
             if (!word_number(word, UINT16_MAX, &value) || !value)
                 return "a port is a number from 1 to 65535";

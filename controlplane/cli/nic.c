@@ -214,6 +214,7 @@ static void counters_show(const struct resp_value *v, const struct options *o)
         {"ICMP", "ICMP"},
         {"NEIGHBOUR", "Neighbours"},
         {"FRAMES", "Frames"},
+        {"QUEUES", "Flows and queues"},
         {"MEMORY", "Memory and its bounds"},
     };
     const unsigned known = sizeof(groups) / sizeof(groups[0]);

@@ -25,6 +25,7 @@ struct subcommand {
     int (*run)(struct ctl_client *c, const struct options *o);
     const char *arguments, *help, *examples;
     const char *options; // of this subcommand alone, for its help; NULL: none
+    bool options_only;   // it takes no words but its options
 };
 
 // --- asking --------------------------------------------------------------------------------------
@@ -85,7 +86,12 @@ struct resp_value *ask_bytes(struct ctl_client *c, unsigned argc, const char *co
     for (unsigned i = 0; i < 4; i++)
         if (strncmp(v->text, words[i], strlen(words[i])) == 0)
             text = v->text + strlen(words[i]);
-    complain(text);
+    // And its hint to HELP behind is for those who speak with it themselves.
+    static const char hint[] = ": see HELP";
+    size_t len = strlen(text);
+    if (len > strlen(hint) && strcmp(text + len - strlen(hint), hint) == 0)
+        len -= strlen(hint);
+    complain_of("%.*s", (int)len, text);
     resp_value_free(v);
     return NULL;
 }
@@ -211,17 +217,16 @@ static const struct subcommand subcommands[] = {
     {"cores", run_cores, "", "each polling core: how busy, with what, stages, hand-overs",
      "  polluxctl cores\n"
      "  polluxctl cores --watch\n"},
-    {"nic", run_nic, "[--all] [--explain] [--watch SECONDS]",
+    {"nic", run_nic, "[--all] [--explain] [--watch [SECONDS]]",
      "device, link, queues, drops and defences by cause, device statistics",
      "  polluxctl nic                    # counters that are not zero\n"
      "  polluxctl nic --all --explain    # all of them, and what each counts\n"
      "  polluxctl nic --watch 1          # with rates\n"
      "  polluxctl nic --json | jq '.[0].counters.tcp_retransmit_fast'\n",
      "  --all                counters that are zero, too\n"
-     "  --explain            what each counter counts\n"},
-    {"connections", run_connections,
-     "[--info] [--state STATES] [--peer PEER] [--core N] [--local-port N] [--sort FIELD] [--limit "
-     "N]",
+     "  --explain            what each counter counts\n",
+     true},
+    {"connections", run_connections, "[OPTION …]",
      "address, state, RTT, windows, queues, retransmissions: all that ss -ti shows",
      "  polluxctl connections\n"
      "  polluxctl connections --info --peer 10.0.0.0/8\n"
@@ -236,13 +241,13 @@ static const struct subcommand subcommands[] = {
      "  --sort FIELD         by a figure, the largest first; FIELD as --json names it\n"
      "  --reverse            the smallest first\n"
      "  --limit N            at most N (1000, with --sort 50; 0: all)\n"
-     "  --cursor N           goes on where a page ended\n"},
+     "  --cursor N           goes on where a page ended\n",
+     true},
     {"neighbours", run_neighbours, "",
      "the tables of neighbours: address, MAC, state, age (ARP, neighbour discovery)",
      "  polluxctl neighbours\n"
      "  polluxctl neighbours --json | jq '.[] | select(.state != \"REACHABLE\")'\n"},
-    {"capture", run_capture,
-     "[--filter EXPR] [--count N] [--snaplen N] [--core N] [--seconds N] [-w FILE]",
+    {"capture", run_capture, "[OPTION …]",
      "frames in both directions, as lines or as a pcapng file for Wireshark and tcpdump",
      "  polluxctl capture --filter 'port 6379' --count 20\n"
      "  polluxctl capture -w trace.pcapng --seconds 10\n"
@@ -251,15 +256,15 @@ static const struct subcommand subcommands[] = {
      "  --filter EXPR        what to capture, in the language of tcpdump (pcap-filter(7))\n"
      "  -w FILE              writes pcapng to FILE; '-' is standard output\n"
      "  --count N            ends after N frames\n"
-     "  --seconds N          ends after so long\n"
-     "  --snaplen N          bytes of each frame (whole frames)\n"
+     "  --seconds N          ends after N seconds\n"
+     "  --snaplen N          keeps N bytes of each frame (all of them)\n"
      "  --core N             of one core\n"},
-    {"ping", run_ping, "ADDRESS [--count N] [--interval MS] [--size N] [--core N]",
+    {"ping", run_ping, "ADDRESS [OPTION …]",
      "asks a host for an echo (ICMP), sent by the server's own stack",
      "  polluxctl ping 10.0.0.1\n"
      "  polluxctl ping 10.0.0.1 --count 100 --interval 10 --size 1400\n",
-     "  --count N            so many (4; 0: until interrupted)\n"
-     "  --interval MS        between two (1000)\n"
+     "  --count N            N times (4; 0: until interrupted)\n"
+     "  --interval MS        milliseconds between two (1000)\n"
      "  --size N             bytes of payload (56)\n"
      "  --core N             sent by this core (0)\n"},
     {"config", run_config, "get PATTERN | set NAME VALUE | rewrite | resetstat",
@@ -324,6 +329,10 @@ static int run_help(struct ctl_client *c, const struct options *o)
 {
     (void)c;
     const struct subcommand *s = o->argc > 1 ? subcommand_find(o->argv[1]) : NULL;
+    if (o->argc > 1 && !s) {
+        complain_of("unknown subcommand '%s': see polluxctl --help", o->argv[1]);
+        return USAGE;
+    }
     if (s)
         help_one(s);
     else
@@ -565,7 +574,7 @@ int main(int argc, char **argv)
             fprintf(stderr, "polluxctl: unknown subcommand '%s': see polluxctl --help\n",
                     o.argv[0]);
             status = USAGE;
-        } else if (o.argc > 1 && !*s->arguments) {
+        } else if (o.argc > 1 && (!*s->arguments || s->options_only)) {
             fprintf(stderr, "polluxctl: %s takes no '%s': see polluxctl %s --help\n", s->name,
                     o.argv[1], s->name);
             status = USAGE;

@@ -222,7 +222,7 @@ def test_connections_are_filtered_and_sorted(fake):
     for words, code, text in (
         (("--sort", "nonsense"), 1, "connections have no 'nonsense'"),
         (("--state", "happy"), 2, "--state takes established"),
-        (("--peer", "10.0.0"), 1, "PEER takes ADDRESS"),
+        (("--peer", "10.0.0"), 1, "a peer is ADDRESS"),
         (("--peer", "[::1"), 2, "--peer takes ADDRESS"),
         (("--core", "99"), 2, "--core takes the number of a core"),
         (("--core", "7"), 1, "has no core 7"),
