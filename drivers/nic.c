@@ -111,6 +111,7 @@ static bool spread_af_xdp(struct nic *nic)
     for (unsigned i = 1; i < n; i++) {
         struct nic_device *d = &nic->device[nic->n_devices++];
         *d = *first;
+        d->reserved = 0; // the first stands for the interface
         snprintf(d->name, sizeof(d->name), "%s_q%u", name, i);
         snprintf(d->text, sizeof(d->text), "%s_q%u%s,start_queue=%u", name, i, arguments, i);
     }
@@ -232,6 +233,8 @@ struct nic *nic_open(const struct nic_options *options, char *error, size_t erro
     nic->error = error;
     nic->error_size = error_size;
     if (!open_all(nic)) {
+        for (unsigned i = 0; i < nic->n_devices; i++)
+            host_release_device(&nic->device[i]);
         free(port);
         free(nic);
         return NULL;
@@ -260,6 +263,8 @@ void nic_close(struct nic *nic)
         return;
     for (unsigned i = 0; i < nic->n_devices; i++)
         port_stop_device(&nic->device[i]);
+    for (unsigned i = 0; i < nic->n_devices; i++)
+        host_release_device(&nic->device[i]);
     for (unsigned i = 0; i < nic->n_ports; i++)
         port_free_pools(&nic->port[i]);
     eal_stop();

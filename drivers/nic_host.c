@@ -9,12 +9,14 @@
 #include <linux/if_tun.h>
 #include <linux/if_xdp.h>
 #include <net/if.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "drivers/nic_internal.h"
@@ -116,6 +118,41 @@ static bool check_tap(struct nic *nic, const struct nic_device *d)
     return true;
 }
 
+// Opening an AF_XDP device takes its interface away from whoever has it: a driver that fails
+// detaches the other's program. A name in the network namespace stands for the interface, and goes
+// with its process, however that ends.
+static bool reserve_interface(struct nic *nic, struct nic_device *d)
+{
+    for (const struct nic_device *other = nic->device; other < d; other++)
+        if (other->af_xdp && strcmp(other->iface, d->iface) == 0)
+            return true;
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    int n = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "pollux-interface-%u",
+                     if_nametoindex(d->iface));
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&name, len) == 0) {
+        d->reserved = fd;
+        return true;
+    }
+    bool taken = errno == EADDRINUSE;
+    if (fd >= 0)
+        close(fd);
+    return nic_error(nic,
+                     taken
+                         ? "nic-device %s: another server has the interface %s; stop it, or name "
+                           "another interface with iface="
+                         : "nic-device %s: the interface %s cannot be reserved (no sockets left?)",
+                     d->name, d->iface);
+}
+
+void host_release_device(struct nic_device *d)
+{
+    if (d->reserved)
+        close(d->reserved);
+    d->reserved = 0;
+}
+
 bool host_check_device(struct nic *nic, struct nic_device *d)
 {
     if (d->pci)
@@ -128,6 +165,8 @@ bool host_check_device(struct nic *nic, struct nic_device *d)
         return nic_error(nic, "nic-device %s: there is no interface %s (ip link lists them)",
                          d->name, d->iface);
     if (d->tap && !check_tap(nic, d))
+        return false;
+    if (d->af_xdp && !reserve_interface(nic, d))
         return false;
     if (on_interface || d->tap)
         return check_rights(nic, d);

@@ -62,6 +62,7 @@ struct nic_device {
     char name[64];  // without its arguments
     char iface[IF_NAMESIZE];
     bool pci, af_xdp, tap, memif;
+    int reserved; // descriptor of what stands for its interface (nic_host.c); 0: none
     uint16_t port_id;
     unsigned queues;
     bool started;
@@ -86,6 +87,7 @@ bool nic_error(struct nic *nic, const char *format, ...) __attribute__((format(p
 
 // nic_host.c
 bool host_check_device(struct nic *nic, struct nic_device *d);
+void host_release_device(struct nic_device *d);
 // Receive queues of a kernel interface, at least 1.
 unsigned host_interface_queues(const char *iface);
 unsigned host_interface_mtu(const char *iface); // 0: unknown

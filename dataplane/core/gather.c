@@ -185,7 +185,9 @@ void gather_part(struct core *c, struct message *part)
     }
     struct execution e =
         execution_of(part->gather->command, &part->out.out, part->from == c->index);
-    bool lent = part->gather->command->loan; // to the transaction that asks
+    // To the transaction that asks; what only counts does not walk over slots.
+    const struct message *asks = part->gather->command;
+    bool lent = asks->loan && (asks->command->part_keys || asks->command->part_together);
     if (lent)
         loan_take_back(c);
     execute(c, &e, EXECUTE_PART);

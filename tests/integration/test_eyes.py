@@ -377,3 +377,19 @@ def test_a_link_that_is_down(wire):
         finally:
             wire.namespace.ip("link", "set", "plxtap", "up")
         assert client.call("PING") == b"+PONG"
+
+
+@pytest.mark.wires("xdp", "tap")
+def test_a_second_server_is_refused(wire):
+    """An interface that a server has stays its own: another that names it ends with the reason, and harms nobody."""
+    options = {name: wire.server.options[name] for name in ("transport", "nic-device", "nic-address")
+               if name in wire.server.options}
+    second = pollux.Server(options, prefix=wire.server.prefix, start=False)
+    with contextlib.closing(second), pollux.Client(wire.connect()) as client:
+        second.start()
+        pollux.wait_for(lambda: second.process.poll() is not None, "the second server to end")
+        assert second.process.returncode not in (0, None)
+        assert "has the interface" in second.tail()
+        assert client.call("PING") == b"+PONG"
+        with pollux.Client(wire.connect()) as other:
+            assert other.call("PING") == b"+PONG"

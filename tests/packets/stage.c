@@ -338,7 +338,8 @@ void stage_turn(struct stage *g)
     // Answers of neighbours went in meanwhile: with the next turn.
     for (unsigned i = 0; i < held; i++)
         free(g->rx[i].data);
-    memmove(g->rx, g->rx + held, (g->n_rx - held) * sizeof(*g->rx));
+    if (held)
+        memmove(g->rx, g->rx + held, (g->n_rx - held) * sizeof(*g->rx));
     g->n_rx -= held;
     g->turn_open = false;
     if (again)
