@@ -353,6 +353,30 @@ void client_complete_later(struct core *c, struct reply_slot *slot)
         route_later(c, client);
 }
 
+struct out *client_tell(struct core *c, struct client *client, struct reply_slot **slot)
+{
+    *slot = NULL;
+    if (client->flags & (CLIENT_GONE | CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY))
+        return NULL;
+    if (!client->first_reply || client->waiter)
+        return client_stream_out(client);
+    *slot = client_expect(c, client);
+    if (!*slot) {
+        client_abort(c, client, "out of memory");
+        return NULL;
+    }
+    (*slot)->discard = false;
+    return &(*slot)->out.out;
+}
+
+void client_told(struct core *c, struct client *client, struct reply_slot *slot)
+{
+    if (slot)
+        deliver(c, slot); // something stands before it, so that nothing goes on
+    else
+        client_push(c, client);
+}
+
 // Limits of what waits for a client that reads slowly or not at all.
 static bool output_in_bounds(struct core *c, struct client *client)
 {

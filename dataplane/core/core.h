@@ -4,7 +4,8 @@
 // What is where: core.c the loop; transport.c frames or sockets behind one face; clients.c
 // connections; batch.c parsing and executing; route.c where a command runs; message.c what travels
 // between cores; loan.c lending slots; gather.c commands that run on all cores; blocked.c and
-// parked.c commands that wait for a key; steps.c replies over several turns; control.c messages of
+// parked.c commands that wait for a key; steps.c replies over several turns; attend.c what may hold
+// a command up; control.c messages of
 // the control plane; services.c what commands may ask; settings.c the configuration as cores read
 // it; server.c start and end.
 #pragma once
@@ -192,9 +193,12 @@ struct core {
 
     // --- commands that wait for a key, and who hears of changes
     struct blocked *blocked;
-    unsigned watched_keys;   // of its slots, as far as it has counted (watch.h)
-    bool lender_observed;    // somebody watches keys of a core whose slots are in hand
-    bool observed;           // somebody waits for a key of this core, or watches one
+    unsigned watched_keys; // of its slots, as far as it has counted (watch.h)
+    bool lender_observed;  // somebody watches keys of a core whose slots are in hand
+    bool observed;         // somebody waits for a key of this core, or watches one
+    // What commands have to pass before they run, or who else is told of them: enum attention,
+    // 0 nearly always. The one word that the way of every command looks at (attend.c).
+    uint32_t attention;
     unsigned executing;      // handlers under way, one within the other
     struct effects *effects; // where writes tell what they did; NULL: nowhere
     // Messages about waiters that found a full ring, by core.
@@ -326,6 +330,13 @@ void client_complete(struct core *c, struct reply_slot *slot);
 // The same within a command: what the client sent next runs later in the turn or in the next one.
 void client_complete_later(struct core *c, struct reply_slot *slot);
 
+// Something for the client that answers none of its commands: a message of a channel, word that a
+// key changed. It comes behind the replies that the client is owed, but before that of a command
+// that waits for a key; CLIENT REPLY does not hold it back. Between client_tell and client_told, to
+// which `slot` goes as it was given, one whole reply is written. NULL: it is on its way out.
+struct out *client_tell(struct core *c, struct client *client, struct reply_slot **slot);
+void client_told(struct core *c, struct client *client, struct reply_slot *slot);
+
 // --- batch.c
 // Answers the parser's error, after the replies that are due before it, and closes.
 void protocol_error(struct core *c, struct client *client);
@@ -348,6 +359,18 @@ void route_starve(struct core *c, struct client *client); // found no credit: it
 // All that can be refused before it is known where the command runs. True: it was answered.
 bool route_refused(struct core *c, struct client *client, const struct work *w);
 void route_later(struct core *c, struct client *client); // its pending commands, and what it sent
+
+// --- attend.c: what stands before a command but for its own errors
+enum attention {
+    ATTEND_BUSY = 1u << 0,   // a script runs for too long: most commands are refused
+    ATTEND_PAUSED = 1u << 1, // CLIENT PAUSE
+};
+enum attended {
+    ATTENDED_RUN,   // it may run
+    ATTENDED_DONE,  // it was answered
+    ATTENDED_LATER, // it waits: the client's further commands do, too, until route_later
+};
+enum attended attend(struct core *c, struct client *client, const struct work *w);
 
 // --- execute: runs a handler here
 struct execution {

@@ -142,6 +142,29 @@ void mailbox_post(struct core *c, unsigned to, struct message *m)
     c->backlog++;
 }
 
+bool mailbox_tell(struct core *c, unsigned to, const struct session *session, int argc,
+                  const struct arg *argv, void (*news)(struct core *c, struct message *m))
+{
+    struct message *m = message_command(session, NULL, argc, argv);
+    if (!m)
+        return false;
+    m->kind = MESSAGE_NEWS;
+    m->from = c->index;
+    m->news = news;
+    mailbox_post(c, to, m);
+    return true;
+}
+
+bool mailbox_tell_all(struct core *c, const struct session *session, int argc,
+                      const struct arg *argv, void (*news)(struct core *c, struct message *m))
+{
+    bool ok = true;
+    for (unsigned to = 0; to < c->server->n_cores; to++)
+        if (to != c->index)
+            ok &= mailbox_tell(c, to, session, argc, argv, news);
+    return ok;
+}
+
 static void send_backlog(struct core *c)
 {
     for (unsigned to = 0; to < c->server->n_cores; to++) {
@@ -193,6 +216,10 @@ static void receive_one(struct core *c, struct message *m)
         break;
     case MESSAGE_UNWATCH:
         watch_out(c, m);
+        break;
+    case MESSAGE_NEWS:
+        m->news(c, m);
+        message_free(m);
         break;
     }
 }

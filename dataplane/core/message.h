@@ -22,6 +22,7 @@ enum message_kind {
     MESSAGE_RETRY,
     MESSAGE_UNPARK,
     MESSAGE_UNWATCH, // a client watches a key no more (watch.h)
+    MESSAGE_NEWS,    // word to another core that answers nothing: `news` takes it
 };
 
 // What a stack sends to another, with a copy of the frame in plain memory; freed at the end of the
@@ -54,10 +55,11 @@ struct message {
     struct gather *gather;           // MESSAGE_PART …
     struct passed *passed;           // MESSAGE_NET
     struct waiter *waiter; // MESSAGE_BLOCKED …; of a loan: the command that came to wait
-    bool retried;          // MESSAGE_RETURN: it waited before, and ran again
-    bool changed;          // MESSAGE_RETURN: keys may be other than they were
-    bool observed;         // MESSAGE_GRANT: somebody watches keys of the lender
-    bool whole;            // needs all slots of the core that executes it
+    void (*news)(struct core *c, struct message *m); // MESSAGE_NEWS: the receiver runs it
+    bool retried;  // MESSAGE_RETURN: it waited before, and ran again
+    bool changed;  // MESSAGE_RETURN: keys may be other than they were
+    bool observed; // MESSAGE_GRANT: somebody watches keys of the lender
+    bool whole;    // needs all slots of the core that executes it
     bool has_key;
     struct key key;
     unsigned n_slots;
@@ -82,6 +84,13 @@ void mailbox_close(struct server *server);
 void mailbox_send(struct core *c, unsigned to, struct message *m);
 // The same for messages that no credit bounds: where the ring is full they wait in order.
 void mailbox_post(struct core *c, unsigned to, struct message *m);
+// A word to another core, with copies of the arguments: `news` runs there, after whatever was sent
+// there before it, and `m` is freed when it returns. Needs no credit. False: memory is short.
+bool mailbox_tell(struct core *c, unsigned to, const struct session *session, int argc,
+                  const struct arg *argv, void (*news)(struct core *c, struct message *m));
+// The same to all other cores.
+bool mailbox_tell_all(struct core *c, const struct session *session, int argc,
+                      const struct arg *argv, void (*news)(struct core *c, struct message *m));
 // Takes what arrived; true when something did.
 bool mailbox_receive(struct core *c);
 // True when something waits to be taken (asked before sleeping).

@@ -455,6 +455,11 @@ static bool route_one(struct core *c, struct client *client, const struct work *
     }
     if (route_refused(c, client, w))
         return true;
+    if (__builtin_expect(c->attention, 0)) {
+        enum attended attended = attend(c, client, w);
+        if (attended != ATTENDED_RUN)
+            return attended == ATTENDED_DONE;
+    }
     client->last_command = w->command;
     if (route_all_here(c) && w->command->route < ROUTE_SERVICE) {
         if (__builtin_expect(client->replies_waiting, 0))
