@@ -30,6 +30,7 @@ struct blocked;
 struct core;
 struct effects;
 struct message;
+struct queued;
 struct server;
 struct loan;
 struct stepped;
@@ -402,6 +403,8 @@ static inline bool execute_is_quick(const struct core *c, const struct command *
            !(command->flags & CMD_DENYOOM && c->settings.maxmemory);
 }
 void execute_quick(struct core *c, struct client *client, const struct work *w);
+// The same for a command of a transaction.
+void execute_queued(struct core *c, struct client *client, const struct queued *q, struct out *out);
 // Ends the time of the commands that are timed together.
 void execute_timed(struct core *c);
 void count_error(struct core *c, const char *text, size_t len);

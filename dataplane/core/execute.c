@@ -4,6 +4,7 @@
 
 #include "dataplane/commands/effects.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/transaction.h"
 
 // The first word of an error reply, counted for INFO errorstats.
 void count_error(struct core *c, const char *text, size_t len)
@@ -143,31 +144,32 @@ void execute_quick_init(struct core *c)
         .core = c,
         .core_index = c->index,
         .limits = &c->settings.limits,
-        .may_work = true,
     };
 }
 
-void execute_quick(struct core *c, struct client *client, const struct work *w)
+static inline __attribute__((always_inline)) void quick(struct core *c, struct client *client,
+                                                        const struct command *command, int argc,
+                                                        struct arg *argv, const struct key *key,
+                                                        struct out *out, bool alone)
 {
-    const struct command *command = w->command;
     struct command_figures *figures = &c->command_figures[command->id];
     struct request *r = &c->quick;
     session_of(client, &c->quick_session);
     r->client = client;
     r->command = command;
-    r->argc = w->argc;
-    r->argv = w->argv;
-    if (w->has_key)
-        r->key = w->key;
+    r->argc = argc;
+    r->argv = argv;
+    if (key)
+        r->key = *key;
     else
         r->key.ptr = NULL;
-    r->out = client->stream ? &client->stream->out : &client->internal_out.out;
+    r->out = out;
     r->now_ms = c->now_ms;
     r->now_us = c->now_us;
     r->stepped = r->migration = NULL;
     r->observed = c->observed;
-    r->may_step = true;
-    r->may_block = !(client->flags & CLIENT_INTERNAL);
+    r->may_step = r->may_work = alone;
+    r->may_block = alone && !(client->flags & CLIENT_INTERNAL);
     r->blocked = r->replied_error = false;
     r->error_prefix[0] = 0;
     if (c->timed != figures || c->timed_together == TIMED_TOGETHER_MAX) {
@@ -180,4 +182,15 @@ void execute_quick(struct core *c, struct client *client, const struct work *w)
     c->executing--;
     count_call(c, r);
     parked_serve(c);
+}
+
+void execute_quick(struct core *c, struct client *client, const struct work *w)
+{
+    quick(c, client, w->command, w->argc, w->argv, w->has_key ? &w->key : NULL,
+          client->stream ? &client->stream->out : &client->internal_out.out, true);
+}
+
+void execute_queued(struct core *c, struct client *client, const struct queued *q, struct out *out)
+{
+    quick(c, client, q->command, q->argc, q->argv, q->has_key ? &q->key : NULL, out, false);
 }

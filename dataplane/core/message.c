@@ -17,43 +17,43 @@
 #define MESSAGE_BLOCK_MIN BLOCK_VALUE_MIN
 #define MESSAGE_BURST 64
 
-void *args_copy(size_t head, int argc, const struct arg *argv, struct arg **copy, size_t *size)
+size_t args_room(size_t head, int argc, const struct arg *argv)
 {
-    size_t bytes = 0;
+    size_t bytes = head + (size_t)argc * sizeof(struct arg);
     for (int i = 0; i < argc; i++)
         if (!argv[i].block && argv[i].len < MESSAGE_BLOCK_MIN)
             bytes += argv[i].len;
-    size_t array = (size_t)argc * sizeof(struct arg);
-    *size = head + array + bytes;
-    uint8_t *whole = mi_malloc(*size);
-    if (!whole)
-        return NULL;
-    memset(whole, 0, head);
-    struct arg *args = *copy = (struct arg *)(void *)(whole + head);
-    uint8_t *to = whole + head + array;
+    return bytes;
+}
+
+bool args_place(void *whole, size_t head, int argc, const struct arg *argv, struct arg **copy,
+                size_t *blocks)
+{
+    struct arg *args = *copy = (struct arg *)(void *)((uint8_t *)whole + head);
+    uint8_t *to = (uint8_t *)whole + head + (size_t)argc * sizeof(struct arg);
+    *blocks = 0;
     for (int i = 0; i < argc; i++) {
         args[i] = argv[i];
         if (argv[i].block) {
             block_retain(argv[i].block);
-            *size += argv[i].len;
+            *blocks += argv[i].len;
         } else if (argv[i].len >= MESSAGE_BLOCK_MIN) {
             struct block *b = block_new(argv[i].len);
             if (!b) {
                 args_release(i, args);
-                mi_free(whole);
-                return NULL;
+                return false;
             }
             memcpy(b->data, argv[i].ptr, argv[i].len);
             b->len = argv[i].len;
             args[i] = (struct arg){b->data, b->len, b};
-            *size += argv[i].len;
+            *blocks += argv[i].len;
         } else {
             memcpy(to, argv[i].ptr, argv[i].len);
             args[i].ptr = to;
             to += argv[i].len;
         }
     }
-    return whole;
+    return true;
 }
 
 void args_release(int argc, const struct arg *argv)
@@ -65,11 +65,14 @@ void args_release(int argc, const struct arg *argv)
 struct message *message_command(const struct session *session, const struct command *command,
                                 int argc, const struct arg *argv)
 {
-    size_t size;
+    size_t blocks;
     struct arg *copy;
-    struct message *m = args_copy(sizeof(*m), argc, argv, &copy, &size);
-    if (!m)
+    struct message *m = mi_malloc(args_room(sizeof(*m), argc, argv));
+    if (!m || !args_place(m, sizeof(*m), argc, argv, &copy, &blocks)) {
+        mi_free(m);
         return NULL;
+    }
+    memset(m, 0, sizeof(*m));
     m->kind = MESSAGE_COMMAND;
     m->session = *session;
     m->command = command;

@@ -68,9 +68,12 @@ struct message {
     struct arg *argv; // points into the bytes behind the struct
 };
 
-// One allocation: `head` zeroed bytes, and behind them a copy of the arguments (big ones by
-// reference), which is told in `copy`, and its size in `size`. NULL when memory is short.
-void *args_copy(size_t head, int argc, const struct arg *argv, struct arg **copy, size_t *size);
+// Copies of arguments, big ones by reference, behind the first `head` bytes of memory of
+// args_room's size. `copy` tells them, `blocks` the bytes that are referred to. False: memory is
+// short.
+size_t args_room(size_t head, int argc, const struct arg *argv);
+bool args_place(void *whole, size_t head, int argc, const struct arg *argv, struct arg **copy,
+                size_t *blocks);
 void args_release(int argc, const struct arg *argv); // gives back what the copy refers to
 // A copy of a command. NULL when memory is short.
 struct message *message_command(const struct session *session, const struct command *command,

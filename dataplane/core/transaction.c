@@ -11,6 +11,10 @@
 #include "dataplane/core/watch.h"
 
 #define SLOTS_FIRST 8
+// Bytes of copies that a transaction has room for from the start, and in each run after that; what
+// is longer has a run of its own.
+#define COPIES_FIRST 1536
+#define COPIES_RUN 8192
 
 // --- keeping commands ----------------------------------------------------------------------------
 
@@ -18,10 +22,11 @@ void transaction_free(struct transaction *t)
 {
     if (!t)
         return;
-    for (struct queued *q = t->first, *next; q; q = next) {
-        next = q->next;
+    for (struct queued *q = t->first; q; q = q->next)
         args_release(q->argc, q->argv);
-        mi_free(q);
+    for (struct copies *run = t->copies, *next; run; run = next) {
+        next = run->next;
+        mi_free(run);
     }
     mi_free(t->slots);
     mi_free(t);
@@ -45,11 +50,13 @@ static bool begin(struct request *r)
     struct client *client = r->client;
     if (client->flags & CLIENT_MULTI)
         return false;
-    client->transaction = mi_zalloc(sizeof(struct transaction));
-    if (client->transaction)
-        client->flags |= CLIENT_MULTI;
-    else
+    struct transaction *t = client->transaction = mi_malloc(sizeof(*t) + COPIES_FIRST);
+    if (!t) {
         request_error(r, ERR_OOM);
+        return true;
+    }
+    *t = (struct transaction){.room = t->first_room, .room_end = t->first_room + COPIES_FIRST};
+    client->flags |= CLIENT_MULTI;
     return true;
 }
 
@@ -87,7 +94,7 @@ static void client_transaction(const struct client *client, struct client_transa
     *to = (struct client_transaction){.queued = -1};
     if (t) {
         to->queued = (int)t->n;
-        to->bytes = t->bytes + t->n * sizeof(struct queued);
+        to->bytes = t->bytes;
     }
     if (client->watching) {
         to->watched = client->watching->n;
@@ -160,21 +167,45 @@ static bool add_needs(struct transaction *t, const struct work *w)
     return ok;
 }
 
+// Room for a copy; of `size` bytes rounded up, so that the next one is aligned.
+static void *room_for(struct transaction *t, size_t size)
+{
+    size = (size + 15) & ~(size_t)15;
+    if ((size_t)(t->room_end - t->room) < size) {
+        size_t run = size > COPIES_RUN / 4 ? size : COPIES_RUN;
+        struct copies *more = mi_malloc(sizeof(*more) + run);
+        if (!more)
+            return NULL;
+        more->next = t->copies;
+        t->copies = more;
+        if (run == size) // its own: what is left of the other is used on
+            return more->bytes;
+        t->room = more->bytes;
+        t->room_end = more->bytes + run;
+    }
+    void *at = t->room;
+    t->room += size;
+    return at;
+}
+
 static bool keep(struct transaction *t, const struct work *w)
 {
     struct arg *argv;
-    size_t bytes;
-    struct queued *q = args_copy(sizeof(*q), w->argc, w->argv, &argv, &bytes);
-    if (!q)
+    size_t size = args_room(sizeof(struct queued), w->argc, w->argv), blocks;
+    struct queued *q = room_for(t, size);
+    if (!q || !args_place(q, sizeof(*q), w->argc, w->argv, &argv, &blocks))
         return false;
-    *q = (struct queued){.command = w->command, .argc = w->argc, .argv = argv};
+    *q = (struct queued){
+        .command = w->command, .argc = w->argc, .argv = argv, .has_key = w->has_key, .key = w->key};
+    if (q->has_key)
+        q->key.ptr = argv[commands_single_key(w->command, w->argc)].ptr;
     if (t->last)
         t->last->next = q;
     else
         t->first = q;
     t->last = q;
     t->n++;
-    t->bytes += bytes;
+    t->bytes += size + blocks;
     t->denyoom |= (w->command->flags & CMD_DENYOOM) != 0;
     return add_needs(t, w);
 }
@@ -249,15 +280,17 @@ static void run_walk(struct core *c, const struct running *run, struct execution
 // What goes on elsewhere is `under_way` then, and comes back by transaction_resumed.
 static void run_one(struct core *c, struct running *run, const struct queued *q)
 {
-    struct work w = {.client = run->client, .argv = q->argv, .argc = q->argc};
-    work_find(c, &w);
+    if (q->command->route <= ROUTE_HOME && run->client && execute_is_quick(c, q->command)) {
+        execute_queued(c, run->client, q, run->out);
+        return;
+    }
     struct execution e = {
         .session = run->session,
         .client = run->client,
         .command = q->command,
         .argv = q->argv,
         .argc = q->argc,
-        .key = w.has_key ? &w.key : NULL,
+        .key = q->has_key ? &q->key : NULL,
         .out = run->out,
     };
     struct message *m;

@@ -11,23 +11,34 @@ struct queued {
     struct queued *next;
     const struct command *command;
     int argc;
+    bool has_key;
+    struct key key; // where there is just one
     struct arg *argv;
+};
+
+// Memory that copies of commands lie in; the first run is behind the transaction itself.
+struct copies {
+    struct copies *next;
+    uint8_t bytes[];
 };
 
 struct transaction {
     struct queued *first, *last;
     unsigned n;
-    size_t bytes;  // of the copies
-    bool refused;  // a command was: EXEC will be, too
-    bool denyoom;  // one of them grows memory
-    bool wide;     // needs all slots of all cores
-    bool wide_far; // the same where there are several cores
+    size_t bytes; // of the copies
+    struct copies *copies;
+    uint8_t *room, *room_end; // what is left of the last one
+    bool refused;             // a command was: EXEC will be, too
+    bool denyoom;             // one of them grows memory
+    bool wide;                // needs all slots of all cores
+    bool wide_far;            // the same where there are several cores
     unsigned n_slots, slots_room;
     uint16_t *slots; // of the commands' keys, as they came
     // While it runs.
     struct queued *next;
     struct message *under_way; // the command that goes on elsewhere
     bool running;              // its commands are being run, in this call
+    _Alignas(16) uint8_t first_room[];
 };
 
 void transaction_services(struct services *services);
