@@ -357,6 +357,10 @@ static void sockets_complete(void *context, uint64_t tag, const struct io_uring_
     case OP_TICK:
         sockets_ticked(s);
         break;
+    case OP_HANGUP:
+        c->pending--;
+        receive_hung_up(c, cqe->res);
+        break;
     default:
         assert(!"a completion of no operation");
     }

@@ -42,6 +42,7 @@ enum sockets_op {
     OP_CONNECT,
     OP_CANCEL,
     OP_TICK,
+    OP_HANGUP,
     OP_MASK = 15
 };
 
@@ -76,7 +77,8 @@ struct connection {
     bool stopped : 1;   // receiving stopped because of too many unread bytes
     bool cancelling : 1;
     bool sending : 1;
-    bool high : 1; // output passed STREAM_OUT_HIGH
+    bool watching : 1; // nothing is received: a poll tells of a reset
+    bool high : 1;     // output passed STREAM_OUT_HIGH
     bool eof : 1;
     bool closing : 1;   // orderly close asked for
     bool shut : 1;      // our FIN is sent
@@ -180,6 +182,7 @@ int receive_create(struct sockets *s, char *error, size_t error_size);
 void receive_destroy(struct sockets *s);
 void receive_arm(struct connection *c);
 void receive_completed(struct connection *c, const struct io_uring_cqe *cqe);
+void receive_hung_up(struct connection *c, int result);
 void receive_refill(struct stream *stream);
 void receive_turn_end(struct connection *c);
 void receive_give_back(struct sockets *s);

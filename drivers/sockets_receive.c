@@ -158,6 +158,29 @@ void receive_completed(struct connection *c, const struct io_uring_cqe *cqe)
     }
 }
 
+// A peer that sends no more, or is not read from, may still be gone before its replies are there.
+// (A UNIX socket tells no more than that: the next send does.)
+static void hangup_watch(struct connection *c)
+{
+    struct io_uring_sqe *sqe = io_sqe(c->s->io, IO_SOCKETS, sockets_tag(c, OP_HANGUP));
+    io_uring_prep_poll_add(sqe, c->fd, 0); // errors and resets are told in any case
+    c->watching = true;
+    c->pending++;
+}
+
+void receive_hung_up(struct connection *c, int result)
+{
+    c->watching = false;
+    connection_touch(c);
+    if (c->dead || result < 0)
+        return;
+    int error = 0;
+    socklen_t len = sizeof(error);
+    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (error || !c->closing)
+        connection_die(c, error ? sockets_error(-error) : STREAM_RESET);
+}
+
 void receive_refill(struct stream *stream)
 {
     struct connection *c = (struct connection *)stream;
@@ -254,4 +277,7 @@ void receive_turn_end(struct connection *c)
         if (!c->receiving && !c->eof && !c->connecting)
             receive_arm(c);
     }
+    if (__builtin_expect(!c->receiving, 0) && !c->connecting && !c->watching && !c->closing &&
+        !c->unix_peer)
+        hangup_watch(c);
 }

@@ -109,7 +109,7 @@ static void client_lost(struct core *c, struct client *client)
     client->flags |= CLIENT_GONE;
     for (struct reply_slot *slot = client->first_reply; slot; slot = slot->next) {
         slot->client = NULL;
-        atomic_store_explicit(&slot->reader, READER_GONE, memory_order_relaxed);
+        atomic_store_explicit(&slot->reader, READER_LOST, memory_order_relaxed);
     }
     // Slots that are done have no one else to free them.
     struct reply_slot *slot = client->first_reply;

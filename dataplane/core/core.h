@@ -77,7 +77,8 @@ struct settings {
 enum reader {
     READER_THERE,
     READER_LEAVING, // sends no more, and may be gone
-    READER_GONE,    // or never wanted the reply
+    READER_GONE,    // never wanted the reply
+    READER_LOST,    // the connection is closed: what has not begun need not
 };
 
 // A reply of a connection that waits for an earlier one, or is not there yet.

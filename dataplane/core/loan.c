@@ -63,6 +63,18 @@ void loan_wait(struct core *c, struct message *m)
         mark(c->held, m, true);
 }
 
+// The client went away before its command began. Transactions, and what waits for others, are given
+// up then, so that what many such asked for holds up nobody; a plain write is done all the same: it
+// costs little, and those who write and leave count on it.
+static bool abandoned(const struct loan *loan)
+{
+    const struct message *m = loan->command;
+    if (m->waiter ||
+        (!m->transaction && m->command->flags & CMD_WRITE && m->command->route != ROUTE_BORROW))
+        return false;
+    return atomic_load_explicit(&m->slot->reader, memory_order_relaxed) == READER_LOST;
+}
+
 // Runs what waited and need wait no longer, keeping the order of each slot.
 static void run_waiting(struct core *c)
 {
@@ -79,10 +91,10 @@ static void run_waiting(struct core *c)
         for (struct message *next; m; m = next) {
             next = m->next;
             m->next = NULL;
-            if (loan_blocks(c, m))
-                loan_wait(c, m);
-            else if (m->kind == MESSAGE_BORROW)
+            if (m->kind == MESSAGE_BORROW)
                 loan_lend(c, m);
+            else if (loan_blocks(c, m))
+                loan_wait(c, m);
             else if (m->kind == MESSAGE_PART)
                 gather_part(c, m);
             else if (m->kind == MESSAGE_UNWATCH)
@@ -231,8 +243,22 @@ void loan_lend_again(struct core *c)
     tell_all(c, store_slot_lent);
 }
 
+static void grant(struct core *c, struct message *b)
+{
+    b->kind = MESSAGE_GRANT;
+    if (b->from == c->index)
+        loan_granted(c, b);
+    else
+        mailbox_send(c, b->from, b);
+}
+
 void loan_lend(struct core *c, struct message *b)
 {
+    if (abandoned(b->loan)) {
+        b->refused = true;
+        grant(c, b);
+        return;
+    }
     if (loan_blocks(c, b)) {
         loan_wait(c, b);
         return;
@@ -247,11 +273,7 @@ void loan_lend(struct core *c, struct message *b)
     c->loans++;
     tell_store(c, b, store_slot_lent);
     b->observed = c->watched_keys != 0;
-    b->kind = MESSAGE_GRANT;
-    if (b->from == c->index)
-        loan_granted(c, b);
-    else
-        mailbox_send(c, b->from, b);
+    grant(c, b);
 }
 
 // The slots go back, with word of what was done. The own ones last: what waits for them may serve a
@@ -354,12 +376,26 @@ static void loan_retry(struct core *c, struct loan *loan)
     loan_end(c, loan);
 }
 
+// Nobody is left to run it for: what was lent goes back, the rest is not asked for.
+static void loan_give_up(struct core *c, struct loan *loan)
+{
+    for (unsigned i = loan->granted; i < loan->n; i++)
+        message_free(loan->lender[i]);
+    loan->n = loan->granted;
+    loan_end(c, loan);
+}
+
 void loan_granted(struct core *c, struct message *b)
 {
     struct loan *loan = b->loan;
     assert(loan->lender[loan->granted] == b);
     loan->observed |= b->observed;
-    if (++loan->granted < loan->n) {
+    loan->granted += !b->refused;
+    if (b->refused || abandoned(loan)) {
+        loan_give_up(c, loan);
+        return;
+    }
+    if (loan->granted < loan->n) {
         loan_next(c, loan);
         return;
     }

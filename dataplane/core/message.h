@@ -59,6 +59,7 @@ struct message {
     bool retried;  // MESSAGE_RETURN: it waited before, and ran again
     bool changed;  // MESSAGE_RETURN: keys may be other than they were
     bool observed; // MESSAGE_GRANT: somebody watches keys of the lender
+    bool refused;  // MESSAGE_GRANT: nothing was lent, the borrower is gone
     bool whole;    // needs all slots of the core that executes it
     bool has_key;
     struct key key;

@@ -155,7 +155,7 @@ static bool in_vain(struct core *c, const struct stepped *walk)
     enum reader reader = atomic_load_explicit(&walk->m->slot->reader, memory_order_relaxed);
     if (writes(walk))
         return false;
-    if (reader == READER_GONE)
+    if (reader == READER_GONE || reader == READER_LOST)
         return true;
     uint64_t size = outbuf_size(out), hard = c->settings.output_limit.hard;
     if ((hard && size > hard) || c->steps_bytes > c->settings.collected_max ||

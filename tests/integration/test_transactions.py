@@ -4,6 +4,7 @@ Redis in tests/differential."""
 import contextlib
 import random
 import socket
+import time
 
 import pytest
 
@@ -208,3 +209,21 @@ def test_client_list_shows_it(wire, client):
         line = next(x for x in client.call("CLIENT", "LIST").split(b"\n") if b"name=keeper" in x)
         assert b" flags=xd " in line and b" multi=1 " in line and b" multi-mem=0 " not in line
         assert other.call("EXEC") is None
+
+
+def test_many_that_left_hold_up_nobody(wire, client):
+    """Each would wait for a server that never answers; who comes behind them does not wait for that."""
+    left, timeout_ms, patience_s = 300, 300, 20
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as silent:
+        port = silent.getsockname()[1]
+        client.call("SET", "wanted", "x")
+        started = time.monotonic()
+        for i in range(left):
+            with pollux.Client(wire.connect()) as other:
+                migrate = ["MIGRATE", "127.0.0.1", port, "wanted", 0, timeout_ms, "COPY"]
+                other.sock.sendall(b"".join(pollux.encode(*words) for words in [
+                    ["WATCH", "wanted"], ["MULTI"], migrate, ["SET", "wanted", i], ["EXEC"]]))
+                other.close(reset=i % 2 == 0)
+        assert client.call("WATCH", "wanted") == b"+OK"
+        took = time.monotonic() - started
+        assert took < patience_s < left * timeout_ms / 1000, f"{took:.1f} s"
