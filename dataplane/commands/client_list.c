@@ -19,6 +19,8 @@ static const char *flag_letters(const struct client *c, const struct client_tran
                                 char letters[16])
 {
     unsigned n = 0;
+    if (c->flags & CLIENT_MONITOR)
+        letters[n++] = 'O';
     if (t->queued >= 0)
         letters[n++] = 'x';
     if (c->waiter)

@@ -165,6 +165,9 @@ struct command {
     // Filled in by commands_init: where the only key is whatever the number of arguments; 0: it
     // depends.
     uint16_t sole_key;
+    // Up to so many arguments it takes no longer than a few look-ups, so that it may be timed
+    // together with others of its kind (core/slowlog.h). 0: never.
+    uint16_t together;
     uint16_t id; // dense, 0 … commands_count()-1, subcommands included: index of statistics
     const struct command *parent; // of a subcommand
 };

@@ -53,6 +53,8 @@ void reset_command(struct request *r)
 {
     struct client *c = r->client;
     c->flags &= ~(uint32_t)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_REPLY_SKIP);
+    if (c->flags & CLIENT_MONITOR)
+        r->services->monitor_end(r->core, c);
     r->services->transaction_forget(r);
     mi_free(c->name_long);
     c->name_long = NULL;

@@ -14,6 +14,8 @@ struct key;
 struct request;
 struct arg;
 struct migrate;
+struct slow_entry;
+struct slow_summary;
 
 // Figures of one core, summed over cores by INFO (each core writes one in the `part` of the
 // gather).
@@ -135,6 +137,18 @@ struct services {
     uint64_t (*memory_peak)(struct core *core, uint64_t used);
     void (*core_rates)(struct core *core, double *ops, double *in_kbps, double *out_kbps);
 
+    // --- watching (observe.h), of this core
+    bool (*monitor_begin)(struct core *core, struct client *c); // false: memory is short
+    void (*monitor_end)(struct core *core, struct client *c);
+    void (*monitors_look)(struct core *core);
+    void (*slowlog_summary)(struct core *core, struct slow_summary *s);
+    // The newest `n` entries, newest first, each with its bytes.
+    void (*slowlog_each)(struct core *core, uint64_t n,
+                         void (*each)(void *context, const struct slow_entry *e,
+                                      const uint8_t *bytes),
+                         void *context);
+    void (*slowlog_reset)(struct core *core);
+
     // --- the process
     // Freezes this core for so long, heartbeat included (DEBUG SLEEP's part).
     void (*freeze)(struct core *core, uint64_t microseconds);
@@ -144,6 +158,8 @@ struct services {
     // May this command (DEBUG, CONFIG SET of protected options) be used from this connection?
     // option: "enable-debug-command", "enable-protected-configs", "enable-module-command".
     bool (*protected_allowed)(struct core *core, const char *option, struct client *c);
+    // May the value of this option be shown to those who watch?
+    bool (*config_secret)(struct core *core, const char *name, size_t len);
     // May CONFIG SET change this option (any letter case)? `canonical` is its name in the table, so
     // that two names of one option can be told; untouched when it is unknown.
     enum config_access (*config_access)(struct core *core, const char *name,

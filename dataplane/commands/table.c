@@ -116,6 +116,32 @@ static const struct command *find_sub(const struct command *parent, const uint8_
     return NULL;
 }
 
+// --- timing ------------------------------------------------------------------------------------
+
+// Commands that may be timed together, and up to how many arguments. What they do is bounded by
+// these: no count, no walk over a value.
+static const struct {
+    const char *name;
+    uint16_t argc;
+} timed_together[] = {
+    {"append", 3},    {"decr", 2},    {"decrby", 3},  {"echo", 2},   {"exists", 8},  {"expire", 4},
+    {"get", 2},       {"getbit", 3},  {"getex", 4},   {"getset", 3}, {"hexists", 3}, {"hget", 3},
+    {"hincrby", 4},   {"hlen", 2},    {"hmget", 16},  {"hset", 16},  {"hsetnx", 4},  {"hstrlen", 3},
+    {"incr", 2},      {"incrby", 3},  {"llen", 2},    {"lpop", 2},   {"lpush", 16},  {"mget", 16},
+    {"mset", 16},     {"pexpire", 4}, {"ping", 2},    {"psetex", 4}, {"pttl", 2},    {"rpop", 2},
+    {"rpush", 16},    {"sadd", 16},   {"scard", 2},   {"set", 7},    {"setex", 4},   {"setnx", 3},
+    {"sismember", 3}, {"spop", 2},    {"srem", 16},   {"strlen", 2}, {"ttl", 2},     {"type", 2},
+    {"zadd", 16},     {"zcard", 2},   {"zincrby", 4}, {"zrank", 3},  {"zrem", 16},   {"zscore", 3},
+};
+
+static uint16_t together(const char *name)
+{
+    for (size_t i = 0; i < sizeof(timed_together) / sizeof(timed_together[0]); i++)
+        if (!strcmp(name, timed_together[i].name))
+            return timed_together[i].argc;
+    return 0;
+}
+
 // --- building ----------------------------------------------------------------------------------
 
 static int by_name(const void *a, const void *b)
@@ -140,6 +166,7 @@ static struct command *append(const struct command *c, const struct command *par
     if (to->n_keys == 1 && k->begin == BEGIN_INDEX && k->find == FIND_RANGE && !k->last_key &&
         !(k->flags & (KS_NOT_KEY | KS_INCOMPLETE)))
         to->sole_key = (uint16_t)k->begin_index;
+    to->together = parent ? 0 : together(to->name);
     to->id = (uint16_t)n_by_id;
     by_id[n_by_id++] = to;
     return to;

@@ -4,6 +4,7 @@
 
 #include "dataplane/core/addresses.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/monitor.h"
 #include "dataplane/core/transaction.h"
 #include "dataplane/core/watch.h"
 
@@ -126,6 +127,8 @@ static void client_lost(struct core *c, struct client *client)
         client->waiter = NULL;
     }
     transaction_forget(c, client);
+    if (client->flags & CLIENT_MONITOR)
+        monitor_end(c, client);
     if (!(client->flags & CLIENT_INTERNAL)) {
         if (client->prev)
             client->prev->next = client->next;
@@ -381,7 +384,8 @@ void client_told(struct core *c, struct client *client, struct reply_slot *slot)
 static bool output_in_bounds(struct core *c, struct client *client)
 {
     struct stream *s = client->stream;
-    const struct config_output_limit *limit = &c->settings.output_limit;
+    const struct config_output_limit *limit =
+        client->flags & CLIENT_MONITOR ? &c->settings.monitor_limit : &c->settings.output_limit;
     uint64_t unsent = s->ops->unsent(s);
     if (unsent > c->counters.max_output)
         c->counters.max_output = unsent;

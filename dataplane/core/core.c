@@ -13,7 +13,9 @@
 #include "dataplane/commands/effects.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/capture.h"
+#include "dataplane/core/monitor.h"
 #include "dataplane/core/service.h"
+#include "dataplane/core/slowlog.h"
 #include "dataplane/core/watch.h"
 
 // Background work of the store in a turn, in entries touched: about 20 µs at most.
@@ -158,12 +160,14 @@ static bool core_turn(struct core *c)
     struct plane_core *shared = &c->server->segment->core[c->index];
     atomic_store_explicit(&shared->heartbeat_us, c->now_us, memory_order_relaxed);
     settings_adopt(c);
+    monitors_look(c);
 
     bool any = transport_receive(c);
     any |= streams_look(c);
     core_stage(c, STAGE_RECEIVE);
     if (c->server->n_cores > 1) {
         any |= mailbox_receive(c);
+        monitor_deliver(c);
         if (c->passed) // frames that other cores passed on
             streams_look(c);
     }
@@ -308,6 +312,8 @@ void *core_main(void *context)
     steps_end(c);
     migrate_end(c);
     clients_end(c);
+    monitors_free(c);
+    slowlog_reset(c);
     transport_stop(c);
     control_end(c);
     settings_clear(c);

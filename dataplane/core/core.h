@@ -62,7 +62,8 @@ struct settings {
     uint64_t timeout_us; // 0: never
     unsigned tcp_keepalive_s;
     size_t bulk_max, query_max;
-    struct config_output_limit output_limit; // class normal
+    struct config_output_limit output_limit;  // class normal
+    struct config_output_limit monitor_limit; // of clients in MONITOR
     uint64_t collected_max; // bytes of all replies that are being written over several turns
     char *password;         // requirepass, NULL: none
     size_t password_len;
@@ -121,6 +122,29 @@ struct core_counters {
 struct error_count {
     char prefix[32];
     uint64_t count;
+};
+
+struct monitor_line;
+// MONITOR (monitor.h).
+struct monitors {
+    struct client **client; // of this core
+    unsigned n, room;
+    // Lines of other cores, of one look at the mailboxes, in the order of time.
+    struct monitor_line *first, *last;
+};
+
+struct slow;
+// SLOWLOG (slowlog.h).
+struct slowlog {
+    struct slow *newest, *oldest;
+    uint64_t n;
+    uint64_t slow_cycles, event_cycles; // thresholds; UINT64_MAX: none
+};
+
+// Why no command takes the quick way (core->closely).
+enum closely {
+    CLOSELY_MONITORED = 1u << 0, // MONITOR, on any core
+    CLOSELY_TIMED = 1u << 1,     // each is timed by itself: slowlog-log-slower-than is low
 };
 
 struct core_clock {
@@ -203,6 +227,11 @@ struct core {
     uint32_t attention;
     unsigned executing;      // handlers under way, one within the other
     struct effects *effects; // where writes tell what they did; NULL: nowhere
+    uint32_t closely;        // enum closely
+    uint64_t slow_cycles;    // of a command that somebody wants to hear of (slowlog.h)
+    uint64_t monitor_cores;  // cores with clients in MONITOR, as bits, as this core knows it
+    struct monitors monitors;
+    struct slowlog slowlog;
     // Messages about waiters that found a full ring, by core.
     struct message *backlog_first[PLANE_CORES_MAX], *backlog_last[PLANE_CORES_MAX];
     unsigned backlog;
@@ -260,6 +289,8 @@ struct server {
     struct config *retired[16]; // replaced snapshots, freed when no core can still read them
     _Atomic uint64_t next_client_id;
     _Atomic uint64_t clients;
+    _Atomic uint64_t monitors;           // cores with clients in MONITOR, as bits
+    _Atomic uint64_t next_slow_id;       // of the slow log
     _Atomic uint64_t memory_peak;        // bytes counted
     struct watched_slot *watched[SLOTS]; // NULL: no key of it is watched
     _Atomic bool stopping;
@@ -364,8 +395,9 @@ void route_later(struct core *c, struct client *client); // its pending commands
 
 // --- attend.c: what stands before a command but for its own errors
 enum attention {
-    ATTEND_BUSY = 1u << 0,   // a script runs for too long: most commands are refused
-    ATTEND_PAUSED = 1u << 1, // CLIENT PAUSE
+    ATTEND_BUSY = 1u << 0,     // a script runs for too long: most commands are refused
+    ATTEND_PAUSED = 1u << 1,   // CLIENT PAUSE
+    ATTEND_MONITORS = 1u << 2, // clients of this core are in MONITOR: they may not use keys
 };
 enum attended {
     ATTENDED_RUN,   // it may run
@@ -392,6 +424,7 @@ struct execution {
     struct stepped *stepped; // and is, by this
     bool may_migrate;        // the command may wait for another server,
     struct migration *migration; // and does, by this
+    uint64_t cycles;             // in: what it has taken before; out: with what it took now
 };
 enum execute_what { EXECUTE_HANDLER, EXECUTE_START, EXECUTE_PART };
 bool execute(struct core *c, struct execution *e, enum execute_what what);
@@ -400,7 +433,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what);
 void execute_quick_init(struct core *c);
 static inline bool execute_is_quick(const struct core *c, const struct command *command)
 {
-    return command->route <= ROUTE_HOME && !c->effects &&
+    return command->route <= ROUTE_HOME && !c->effects && !c->closely &&
            !(command->flags & CMD_DENYOOM && c->settings.maxmemory);
 }
 void execute_quick(struct core *c, struct client *client, const struct work *w);

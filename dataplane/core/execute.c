@@ -4,6 +4,7 @@
 
 #include "dataplane/commands/effects.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/slowlog.h"
 #include "dataplane/core/transaction.h"
 
 // The first word of an error reply, counted for INFO errorstats.
@@ -34,14 +35,23 @@ void count_error(struct core *c, const char *text, size_t len)
 // Commands of one kind that are timed together at most: so many share what a slow one of them took.
 #define TIMED_TOGETHER_MAX 16
 
+// Nothing of the last command of the group has gone away: only those are timed together whose
+// arguments stay where they are until the end of the batch.
 void execute_timed(struct core *c)
 {
-    uint64_t end = __rdtsc();
-    if (c->timed)
-        c->timed->usec += end - c->command_mark; // in cycles here; services.c gives microseconds
+    uint64_t end = __rdtsc(), spent = end - c->command_mark;
+    struct command_figures *figures = c->timed;
+    unsigned n = c->timed_together;
     c->timed = NULL;
     c->timed_together = 0;
     c->command_mark = end;
+    if (!figures)
+        return;
+    figures->usec += spent; // in cycles here; services.c gives microseconds
+    const struct request *r = &c->quick;
+    if (__builtin_expect(spent >= c->slow_cycles, 0) &&
+        !(r->client->flags & (CLIENT_CLOSING | CLIENT_GONE)))
+        slowlog_take(c, r->client, r->command, r->argc, r->argv, spent, n);
 }
 
 static void count_call(struct core *c, const struct request *r)
@@ -99,7 +109,10 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
     }
     if (what == EXECUTE_PART) {
         command->part(&r);
-        c->command_mark = __rdtsc();
+        uint64_t end = __rdtsc();
+        e->cycles += end - c->command_mark;
+        figures->usec += end - c->command_mark;
+        c->command_mark = end;
         parked_serve(c);
         return true;
     }
@@ -125,6 +138,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
     e->migration = r.migration;
     // One reading a command: its time runs from the end of the one before it in the stage.
     uint64_t end = __rdtsc();
+    e->cycles += end - c->command_mark;
     figures->usec += end - c->command_mark; // in cycles here; services.c gives microseconds
     c->command_mark = end;
     count_call(c, &r);
@@ -150,7 +164,7 @@ void execute_quick_init(struct core *c)
 static inline __attribute__((always_inline)) void quick(struct core *c, struct client *client,
                                                         const struct command *command, int argc,
                                                         struct arg *argv, const struct key *key,
-                                                        struct out *out, bool alone)
+                                                        struct out *out, bool alone, bool together)
 {
     struct command_figures *figures = &c->command_figures[command->id];
     struct request *r = &c->quick;
@@ -172,7 +186,8 @@ static inline __attribute__((always_inline)) void quick(struct core *c, struct c
     r->may_block = alone && !(client->flags & CLIENT_INTERNAL);
     r->blocked = r->replied_error = false;
     r->error_prefix[0] = 0;
-    if (c->timed != figures || c->timed_together == TIMED_TOGETHER_MAX) {
+    // The group ends here when this command is another one, or is timed by itself.
+    if (c->timed != figures || c->timed_together == TIMED_TOGETHER_MAX || !together) {
         execute_timed(c);
         c->timed = figures;
     }
@@ -180,6 +195,8 @@ static inline __attribute__((always_inline)) void quick(struct core *c, struct c
     c->executing++;
     command->handler(r);
     c->executing--;
+    if (!together)
+        execute_timed(c);
     count_call(c, r);
     parked_serve(c);
 }
@@ -187,10 +204,12 @@ static inline __attribute__((always_inline)) void quick(struct core *c, struct c
 void execute_quick(struct core *c, struct client *client, const struct work *w)
 {
     quick(c, client, w->command, w->argc, w->argv, w->has_key ? &w->key : NULL,
-          client->stream ? &client->stream->out : &client->internal_out.out, true);
+          client->stream ? &client->stream->out : &client->internal_out.out, true,
+          w->argc <= w->command->together && !w->own_args);
 }
 
 void execute_queued(struct core *c, struct client *client, const struct queued *q, struct out *out)
 {
-    quick(c, client, q->command, q->argc, q->argv, q->has_key ? &q->key : NULL, out, false);
+    quick(c, client, q->command, q->argc, q->argv, q->has_key ? &q->key : NULL, out, false,
+          q->argc <= q->command->together);
 }

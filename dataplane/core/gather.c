@@ -6,6 +6,7 @@
 
 #include "common/block.h"
 #include "dataplane/core/message.h"
+#include "dataplane/core/slowlog.h"
 #include "dataplane/core/transaction.h"
 
 struct gather {
@@ -39,8 +40,12 @@ static void gather_finish(struct core *c, struct gather *g)
     struct execution e = execution_of(m, &m->slot->out.out, true);
     e.parts = parts;
     e.n_parts = g->n;
+    for (unsigned i = 0; i < g->n; i++) // they ran at the same time
+        if (g->part[i]->cycles > e.cycles)
+            e.cycles = g->part[i]->cycles;
     if (e.client) // else nobody is left to read the answer
         execute(c, &e, EXECUTE_HANDLER);
+    slowlog_look(c, e.client, m->command, m->argc, m->argv, e.cycles);
     for (unsigned i = 0; i < g->n; i++) {
         block_release(made[i]);
         message_free(g->part[i]);
@@ -160,6 +165,7 @@ void gather_begin(struct core *c, struct message *m)
     }
     if (m->command->start) {
         struct execution e = execution_of(m, &m->slot->out.out, true);
+        e.may_block = !m->session.internal;
         if (!execute(c, &e, EXECUTE_START)) {
             client_complete(c, m->slot);
             message_free(m);
@@ -191,6 +197,7 @@ void gather_part(struct core *c, struct message *part)
     if (lent)
         loan_take_back(c);
     execute(c, &e, EXECUTE_PART);
+    part->cycles = e.cycles;
     if (lent)
         loan_lend_again(c);
     outbuf_finish(&part->out);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/slowlog.h"
 #include "dataplane/core/transaction.h"
 #include "dataplane/core/watch.h"
 
@@ -305,6 +306,8 @@ static void loan_end(struct core *c, struct loan *loan)
     struct waiter *w = loan->waiter; // held until here: the first lender may have served it already
     give_back(c, loan);
     c->together--;
+    if (!w && m->command->route != ROUTE_GATHER)
+        slowlog_look(c, m->slot->client, m->command, m->argc, m->argv, m->cycles);
     if (!w)
         client_complete(c, m->slot);
     else if (!m->waiter)
@@ -416,6 +419,7 @@ void loan_granted(struct core *c, struct message *b)
     e.may_block = !e.session.internal;
     e.may_work = !loan->command->whole && !e.may_migrate;
     loan_execute(c, loan, &e);
+    loan->command->cycles = e.cycles;
     if (__builtin_expect(!!e.stepped, 0)) {
         steps_take_loan(c, e.stepped, loan);
         return;
@@ -436,13 +440,17 @@ void loan_finish(struct core *c, struct loan *loan, const struct gathered *resul
     struct execution e = execution_of(m);
     e.parts = result;
     e.n_parts = 1;
+    e.cycles = m->cycles;
     c->command_figures[e.command->id].calls--; // the second half of one call
     c->counters.commands--;
     loan_execute(c, loan, &e);
-    if (t)
+    if (t) {
+        slowlog_look(c, m->slot->client, m->command, m->argc, m->argv, e.cycles);
         transaction_resumed(c, loan, m);
-    else
-        loan_end(c, loan);
+        return;
+    }
+    m->cycles = e.cycles;
+    loan_end(c, loan);
 }
 
 struct message *loan_command(const struct loan *loan)

@@ -56,6 +56,7 @@ struct message {
     struct passed *passed;           // MESSAGE_NET
     struct waiter *waiter; // MESSAGE_BLOCKED …; of a loan: the command that came to wait
     void (*news)(struct core *c, struct message *m); // MESSAGE_NEWS: the receiver runs it
+    bool failed;                                     // the service thread's answer is an error
     bool retried;  // MESSAGE_RETURN: it waited before, and ran again
     bool changed;  // MESSAGE_RETURN: keys may be other than they were
     bool observed; // MESSAGE_GRANT: somebody watches keys of the lender
@@ -65,6 +66,7 @@ struct message {
     struct key key;
     unsigned n_slots;
     uint16_t *slots; // slots the command touches at its owner, ascending, without repetition
+    uint64_t cycles; // that it has executed for so far
     int argc;
     struct arg *argv; // points into the bytes behind the struct
 };

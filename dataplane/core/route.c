@@ -4,11 +4,14 @@
 #include <mimalloc.h>
 #include <string.h>
 #include <strings.h>
+#include <x86intrin.h>
 
 #include "common/block.h"
 #include "dataplane/commands/transactions_commands.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/monitor.h"
 #include "dataplane/core/service.h"
+#include "dataplane/core/slowlog.h"
 #include "dataplane/core/transaction.h"
 
 enum place {
@@ -286,6 +289,7 @@ static void run_in_steps(struct core *c, struct client *client, const struct wor
     client->flags |= CLIENT_BARRIER;
     m->from = c->index;
     m->slot = slot;
+    m->cycles = e->cycles;
     steps_take(c, e->stepped, m);
 }
 
@@ -330,10 +334,14 @@ static void run_here(struct core *c, struct client *client, const struct work *w
     bool silent = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP);
     e.may_step = true;
     e.may_work = !silent;
+    monitor_before(c, client, w->command, w->argc, w->argv);
     if (__builtin_expect(w->command->route == ROUTE_GATHER, 0))
         gather_alone(c, &e);
     else
         execute(c, &e, EXECUTE_HANDLER);
+    monitor_after(c, client, w->command, w->argc, w->argv);
+    if (!e.blocked && !e.stepped)
+        slowlog_look(c, client, w->command, w->argc, w->argv, e.cycles);
     if (__builtin_expect(e.blocked, 0))
         wait_here(c, client, blocked_take(c));
     else if (__builtin_expect(e.stepped && !silent, 0))
@@ -358,14 +366,26 @@ static void run_on_service(void *context)
         .services = &m->server->cores[m->from]->services,
         .core = m->server->cores[m->from],
     };
+    uint64_t begin = __rdtsc();
     m->command->handler(&r);
+    m->cycles += __rdtsc() - begin;
+    m->failed = r.replied_error;
     outbuf_finish(&m->out);
 }
 
 static void service_done(void *context)
 {
     struct message *m = context;
-    route_replied(m->server->cores[m->from], m);
+    struct core *c = m->server->cores[m->from];
+    struct command_figures *figures = &c->command_figures[m->command->id];
+    c->counters.commands++;
+    figures->calls++;
+    figures->usec += m->cycles;
+    if (m->failed) {
+        figures->failed++;
+        count_error(c, "ERR", 0);
+    }
+    route_replied(c, m);
 }
 
 void route_to_service(struct core *c, struct message *m)
@@ -394,6 +414,7 @@ static void run_as_message(struct core *c, struct client *client, const struct w
         return;
     }
     client_reply_mode_next(client);
+    monitor_see(c, client, client->db, w->command, w->argc, w->argv);
     if (r->barrier)
         client->flags |= CLIENT_BARRIER; // until its reply is there: client_complete
     m->from = c->index;
@@ -506,7 +527,8 @@ void route_pending(struct core *c, struct client *client)
         if (client->flags & (CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSING | CLIENT_GONE))
             return;
         struct message *m = client->first_pending;
-        struct work w = {.client = client, .argv = m->argv, .argc = m->argc};
+        // Its arguments go with the message.
+        struct work w = {.client = client, .argv = m->argv, .argc = m->argc, .own_args = true};
         work_find(c, &w);
         // Taken off first: what it completes may come back here.
         client->first_pending = m->next;
@@ -572,12 +594,14 @@ void route_execute(struct core *c, struct message *m)
         .key = m->has_key ? &m->key : NULL,
         .out = &m->out.out,
         .may_block = !m->session.internal,
+        .cycles = m->cycles,
     };
     e.may_block &= !m->loan;
     e.may_step = e.may_work = !m->whole && !m->loan;
     if (m->loan)
         loan_take_back(c);
     execute(c, &e, EXECUTE_HANDLER);
+    m->cycles = e.cycles;
     if (m->loan)
         loan_lend_again(c);
     if (__builtin_expect(e.blocked, 0))
@@ -603,6 +627,7 @@ void route_replied(struct core *c, struct message *m)
 {
     struct reply_slot *slot = m->slot;
     outbuf_move(&m->out, &slot->out.out);
+    slowlog_look(c, slot->client, m->command, m->argc, m->argv, m->cycles);
     if (__builtin_expect(m->loan != NULL, 0)) { // whose credit it travelled on
         transaction_resumed(c, m->loan, m);
         return;

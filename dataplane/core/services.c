@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/monitor.h"
 #include "dataplane/core/service.h"
+#include "dataplane/core/slowlog.h"
 #include "dataplane/core/transaction.h"
 
 // --- configuration
@@ -275,6 +277,18 @@ static enum config_access config_access(struct core *c, const char *name, const 
     return o->flags & CONFIG_PROTECTED ? CONFIG_ACCESS_PROTECTED : CONFIG_ACCESS_FREE;
 }
 
+static bool config_secret(struct core *c, const char *name, size_t len)
+{
+    (void)c;
+    char text[64];
+    if (len >= sizeof(text))
+        return false; // no option has such a name
+    memcpy(text, name, len);
+    text[len] = '\0';
+    const struct config_option *o = config_find_option(text);
+    return o && o->flags & CONFIG_SENSITIVE;
+}
+
 static void kill_client(struct core *c, struct client *client)
 {
     client_close(c, client);
@@ -313,7 +327,12 @@ void services_init(struct core *c)
         .shutdown = shut_down,
         .protected_allowed = protected_allowed,
         .config_access = config_access,
+        .config_secret = config_secret,
+        .monitor_begin = monitor_begin,
+        .monitor_end = monitor_end,
+        .monitors_look = monitors_look,
     };
     blocked_services(&c->services);
+    slowlog_services(&c->services);
     transaction_services(&c->services);
 }

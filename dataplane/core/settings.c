@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "dataplane/core/core.h"
+#include "dataplane/core/slowlog.h"
 
 static const char *const policies[] = {
     [EVICT_NONE] = "noeviction",
@@ -58,6 +58,11 @@ void settings_read(struct core *c)
     s->bulk_max = (size_t)config_integer(config, "proto-max-bulk-len");
     s->query_max = (size_t)config_integer(config, "client-query-buffer-limit");
     s->output_limit = config_output_limit(config, "normal");
+    // Redis counts them as normal ones. Where these have no limit, one that does not read would
+    // take all memory.
+    s->monitor_limit = s->output_limit;
+    if (!s->monitor_limit.hard && !s->monitor_limit.soft)
+        s->monitor_limit = config_output_limit(config, "replica");
     s->collected_max = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4 /
                        c->server->n_cores;
     const char *password = config_string(config, "requirepass");
@@ -80,6 +85,7 @@ void settings_read(struct core *c)
         .lfu_decay_time = (unsigned)config_integer(config, "lfu-decay-time"),
     };
     store_configure(c->store, &s->store);
+    slowlog_configure(c);
     s->limits = (struct value_limits){
         .hash_max_listpack_entries = limit(config, "hash-max-listpack-entries"),
         .hash_max_listpack_value = limit(config, "hash-max-listpack-value"),

@@ -8,6 +8,8 @@
 #include "dataplane/commands/connection.h"
 #include "dataplane/commands/transactions_commands.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/monitor.h"
+#include "dataplane/core/slowlog.h"
 #include "dataplane/core/watch.h"
 
 #define SLOTS_FIRST 8
@@ -277,6 +279,12 @@ static void run_walk(struct core *c, const struct running *run, struct execution
         loan_lend_again(c);
 }
 
+static void look(struct core *c, const struct running *run, const struct queued *q,
+                 const struct execution *e)
+{
+    slowlog_look(c, run->client, q->command, q->argc, q->argv, e->cycles);
+}
+
 // What goes on elsewhere is `under_way` then, and comes back by transaction_resumed.
 static void run_one(struct core *c, struct running *run, const struct queued *q)
 {
@@ -298,6 +306,7 @@ static void run_one(struct core *c, struct running *run, const struct queued *q)
     case ROUTE_GATHER:
         if (c->server->n_cores == 1) {
             run_walk(c, run, &e, gather_alone);
+            look(c, run, q, &e);
             return;
         }
         m = send_out(c, run, q);
@@ -308,6 +317,7 @@ static void run_one(struct core *c, struct running *run, const struct queued *q)
         unsigned core = route_cursor(c, &e);
         if (core == c->index) {
             run_walk(c, run, &e, run_handler);
+            look(c, run, q, &e);
             return;
         }
         m = send_out(c, run, q);
@@ -327,12 +337,14 @@ static void run_one(struct core *c, struct running *run, const struct queued *q)
             return;
         execute(c, &e, EXECUTE_HANDLER);
         if (e.migration) {
+            m->cycles = e.cycles;
             migrate_take(c, e.migration, run->loan);
             return;
         }
         if (m)
             message_free(m);
         run->t->under_way = NULL;
+        look(c, run, q, &e);
         return;
     case ROUTE_KEYS:
     case ROUTE_HOME:
@@ -342,6 +354,7 @@ static void run_one(struct core *c, struct running *run, const struct queued *q)
     }
     if (run->client || q->command->route != ROUTE_HOME) {
         execute(c, &e, EXECUTE_HANDLER);
+        look(c, run, q, &e);
     } else if (q->command->handler == select_command) { // what follows is about this database
         struct request r = {.session = &run->session,
                             .command = q->command,
@@ -357,15 +370,23 @@ static void run_one(struct core *c, struct running *run, const struct queued *q)
 static bool go_on(struct core *c, struct running *run)
 {
     struct transaction *t = run->t;
+    execute_timed(c);
+    uint64_t begin = c->command_mark;
     c->executing++; // waiters are served when all of it is done
     t->running = true;
     while (t->next && !t->under_way) {
         const struct queued *q = t->next;
         t->next = q->next;
-        if (run->client)
+        if (run->client) {
             session_of(run->client, &run->session);
+            monitor_before(c, run->client, q->command, q->argc, q->argv);
+        }
         run_one(c, run, q);
+        if (run->client)
+            monitor_after(c, run->client, q->command, q->argc, q->argv);
     }
+    execute_timed(c); // while the last of them is there
+    t->cycles += c->command_mark - begin;
     t->running = false;
     c->executing--;
     if (run->client)
@@ -373,6 +394,15 @@ static bool go_on(struct core *c, struct running *run)
     if (run->loan) // the client may be gone when it goes on
         loan_command(run->loan)->session = run->session;
     return !t->under_way;
+}
+
+// EXEC is done: its time is that of all.
+static void ended(struct core *c, const struct running *run, const struct command *command,
+                  int argc, const struct arg *argv)
+{
+    c->command_figures[command->id].usec += run->t->cycles;
+    if (run->client)
+        monitor_see(c, run->client, run->client->db, command, argc, argv);
 }
 
 static void start(struct core *c, struct running *run, const struct command *command)
@@ -391,17 +421,19 @@ static void start(struct core *c, struct running *run, const struct command *com
     t->next = t->first;
 }
 
-static void run_at_once(struct core *c, struct client *client, const struct command *command)
+static void run_at_once(struct core *c, struct client *client, const struct work *w)
 {
     struct reply_slot *slot;
     struct running run = {
         .t = client->transaction, .client = client, .out = client_out(c, client, &slot)};
     client->transaction = NULL;
     client->flags &= ~(uint32_t)CLIENT_MULTI;
-    start(c, &run, command);
+    start(c, &run, w->command);
     bool done = go_on(c, &run);
     assert(done);
     (void)done;
+    ended(c, &run, w->command, w->argc, w->argv);
+    slowlog_look(c, client, w->command, w->argc, w->argv, run.t->cycles);
     transaction_free(run.t);
     parked_serve(c);
     client_replied(c, client, slot);
@@ -417,6 +449,14 @@ static struct running running_of(struct loan *loan)
                             .loan = loan};
 }
 
+static void loaned(struct core *c, const struct running *run)
+{
+    struct message *m = loan_command(run->loan);
+    m->cycles = run->t->cycles;
+    ended(c, run, m->command, m->argc, m->argv);
+    loan_worked(c, run->loan);
+}
+
 void transaction_granted(struct core *c, struct loan *loan)
 {
     struct running run = running_of(loan);
@@ -428,7 +468,7 @@ void transaction_granted(struct core *c, struct loan *loan)
     }
     loan_leave(c, loan, dirty);
     if (done)
-        loan_worked(c, loan);
+        loaned(c, &run);
 }
 
 void transaction_resumed(struct core *c, struct loan *loan, struct message *m)
@@ -443,7 +483,7 @@ void transaction_resumed(struct core *c, struct loan *loan, struct message *m)
     bool done = go_on(c, &run);
     loan_leave(c, loan, dirty);
     if (done)
-        loan_worked(c, loan);
+        loaned(c, &run);
 }
 
 // --- EXEC ----------------------------------------------------------------------------------------
@@ -513,11 +553,13 @@ static enum transaction_taken exec(struct core *c, struct client *client, const 
                                ? "EXECABORT Transaction discarded because of previous errors."
                                : "EXECABORT Transaction discarded because of: " ERR_OOM;
         answer_error(c, client, w->command, text);
+        if (t->refused)
+            monitor_see(c, client, client->db, w->command, w->argc, w->argv);
         transaction_forget(c, client);
         return TRANSACTION_TAKEN;
     }
     if (all_here(c, client)) {
-        run_at_once(c, client, w->command);
+        run_at_once(c, client, w);
     } else if (c->together < MAILBOX_CREDITS) {
         borrow(c, client, w);
     } else {
@@ -545,6 +587,8 @@ enum transaction_taken transaction_take(struct core *c, struct client *client, c
         answer_error(c, client, command, "ERR WATCH inside MULTI is not allowed");
         return TRANSACTION_TAKEN;
     }
+    if (client->flags & CLIENT_MONITOR && command->flags & MONITOR_MAY_NOT)
+        return refuse(c, client, w, ERR_MONITOR_KEYS);
     if (command->flags & CMD_NO_MULTI)
         return refuse(c, client, w, "ERR Command not allowed inside a transaction");
     if (memory_is_short(c)) // what is kept is memory, too

@@ -36,6 +36,7 @@ struct transaction {
     uint16_t *slots; // of the commands' keys, as they came
     // While it runs.
     struct queued *next;
+    uint64_t cycles;           // that it has executed for
     struct message *under_way; // the command that goes on elsewhere
     bool running;              // its commands are being run, in this call
     _Alignas(16) uint8_t first_room[];

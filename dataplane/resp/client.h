@@ -35,6 +35,7 @@ enum client_flags {
     CLIENT_BARRIER = 1u << 14,  // a command that nothing may overtake is under way
     CLIENT_BROKEN = 1u << 15,   // a protocol error, to be told after what came before it
     CLIENT_MULTI = 1u << 16,    // what it sends is kept for EXEC
+    CLIENT_MONITOR = 1u << 24,  // is told of every command (dataplane/core/monitor.h)
 };
 
 struct client {
