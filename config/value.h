@@ -2,8 +2,8 @@
 // to config.
 #pragma once
 
+#include "common/words.h"
 #include "config/config.h"
-#include "config/words.h"
 
 #include <stdatomic.h>
 

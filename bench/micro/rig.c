@@ -6,6 +6,7 @@
 #include <string.h>
 #include <x86intrin.h>
 
+#include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
 
 // Not powers of two: the beginnings of all tapes would compete for the same sets of the cache.
@@ -106,6 +107,8 @@ static bool core_begin(struct rig *r)
     atomic_store(&s->config, config);
     pthread_mutex_init(&s->config_lock, NULL);
     commands_init();
+    if (access_start(s, config, error, sizeof(error)))
+        return false;
     struct keyspace_config k = {
         .cores = 1, .databases = 16, .secret = "pollux-micro", .epoch_ms = START_MS};
     s->keyspace = keyspace_create(&k);
@@ -122,6 +125,7 @@ static bool core_begin(struct rig *r)
     services_init(c);
     execute_quick_init(c);
     settings_adopt(c);
+    access_adopt(c);
     rig_time(r, 1000000);
     return true;
 }
@@ -153,12 +157,12 @@ void rig_close(struct rig *r)
     struct core *c = r->core;
     if (c) {
         clients_end(c);
-        settings_clear(c);
         blocked_stop(c);
         if (c->store)
             store_destroy(c->store);
         core_destroy(c);
     }
+    access_end(&r->server);
     if (r->server.keyspace)
         keyspace_destroy(r->server.keyspace);
     config_free(atomic_load(&r->server.config));

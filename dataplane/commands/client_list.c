@@ -51,7 +51,7 @@ static uint64_t seconds_since(const struct request *r, uint64_t since_us)
 
 // One line without its end. fd is -1: not every transport has one. What clients cannot do yet is
 // shown as Redis shows a client that does not do it.
-static void describe(struct request *r, const struct client *c, struct out *to)
+void client_describe(struct request *r, const struct client *c, struct out *to)
 {
     char addr[ENDPOINT_TEXT_MAX], laddr[ENDPOINT_TEXT_MAX], letters[16];
     struct client_transaction t;
@@ -84,7 +84,7 @@ void client_info_command(struct request *r)
 {
     struct outbuf text;
     outbuf_init(&text);
-    describe(r, r->client, &text.out);
+    client_describe(r, r->client, &text.out);
     out_write(&text.out, "\n", 1);
     request_reply_text(r, &text);
 }
@@ -157,7 +157,7 @@ static void list_one(void *context, struct client *c)
     struct request *r = context;
     if ((c->flags & CLIENT_INTERNAL) || (lists_ids(r) && !listed_id(r, c->id)))
         return;
-    describe(r, c, r->out);
+    client_describe(r, c, r->out);
     out_write(r->out, "\n", 1);
 }
 

@@ -17,6 +17,7 @@
 struct request;
 struct gather;
 struct command;
+struct access_user;
 
 enum command_flags { // the names are those of COMMAND INFO
     CMD_WRITE = 1u << 0,
@@ -179,6 +180,9 @@ struct session {
     uint32_t db;
     uint8_t resp; // 2 or 3
     bool no_touch, no_evict, internal, authenticated;
+    // Who it is, where that limits what it may do (permission.h); NULL: everything. The session of
+    // a message holds a reference, any other one is valid as long as its client's.
+    const struct access_user *user;
 };
 
 // Thresholds between encodings: the directives of the same names.
@@ -292,10 +296,20 @@ const struct command *commands_find_name(const char *name, size_t len);
 void commands_reply_unknown(struct out *o, const struct arg *argv, int argc);
 // True when argc fits the arity. Otherwise writes Redis's error.
 bool commands_check_arity(struct out *o, const struct command *c, int argc);
+// That error.
+void commands_arity_error(const struct command *c, char *text, size_t size);
 // Positions of all keys among the arguments, by key specification. Returns their number, at most
 // `max` are stored; -1 when the arguments make no sense to the specification.
 int commands_keys(const struct command *c, const struct arg *argv, int argc, int *positions,
                   int max);
+// The same with what the command does to each: flags of its specification, made definite where they
+// depend on the arguments (SET … GET, BITFIELD).
+struct key_use {
+    int at;
+    uint32_t flags; // enum keyspec_flags
+};
+int commands_key_uses(const struct command *c, const struct arg *argv, int argc,
+                      struct key_use *uses, int max);
 // Fast form for the common case: the command has one key specification that is a range; the
 // position of its only key, 0 when it has none, -1 when it may have several.
 int commands_single_key_long(const struct command *c, int argc);

@@ -62,6 +62,6 @@ void reset_command(struct request *r)
     c->no_touch = r->session->no_touch = false;
     c->db = r->session->db = 0;
     c->resp = r->session->resp = 2;
-    c->authenticated = r->session->authenticated = !r->services->password_required(r->core);
+    r->services->client_default(r);
     reply_status(r->out, "RESET");
 }

@@ -36,7 +36,9 @@ bool client_unblock_start(struct request *r);
 void client_unblock_part(struct request *r);
 void client_unblock_command(struct request *r);
 
-// The only user there is.
+// The line about a client without its end. On the client's core.
+void client_describe(struct request *r, const struct client *c, struct out *to);
+
 #define DEFAULT_USER "default"
 
 // Whether the bytes may name a client or its library: visible ASCII without spaces, or nothing.

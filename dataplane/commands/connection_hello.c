@@ -30,22 +30,12 @@ bool connection_set_name(struct client *c, const struct arg *name)
     return true;
 }
 
-static bool is_default_user(const struct arg *user)
-{
-    return user->len == strlen(DEFAULT_USER) && memcmp(user->ptr, DEFAULT_USER, user->len) == 0;
-}
-
-// The default user without a password takes any.
 static bool authenticate(struct request *r, const struct arg *user, const struct arg *password)
 {
-    bool open = is_default_user(user) && !r->services->password_required(r->core);
-    if (!open &&
-        !r->services->authenticate(r->core, user->ptr, user->len, password->ptr, password->len)) {
-        request_error(r, "WRONGPASS invalid username-password pair or user is disabled.");
-        return false;
-    }
-    r->session->authenticated = r->client->authenticated = true;
-    return true;
+    if (r->services->authenticate(r, user, password))
+        return true;
+    request_error(r, "WRONGPASS invalid username-password pair or user is disabled.");
+    return false;
 }
 
 void auth_command(struct request *r)

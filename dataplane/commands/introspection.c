@@ -19,10 +19,9 @@ static const char *const flag_names[] = {
     "allow_busy",
 };
 static const char *const category_names[] = {
-    "@keyspace",   "@read",        "@write",     "@set",         "@sortedset", "@list",
-    "@hash",       "@string",      "@bitmap",    "@hyperloglog", "@geo",       "@stream",
-    "@pubsub",     "@admin",       "@fast",      "@slow",        "@blocking",  "@dangerous",
-    "@connection", "@transaction", "@scripting",
+    "keyspace", "read",   "write",       "set",       "sortedset",  "list",        "hash",
+    "string",   "bitmap", "hyperloglog", "geo",       "stream",     "pubsub",      "admin",
+    "fast",     "slow",   "blocking",    "dangerous", "connection", "transaction", "scripting",
 };
 static const char *const keyspec_flag_names[] = {
     "RO",     "RW",     "OW",      "RM",         "access",         "update",
@@ -37,6 +36,24 @@ static void reply_bits(struct out *o, int resp, uint32_t bits, const char *const
     for (size_t i = 0; i < n; i++)
         if (bits & (1u << i))
             reply_status(o, names[i]);
+}
+
+unsigned introspection_categories(const char *const **names)
+{
+    *names = category_names;
+    return COUNT(category_names);
+}
+
+static void reply_categories(struct out *o, int resp, uint32_t bits)
+{
+    char name[32] = "@";
+    reply_set(o, resp, __builtin_popcount(bits));
+    for (size_t i = 0; i < COUNT(category_names); i++) {
+        if (!(bits & (1u << i)))
+            continue;
+        strcpy(name + 1, category_names[i]);
+        reply_status(o, name);
+    }
 }
 
 // "config|get" into `name` (NAME_MAX_LEN bytes, not terminated). Returns its length.
@@ -189,7 +206,7 @@ static void reply_info(struct request *r, const struct command *c)
     reply_integer(r->out, c->arity);
     reply_bits(r->out, r->session->resp, c->flags, flag_names, COUNT(flag_names));
     reply_legacy_keys(r, c);
-    reply_bits(r->out, r->session->resp, c->categories, category_names, COUNT(category_names));
+    reply_categories(r->out, r->session->resp, c->categories);
     reply_tips(r, c);
     reply_key_specs(r, c);
 }
@@ -258,8 +275,8 @@ static bool passes(const struct command *c, enum list_filter filter, const struc
         return false; // no command comes from a module
     case LIST_CATEGORY:
         for (size_t i = 0; i < COUNT(category_names); i++)
-            if ((c->categories & (1u << i)) && strlen(category_names[i] + 1) == value->len &&
-                !strncasecmp(category_names[i] + 1, (const char *)value->ptr, value->len))
+            if ((c->categories & (1u << i)) && strlen(category_names[i]) == value->len &&
+                !strncasecmp(category_names[i], (const char *)value->ptr, value->len))
                 return true;
         return false;
     case LIST_PATTERN:
@@ -305,40 +322,30 @@ static bool has_keys(const struct command *c)
     return false;
 }
 
-// What a command does to the keys of a specification. SET reads its key only where it returns the
-// old value.
-static uint32_t key_flags(const struct keyspec *k, const struct arg *argv, int argc)
-{
-    if (!(k->flags & KS_VARIABLE_FLAGS))
-        return k->flags;
-    for (int i = 3; i < argc; i++)
-        if (argv[i].len == 3 && !strncasecmp((const char *)argv[i].ptr, "get", 3))
-            return KS_RW | KS_ACCESS | KS_UPDATE;
-    return KS_OW | KS_UPDATE;
-}
-
 // Writes the keys of all specifications; their number, or -1 when the arguments do not fit.
 static int64_t write_keys(const struct request *r, const struct command *c, bool with_flags,
-                          int *positions, struct out *o)
+                          struct key_use *uses, struct out *o)
 {
     const struct arg *argv = r->argv + 2;
     int argc = r->argc - 2;
     int64_t n = 0;
     for (unsigned s = 0; s < (c->find_keys ? 1 : c->n_keys); s++) {
         struct command one = *c;
-        one.keys = &c->keys[s];
-        one.n_keys = 1;
-        int found = commands_keys(&one, argv, argc, positions, argc);
+        if (!c->find_keys) {
+            one.keys = &c->keys[s];
+            one.n_keys = 1;
+        }
+        int found = commands_key_uses(&one, argv, argc, uses, argc);
         // A counted run must have keys; without any the command would only tell an error.
         if (found < 0 || (!found && !c->find_keys && one.keys->find == FIND_KEYNUM))
             return -1;
         for (int i = 0; i < found; i++, n++) {
-            const struct arg *key = &argv[positions[i]];
+            const struct arg *key = &argv[uses[i].at];
             if (with_flags)
                 reply_array(o, 2);
             reply_bulk(o, key->ptr, key->len);
             if (with_flags)
-                reply_bits(o, r->session->resp, key_flags(one.keys, argv, argc), keyspec_flag_names,
+                reply_bits(o, r->session->resp, uses[i].flags, keyspec_flag_names,
                            COUNT(keyspec_flag_names));
         }
     }
@@ -360,11 +367,11 @@ static void getkeys(struct request *r, bool with_flags)
         request_error(r, wrong);
         return;
     }
-    int *positions = mi_mallocn((size_t)argc, sizeof(*positions));
+    struct key_use *uses = mi_mallocn((size_t)argc, sizeof(*uses));
     struct outbuf keys;
     outbuf_init(&keys);
-    int64_t n = positions ? write_keys(r, c, with_flags, positions, &keys.out) : 0;
-    if (!positions)
+    int64_t n = uses ? write_keys(r, c, with_flags, uses, &keys.out) : 0;
+    if (!uses)
         request_error(r, ERR_OOM);
     else if (n < 0 && !(c->flags & CMD_NO_MANDATORY_KEYS))
         request_error(r, "ERR Invalid arguments specified for command");
@@ -375,7 +382,7 @@ static void getkeys(struct request *r, bool with_flags)
     if (n > 0)
         outbuf_move(&keys, r->out);
     outbuf_clear(&keys);
-    mi_free(positions);
+    mi_free(uses);
 }
 
 void command_getkeys_command(struct request *r)

@@ -52,3 +52,5 @@ void time_command(struct request *r);
 void introspection_reply_name(struct out *o,
                               const struct command *c); // "config|get", a bulk string
 int64_t introspection_count_subcommands(const struct command *c);
+// Names of the categories, by bit; their number.
+unsigned introspection_categories(const char *const **names);

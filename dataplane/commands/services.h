@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dataplane/access/access.h"
+
+struct command;
 struct core;
 struct client;
 struct out;
@@ -16,6 +19,7 @@ struct arg;
 struct migrate;
 struct slow_entry;
 struct slow_summary;
+struct session;
 
 // Figures of one core, summed over cores by INFO (each core writes one in the `part` of the
 // gather).
@@ -30,7 +34,7 @@ struct core_figures {
     uint64_t forwarded_commands, borrows, gathers;
     uint64_t cpu_sys_us, cpu_user_us;
     uint64_t max_input_buffer, max_output_buffer;
-    uint64_t acl_denied_auth;
+    uint64_t acl_denied_auth, acl_denied_command, acl_denied_key, acl_denied_channel;
 };
 
 // Per command: COMMANDSTATS.
@@ -80,10 +84,31 @@ struct services {
     void (*config_reset_stat)(struct core *core); // this core's counters
 
     // --- clients of this core
-    // requirepass: true when the password is right (compared in constant time) for that user.
-    bool (*authenticate)(struct core *core, const uint8_t *user, size_t user_len,
-                         const uint8_t *password, size_t password_len);
-    bool (*password_required)(struct core *core);
+    // True when the password is right (compared in constant time): the client of `r` is that user
+    // from now on. Otherwise it is logged.
+    bool (*authenticate)(struct request *r, const struct arg *user, const struct arg *password);
+    bool (*password_required)(struct core *core); // of the default user
+    // The client is what a new connection would be.
+    void (*client_default)(struct request *r);
+
+    // --- users (dataplane/access), those of the process. A change is published and then adopted by
+    // every core before it is answered: by the part of a gather.
+    const struct access_users *(*access_users)(struct core *core);  // as this core has adopted them
+    const struct access_users *(*access_newest)(struct core *core); // held
+    // Puts `to` in the place of `from`, which the caller holds. False: others were faster, and `to`
+    // is dropped.
+    bool (*access_publish)(struct core *core, const struct access_users *from,
+                           struct access_users *to);
+    void (*access_adopt)(struct core *core);
+    // The log, newest first.
+    void (*access_log)(struct core *core, uint64_t max,
+                       void (*each)(void *context, const struct access_entry *e), void *context);
+    void (*access_log_reset)(struct core *core);
+    // Logs what permission_check denied and counts it: `denied` is the argument that it was about.
+    // `client` is NULL away from home. Reasons and contexts are those of dataplane/access.
+    void (*access_denied)(struct core *core, struct client *client, const struct session *session,
+                          enum access_denial reason, enum access_context context,
+                          const struct command *command, const struct arg *denied);
     void (*each_client)(struct core *core, void (*each)(void *context, struct client *c),
                         void *context);
     // Closes after the replies written so far; of the calling client itself, after this reply.

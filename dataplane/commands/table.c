@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "dataplane/commands/families.h"
+#include "dataplane/commands/permission.h"
 
 // Bounds of the table, generous: Redis 7.0 has 241 commands and 130 subcommands.
 #define COMMANDS_MAX 512
@@ -210,6 +211,7 @@ void commands_init(void)
         append_with_subcommands(sorted[i]);
         insert(top_level[i]);
     }
+    permission_init();
 }
 
 // --- look-up -----------------------------------------------------------------------------------
@@ -309,84 +311,22 @@ void commands_reply_unknown(struct out *o, const struct arg *argv, int argc)
     reply_errorf(o, "ERR unknown command '%s', with args beginning with: %s", name, args);
 }
 
+void commands_arity_error(const struct command *c, char *text, size_t size)
+{
+    snprintf(text, size, "ERR wrong number of arguments for '%s' command", permission_name(c));
+}
+
 bool commands_check_arity(struct out *o, const struct command *c, int argc)
 {
+    char text[UNKNOWN_SHOWN];
     if (__builtin_expect(c->arity >= 0 ? argc == c->arity : argc >= -c->arity, 1))
         return true;
-    reply_errorf(o, "ERR wrong number of arguments for '%s%s%s' command",
-                 c->parent ? c->parent->name : "", c->parent ? "|" : "", c->name);
+    commands_arity_error(c, text, sizeof(text));
+    reply_error(o, text);
     return false;
 }
 
 // --- keys --------------------------------------------------------------------------------------
-
-// Where the keys of a specification begin; 0: the keyword is absent; -1: it cannot be known.
-static int spec_begin(const struct keyspec *k, const struct arg *argv, int argc)
-{
-    if (k->begin == BEGIN_INDEX)
-        return k->begin_index;
-    if (k->begin == BEGIN_UNKNOWN)
-        return -1;
-    // A negative start counts from the end and searches backwards.
-    int step = k->begin_index > 0 ? 1 : -1;
-    int start = k->begin_index > 0 ? k->begin_index : argc + k->begin_index;
-    size_t len = strlen(k->begin_keyword);
-    for (int i = start; i > 0 && i < argc; i += step)
-        if (argv[i].len == len && !strncasecmp((const char *)argv[i].ptr, k->begin_keyword, len))
-            return i + 1;
-    return 0;
-}
-
-// The range [*first, *last] with `step`; false when the arguments do not fit the specification.
-static bool spec_range(const struct keyspec *k, const struct arg *argv, int argc, int *first,
-                       int *last)
-{
-    if (k->find == FIND_RANGE) {
-        if (k->last_key >= 0)
-            *last = *first + k->last_key;
-        else if (k->limit == 0)
-            *last = argc + k->last_key;
-        else
-            *last = *first + (argc - *first) / k->limit + k->last_key;
-    } else if (k->find == FIND_KEYNUM) {
-        int at = *first + k->keynum_index;
-        int64_t n;
-        if (at >= argc || !parse_int64(argv[at].ptr, argv[at].len, &n) || n < 0 || n > argc)
-            return false;
-        *first += k->first_key;
-        *last = *first + ((int)n - 1) * k->key_step;
-        if (n == 0)
-            return true;
-    } else {
-        return false;
-    }
-    return *first < argc && *last < argc && *last >= *first;
-}
-
-int commands_keys(const struct command *c, const struct arg *argv, int argc, int *positions,
-                  int max)
-{
-    int n = 0;
-    if (c->find_keys)
-        return c->find_keys(argv, argc, positions, max);
-    for (unsigned s = 0; s < c->n_keys; s++) {
-        const struct keyspec *k = &c->keys[s];
-        if (k->flags & KS_NOT_KEY)
-            continue;
-        int first = spec_begin(k, argv, argc), last;
-        if (first == 0)
-            continue;
-        // A list behind other keys may be empty: PFMERGE with nothing but a destination.
-        if (s && k->begin == BEGIN_INDEX && first >= argc)
-            continue;
-        if (first < 0 || (k->flags & KS_INCOMPLETE) || !spec_range(k, argv, argc, &first, &last))
-            return -1;
-        for (int i = first; i <= last; i += k->key_step, n++)
-            if (n < max)
-                positions[n] = i;
-    }
-    return n;
-}
 
 int commands_single_key_long(const struct command *c, int argc)
 {

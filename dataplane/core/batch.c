@@ -143,10 +143,10 @@ static enum ended gather_client(struct core *c, struct client *client, bool *mor
     struct parser_limits limits = {
         .bulk_max = c->settings.bulk_max,
         .query_max = c->settings.query_max,
-        .authenticated = client->authenticated || !c->settings.password,
+        .authenticated = client->authenticated || c->open,
     };
     // AUTH, HELLO and RESET change the limits of what follows them.
-    bool guarded = c->settings.password, changed = false;
+    bool guarded = !c->open, changed = false;
     unsigned share = BATCH_SHARE;
     *more = false;
     while (s->in_len) {

@@ -2,6 +2,7 @@
 #include <mimalloc.h>
 #include <string.h>
 
+#include "dataplane/core/access.h"
 #include "dataplane/core/addresses.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/monitor.h"
@@ -54,7 +55,7 @@ static void client_accept(struct core *c, struct stream *s)
         refuse(c, s, "-ERR max number of clients reached\r\n");
         return;
     }
-    if (c->settings.protected_mode && !c->settings.password && !near_by(c, &info.remote)) {
+    if (c->settings.protected_mode && c->nopass && !near_by(c, &info.remote)) {
         refuse(c, s,
                "-DENIED Pollux is in protected mode: it has no password, so it answers local "
                "connections only. Set requirepass, or turn protected-mode off (CONFIG SET "
@@ -71,7 +72,7 @@ static void client_accept(struct core *c, struct stream *s)
     s->owner = client;
     client->local = info.local;
     client->remote = info.remote;
-    client->authenticated = !c->settings.password;
+    access_client_default(c, client);
     if (info.remote.family == 0)
         client->flags |= CLIENT_UNIX;
     if (loopback(&info.remote))
@@ -494,6 +495,7 @@ void clients_bury(struct core *c)
         parser_clear(&client->parser);
         outbuf_clear(&client->internal_out);
         mi_free(client->name_long);
+        access_client_free(client);
         mi_free(client);
     }
 }

@@ -11,6 +11,7 @@
 #include <x86intrin.h>
 
 #include "dataplane/commands/effects.h"
+#include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/capture.h"
 #include "dataplane/core/monitor.h"
@@ -78,6 +79,7 @@ void core_destroy(struct core *c)
     io_destroy(c->io);
     mi_free(c->start_error);
     mi_free(c->command_figures);
+    access_leave(c);
     mi_free(c);
 }
 
@@ -131,6 +133,7 @@ static int core_start(struct core *c, char *error, size_t size)
     core_clock_start(&c->clock);
     core_time(c);
     settings_adopt(c);
+    access_adopt(c);
     return transport_start(c, error, size);
 }
 
@@ -160,6 +163,7 @@ static bool core_turn(struct core *c)
     struct plane_core *shared = &c->server->segment->core[c->index];
     atomic_store_explicit(&shared->heartbeat_us, c->now_us, memory_order_relaxed);
     settings_adopt(c);
+    access_adopt(c);
     monitors_look(c);
 
     bool any = transport_receive(c);
@@ -316,7 +320,6 @@ void *core_main(void *context)
     slowlog_reset(c);
     transport_stop(c);
     control_end(c);
-    settings_clear(c);
     blocked_stop(c);
     if (c->store)
         store_destroy(c->store);

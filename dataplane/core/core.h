@@ -33,6 +33,7 @@ struct message;
 struct queued;
 struct server;
 struct loan;
+struct server_access;
 struct stepped;
 struct capture;
 struct migration;
@@ -65,8 +66,6 @@ struct settings {
     struct config_output_limit output_limit;  // class normal
     struct config_output_limit monitor_limit; // of clients in MONITOR
     uint64_t collected_max; // bytes of all replies that are being written over several turns
-    char *password;         // requirepass, NULL: none
-    size_t password_len;
     bool protected_mode;
     bool spin; // idle-policy
     uint64_t maxmemory;
@@ -115,7 +114,7 @@ struct core_counters {
     uint64_t output_limit_disconnections, query_limit_disconnections;
     uint64_t busy_cycles, idle_cycles, turns, sleeps, wakes;
     uint64_t stage_cycles[PLANE_STAGES];
-    uint64_t denied_auth;
+    uint64_t denied_auth, denied_command, denied_key, denied_channel;
     uint64_t max_query_buffer, max_output;
 };
 
@@ -225,11 +224,14 @@ struct core {
     // What commands have to pass before they run, or who else is told of them: enum attention,
     // 0 nearly always. The one word that the way of every command looks at (attend.c).
     uint32_t attention;
-    unsigned executing;      // handlers under way, one within the other
-    struct effects *effects; // where writes tell what they did; NULL: nowhere
-    uint32_t closely;        // enum closely
-    uint64_t slow_cycles;    // of a command that somebody wants to hear of (slowlog.h)
-    uint64_t monitor_cores;  // cores with clients in MONITOR, as bits, as this core knows it
+    const struct access_users *users; // in force here (access.h)
+    bool nopass;                      // the default user needs no password,
+    bool open;                        // and is enabled: who has not said who it is may be it
+    unsigned executing;               // handlers under way, one within the other
+    struct effects *effects;          // where writes tell what they did; NULL: nowhere
+    uint32_t closely;                 // enum closely
+    uint64_t slow_cycles;             // of a command that somebody wants to hear of (slowlog.h)
+    uint64_t monitor_cores; // cores with clients in MONITOR, as bits, as this core knows it
     struct monitors monitors;
     struct slowlog slowlog;
     // Messages about waiters that found a full ring, by core.
@@ -286,7 +288,8 @@ struct server {
     unsigned port;
     _Atomic(struct config *) config; // the snapshot in force; replaced under config_lock
     pthread_mutex_t config_lock;
-    struct config *retired[16]; // replaced snapshots, freed when no core can still read them
+    struct config *retired[16];   // replaced snapshots, freed when no core can still read them
+    struct server_access *access; // users (access.h)
     _Atomic uint64_t next_client_id;
     _Atomic uint64_t clients;
     _Atomic uint64_t monitors;           // cores with clients in MONITOR, as bits
@@ -467,7 +470,6 @@ void migrate_end(struct core *c);
 // --- settings.c
 void settings_read(struct core *c);
 void settings_adopt(struct core *c); // takes the snapshot in force if it is a new one
-void settings_clear(struct core *c);
 enum log_level settings_log_level(const struct config *config);
 
 // --- services.c

@@ -75,6 +75,7 @@ struct message *message_command(const struct session *session, const struct comm
     memset(m, 0, sizeof(*m));
     m->kind = MESSAGE_COMMAND;
     m->session = *session;
+    access_user_hold(m->session.user);
     m->command = command;
     m->argc = argc;
     m->argv = copy;
@@ -82,9 +83,17 @@ struct message *message_command(const struct session *session, const struct comm
     return m;
 }
 
+void message_session(struct message *m, const struct session *session)
+{
+    access_user_hold(session->user);
+    access_user_drop(m->session.user);
+    m->session = *session;
+}
+
 void message_free(struct message *m)
 {
     args_release(m->argc, m->argv);
+    access_user_drop(m->session.user);
     outbuf_clear(&m->out);
     transaction_free(m->transaction);
     mi_free(m->passed);

@@ -81,6 +81,7 @@ void args_release(int argc, const struct arg *argv); // gives back what the copy
 // A copy of a command. NULL when memory is short.
 struct message *message_command(const struct session *session, const struct command *command,
                                 int argc, const struct arg *argv);
+void message_session(struct message *m, const struct session *session); // in the place of its own
 void message_free(struct message *m);
 
 // Rings of all pairs of cores; before the threads start.

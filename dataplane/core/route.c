@@ -2,17 +2,23 @@
 // the commands before it waits as a copy in the client's list of pending commands.
 #include <assert.h>
 #include <mimalloc.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <x86intrin.h>
 
 #include "common/block.h"
+#include "dataplane/commands/permission.h"
 #include "dataplane/commands/transactions_commands.h"
+#include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/service.h"
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/transaction.h"
+
+// What a refused command is told.
+#define ERROR_TEXT_MAX 256
 
 enum place {
     PLACE_HERE,   // no other core is involved
@@ -53,6 +59,7 @@ void session_of(const struct client *client, struct session *s)
         .no_evict = client->no_evict,
         .internal = client->flags & CLIENT_INTERNAL,
         .authenticated = client->authenticated,
+        .user = client->limited ? client->user : NULL,
     };
 }
 
@@ -220,34 +227,62 @@ static bool is_http(const struct arg *name)
            (name->len == 5 && strncasecmp((const char *)name->ptr, "host:", 5) == 0);
 }
 
+static bool fits_arity(const struct command *command, int argc)
+{
+    return command->arity > 0 ? argc == command->arity : argc >= -command->arity;
+}
+
+// What its user may not do. False: it may.
+static bool forbidden(struct core *c, struct client *client, const struct work *w, char *text,
+                      size_t size)
+{
+    const struct command *command = w->command;
+    bool multi = client->flags & CLIENT_MULTI;
+    if (!client->authenticated && !c->open && !(command->flags & CMD_NO_AUTH)) {
+        snprintf(text, size, "NOAUTH Authentication required.");
+        return true;
+    }
+    if (multi && command->flags & CMD_NO_MULTI) // which is told instead
+        return false;
+    int at;
+    enum access_denial denial = permission_check(client->user, command, w->argv, w->argc, &at);
+    if (denial == ACCESS_GRANTED)
+        return false;
+    client->last_command = command;
+    access_denied(c, client, NULL, denial, multi ? ACCESS_MULTI : ACCESS_TOPLEVEL, command,
+                  &w->argv[at]);
+    permission_error(denial, command, text, size);
+    return true;
+}
+
 bool route_refused(struct core *c, struct client *client, const struct work *w)
 {
     const struct command *command = w->command;
-    bool known = client->authenticated || !c->settings.password;
-    if (__builtin_expect(
-            command && (known || command->flags & CMD_NO_AUTH) &&
-                (command->arity > 0 ? w->argc == command->arity : w->argc >= -command->arity),
-            1))
+    if (__builtin_expect(command && !client->limited && fits_arity(command, w->argc), 1))
         return false;
+    char text[ERROR_TEXT_MAX] = "";
     if (!command && is_http(&w->argv[0])) {
         client_abort(c, client, "it speaks HTTP: a web page may be trying to reach this server");
         return true;
     }
+    if (command && !fits_arity(command, w->argc))
+        commands_arity_error(command, text, sizeof(text));
+    else if (command && !forbidden(c, client, w, text, sizeof(text)))
+        return false;
     struct reply_slot *slot;
     struct out *out = client_out(c, client, &slot);
-    if (command && command->handler == exec_command && known) {
-        reply_error(out,
-                    "EXECABORT Transaction discarded because of: wrong number of arguments for "
-                    "'exec' command");
+    if (command && command->handler == exec_command) {
+        reply_errorf(out, "EXECABORT Transaction discarded because of: %s",
+                     strncmp(text, "ERR ", 4) == 0 ? text + 4 : text);
         transaction_forget(c, client);
     } else if (!command) {
         commands_reply_unknown(out, w->argv, w->argc);
-    } else if (commands_check_arity(out, command, w->argc)) {
-        reply_error(out, "NOAUTH Authentication required.");
+    } else {
+        reply_error(out, text);
     }
     if (command)
         c->command_figures[command->id].rejected++;
-    count_error(c, command && !known ? "NOAUTH" : "ERR", 0);
+    count_error(c, command ? text : "ERR", 0);
     client_replied(c, client, slot);
     return true;
 }

@@ -23,6 +23,7 @@
 #include <x86intrin.h>
 
 #include "common/memory.h"
+#include "dataplane/core/access.h"
 #include "dataplane/core/addresses.h"
 #include "dataplane/core/attach.h"
 #include "dataplane/core/message.h"
@@ -362,6 +363,7 @@ static void server_end(struct server *s)
     for (unsigned i = 0; i < s->n_cores; i++)
         if (s->cores[i])
             core_destroy(s->cores[i]);
+    access_end(s);
     if (s->keyspace)
         keyspace_destroy(s->keyspace);
     if (s->nic)
@@ -398,7 +400,7 @@ static int server_start(struct server *s, struct config *config, char *error)
         cpus[0] = -1;
     }
     raise_descriptors(config);
-    if (open_segment(s, config, error))
+    if (access_start(s, config, error, ERROR_MAX) || open_segment(s, config, error))
         return -1;
     if (s->dpdk && open_devices(s, config, cpus, error))
         return -1;

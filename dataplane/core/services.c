@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/service.h"
@@ -68,6 +69,12 @@ static int keeps_listening(const struct config *old, const struct config *change
     return 0;
 }
 
+static void adopt_config(struct core *c)
+{
+    settings_adopt(c);
+    access_adopt(c);
+}
+
 static int set_config(struct core *c, unsigned n, const char *const *names,
                       const char *const *values, const size_t *lens, char *error, size_t size)
 {
@@ -82,6 +89,8 @@ static int set_config(struct core *c, unsigned n, const char *const *names,
         result = set_one_config(changed, names[i], values[i], lens[i], error, size);
     if (result == 0)
         result = keeps_listening(old, changed, error, size);
+    if (result == 0)
+        result = access_reconfigure(server, old, changed, error, size);
     if (result == 0) {
         atomic_store_explicit(&server->config, changed, memory_order_release);
         free_retired(server, old);
@@ -89,7 +98,7 @@ static int set_config(struct core *c, unsigned n, const char *const *names,
         config_free(changed);
     }
     pthread_mutex_unlock(&server->config_lock);
-    settings_adopt(c);
+    adopt_config(c);
     return result;
 }
 
@@ -110,31 +119,6 @@ static int rewrite_config(struct core *c, char *error, size_t size)
 }
 
 // --- clients
-
-// Takes the same time wherever the first difference stands.
-static bool same_secret(const uint8_t *given, size_t given_len, const char *secret, size_t len)
-{
-    unsigned differs = given_len != len;
-    for (size_t i = 0; i < given_len; i++)
-        differs |= given[i] ^ (uint8_t)secret[len ? i % len : 0];
-    return !differs;
-}
-
-static bool authenticate(struct core *c, const uint8_t *user, size_t user_len,
-                         const uint8_t *password, size_t password_len)
-{
-    bool ok = user_len == 7 && memcmp(user, "default", 7) == 0;
-    if (ok && c->settings.password)
-        ok = same_secret(password, password_len, c->settings.password, c->settings.password_len);
-    if (!ok)
-        c->counters.denied_auth++;
-    return ok;
-}
-
-static bool password_required(struct core *c)
-{
-    return c->settings.password != NULL;
-}
 
 static void each_client(struct core *c, void (*each)(void *, struct client *), void *context)
 {
@@ -181,6 +165,9 @@ static void core_figures(struct core *c, struct core_figures *f)
         .borrows = n->borrows,
         .gathers = n->gathers,
         .acl_denied_auth = n->denied_auth,
+        .acl_denied_command = n->denied_command,
+        .acl_denied_key = n->denied_key,
+        .acl_denied_channel = n->denied_channel,
         .max_input_buffer = n->max_query_buffer,
         .max_output_buffer = n->max_output,
         .cpu_sys_us = (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec,
@@ -307,11 +294,9 @@ void services_init(struct core *c)
         .work = steps_begin_work,
         .migrate = migrate_start,
         .config_set = set_config,
-        .config_adopt = settings_adopt,
+        .config_adopt = adopt_config,
         .config_rewrite = rewrite_config,
         .config_reset_stat = figures_reset,
-        .authenticate = authenticate,
-        .password_required = password_required,
         .each_client = each_client,
         .client_kill = kill_client,
         .client_unblock = unblock_client,
@@ -335,4 +320,5 @@ void services_init(struct core *c)
     blocked_services(&c->services);
     slowlog_services(&c->services);
     transaction_services(&c->services);
+    access_services(&c->services);
 }

@@ -1,7 +1,6 @@
 // The configuration as a core reads it. The snapshot in force is immutable; a core takes a new one
 // at the start of a turn (or when a gathered CONFIG SET tells it to) and keeps what it needs as
 // numbers.
-#include <mimalloc.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -26,12 +25,6 @@ static enum eviction_policy policy_of(const char *name)
     return EVICT_NONE;
 }
 
-void settings_clear(struct core *c)
-{
-    mi_free(c->settings.password);
-    c->settings.password = NULL;
-}
-
 enum log_level settings_log_level(const struct config *config)
 {
     static const char *const names[] = {"debug", "verbose", "notice", "warning"};
@@ -51,7 +44,6 @@ void settings_read(struct core *c)
 {
     const struct config *config = c->config;
     struct settings *s = &c->settings;
-    settings_clear(c);
     s->maxclients = (uint64_t)config_integer(config, "maxclients");
     s->timeout_us = (uint64_t)config_integer(config, "timeout") * 1000000;
     s->tcp_keepalive_s = (unsigned)config_integer(config, "tcp-keepalive");
@@ -65,11 +57,6 @@ void settings_read(struct core *c)
         s->monitor_limit = config_output_limit(config, "replica");
     s->collected_max = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4 /
                        c->server->n_cores;
-    const char *password = config_string(config, "requirepass");
-    if (password && *password) {
-        s->password = mi_strdup(password);
-        s->password_len = strlen(password);
-    }
     log_set_level(settings_log_level(config));
     s->protected_mode = config_bool(config, "protected-mode");
     if (c->net)

@@ -392,7 +392,7 @@ static bool go_on(struct core *c, struct running *run)
     if (run->client)
         session_of(run->client, &run->session);
     if (run->loan) // the client may be gone when it goes on
-        loan_command(run->loan)->session = run->session;
+        message_session(loan_command(run->loan), &run->session);
     return !t->under_way;
 }
 

@@ -9,6 +9,7 @@
 #include "common/stream.h"
 #include "dataplane/resp/parser.h"
 
+struct access_user;
 struct command;
 struct message;
 struct reply_slot;
@@ -45,6 +46,8 @@ struct client {
     uint32_t db;
     uint8_t resp;
     bool authenticated, no_touch, no_evict;
+    bool limited; // its commands are looked at before they run: it may not do everything
+    const struct access_user *user; // who it is, counted; NULL: the server itself
 
     struct parser parser;
 

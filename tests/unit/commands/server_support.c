@@ -73,12 +73,20 @@ static void reset_stat(struct core *c)
     c->reset++;
 }
 
-static bool authenticate(struct core *c, const uint8_t *user, size_t user_len,
-                         const uint8_t *password, size_t len)
+static bool authenticate(struct request *r, const struct arg *user, const struct arg *password)
 {
-    const char *right = c->server->password;
-    return user_len == 7 && !memcmp(user, "default", 7) &&
-           (!right || (len == strlen(right) && !memcmp(password, right, len)));
+    const char *right = r->core->server->password;
+    bool ok = user->len == 7 && !memcmp(user->ptr, "default", 7) &&
+              (!right ||
+               (password->len == strlen(right) && !memcmp(password->ptr, right, password->len)));
+    if (ok)
+        r->session->authenticated = r->client->authenticated = true;
+    return ok;
+}
+
+static void client_default(struct request *r)
+{
+    r->session->authenticated = r->client->authenticated = !r->core->server->password;
 }
 
 static bool password_required(struct core *c)
@@ -261,6 +269,7 @@ int server_setup(void **state)
         .config_rewrite = rewrite_config,
         .config_reset_stat = reset_stat,
         .authenticate = authenticate,
+        .client_default = client_default,
         .password_required = password_required,
         .each_client = each_client,
         .client_kill = kill_client,

@@ -8,8 +8,8 @@
 //   glob PATTERN TEXT…  the texts that match, with blanks between
 //   rewrite PATH       loads the file, rewrites it: "OK" or "ERR message"
 #include "common/glob.h"
+#include "common/words.h"
 #include "config/config.h"
-#include "config/words.h"
 
 #include <stdlib.h>
 #include <string.h>

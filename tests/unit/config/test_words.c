@@ -1,5 +1,5 @@
 // Splitting lines into words and quoting words.
-#include "config/words.h"
+#include "common/words.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 // Splitting and quoting of lines, by the rules of redis.conf.
-#include "config/words.h"
+#include "common/words.h"
 
 #include <assert.h>
 #include <ctype.h>

@@ -1,4 +1,4 @@
-// Lines of redis.conf as words, and words as they are written back. Internal to config.
+// Lines of redis.conf as words, and words as they are written back.
 #pragma once
 
 #include <stdbool.h>

@@ -1,0 +1,343 @@
+// Users of the process and of its clients. See access.h.
+#include "dataplane/core/access.h"
+
+#include <assert.h>
+#include <mimalloc.h>
+#include <string.h>
+
+#include "common/outbuf.h"
+#include "dataplane/commands/connection.h"
+#include "dataplane/commands/permission.h"
+#include "dataplane/core/message.h"
+
+// --- the set in force ----------------------------------------------------------------------------
+
+static const struct access_users *newest(struct core *c)
+{
+    struct server_access *a = c->server->access;
+    pthread_mutex_lock(&a->lock);
+    const struct access_users *users = access_users_hold(atomic_load(&a->users));
+    pthread_mutex_unlock(&a->lock);
+    return users;
+}
+
+static bool publish(struct core *c, const struct access_users *from, struct access_users *to)
+{
+    struct server_access *a = c->server->access;
+    pthread_mutex_lock(&a->lock);
+    bool ok = atomic_load(&a->users) == from;
+    if (ok)
+        atomic_store(&a->users, to);
+    pthread_mutex_unlock(&a->lock);
+    access_users_drop(ok ? from : to);
+    return ok;
+}
+
+// --- who a client is -----------------------------------------------------------------------------
+
+// Whether commands of the client have to be looked at before they run.
+static void look_at(const struct core *c, struct client *client)
+{
+    client->limited = client->user && ((!client->authenticated && !c->open) ||
+                                       !access_user_unlimited(client->user));
+}
+
+static void become(const struct core *c, struct client *client, const struct access_user *user,
+                   bool authenticated)
+{
+    access_user_hold(user);
+    access_user_drop(client->user);
+    client->user = user;
+    client->authenticated = authenticated;
+    look_at(c, client);
+}
+
+void access_client_default(struct core *c, struct client *client)
+{
+    become(c, client, access_users_default(c->users), c->open);
+}
+
+void access_client_free(struct client *client)
+{
+    access_user_drop(client->user);
+    client->user = NULL;
+}
+
+// Its user is not the one that it was let in as.
+static void expel(struct core *c, struct client *client)
+{
+    become(c, client, access_users_default(c->users), false);
+    client_close(c, client);
+}
+
+static void renew(struct core *c, struct client *client)
+{
+    size_t len;
+    const char *name = access_user_name(client->user, &len);
+    const struct access_user *user = access_users_find(c->users, name, len);
+    if (!user || access_user_identity(user) != access_user_identity(client->user)) {
+        expel(c, client);
+        return;
+    }
+    if (user != client->user)
+        become(c, client, user, client->authenticated);
+    else
+        look_at(c, client); // the default user may be another
+}
+
+void access_adopt(struct core *c)
+{
+    struct server_access *a = c->server->access;
+    if (__builtin_expect(atomic_load_explicit(&a->users, memory_order_acquire) == c->users, 1))
+        return;
+    const struct access_users *old = c->users;
+    pthread_mutex_lock(&a->lock);
+    c->users = access_users_hold(atomic_load(&a->users));
+    pthread_cond_broadcast(&a->settled);
+    pthread_mutex_unlock(&a->lock);
+    const struct access_user *everybody = access_users_default(c->users);
+    c->nopass = !access_user_needs_password(everybody);
+    c->open = c->nopass && access_user_enabled(everybody);
+    for (struct client *client = c->clients, *next; client; client = next) {
+        next = client->next;
+        if (client->user && !(client->flags & CLIENT_GONE))
+            renew(c, client);
+    }
+    access_users_drop(old);
+}
+
+void access_leave(struct core *c)
+{
+    access_users_drop(c->users);
+    c->users = NULL;
+}
+
+// --- what is denied ------------------------------------------------------------------------------
+
+// Clients that nobody can be asked about: the command runs away from their core.
+static void describe_id(uint64_t id, struct out *o)
+{
+    char text[32];
+    int len = snprintf(text, sizeof(text), "id=%lu", (unsigned long)id);
+    out_write(o, text, (size_t)len);
+}
+
+static void log_denial(struct core *c, struct client *client, const struct session *session,
+                       struct access_entry *e)
+{
+    struct server_access *a = c->server->access;
+    struct outbuf line;
+    outbuf_init(&line);
+    if (client) {
+        struct session own;
+        session_of(client, &own);
+        struct request r = {.session = &own,
+                            .client = client,
+                            .command = client->last_command,
+                            .services = &c->services,
+                            .core = c,
+                            .now_us = c->now_us};
+        client_describe(&r, client, &line.out);
+    } else {
+        describe_id(session->client_id, &line.out);
+    }
+    struct block *text = outbuf_block(&line);
+    if (text) {
+        e->client = (char *)text->data;
+        e->client_len = text->len;
+        e->last_ms = c->now_ms;
+        pthread_mutex_lock(&a->lock);
+        access_log_add(&a->log, e, atomic_load(&a->log_max));
+        pthread_mutex_unlock(&a->lock);
+    }
+    block_release(text);
+    outbuf_clear(&line);
+}
+
+void access_denied(struct core *c, struct client *client, const struct session *session,
+                   enum access_denial reason, enum access_context context,
+                   const struct command *command, const struct arg *denied)
+{
+    size_t user_len;
+    const struct access_user *user = client ? client->user : session->user;
+    const char *name = user ? access_user_name(user, &user_len) : NULL;
+    const char *object =
+        reason == ACCESS_DENIED_COMMAND ? permission_name(command) : (const char *)denied->ptr;
+    switch (reason) {
+    case ACCESS_DENIED_COMMAND:
+        c->counters.denied_command++;
+        break;
+    case ACCESS_DENIED_KEY:
+        c->counters.denied_key++;
+        break;
+    case ACCESS_DENIED_CHANNEL:
+        c->counters.denied_channel++;
+        break;
+    case ACCESS_DENIED_AUTH:
+    case ACCESS_GRANTED:
+        assert(!"told by authenticate");
+    }
+    if (!name)
+        return;
+    struct access_entry e = {
+        .reason = reason,
+        .context = context,
+        .object = (char *)(uintptr_t)object,
+        .object_len = reason == ACCESS_DENIED_COMMAND ? strlen(object) : denied->len,
+        .user = (char *)(uintptr_t)name,
+        .user_len = user_len,
+    };
+    log_denial(c, client, session, &e);
+}
+
+// --- what commands ask ---------------------------------------------------------------------------
+
+static bool authenticate(struct request *r, const struct arg *name, const struct arg *password)
+{
+    struct core *c = r->core;
+    const struct access_user *user =
+        access_users_find(c->users, (const char *)name->ptr, name->len);
+    if (user && access_user_is(user, password->ptr, password->len)) {
+        become(c, r->client, user, true);
+        session_of(r->client, r->session);
+        return true;
+    }
+    c->counters.denied_auth++;
+    struct access_entry e = {
+        .reason = ACCESS_DENIED_AUTH,
+        .context = r->client->flags & CLIENT_MULTI ? ACCESS_MULTI : ACCESS_TOPLEVEL,
+        .object = (char *)(uintptr_t)r->argv[0].ptr,
+        .object_len = r->argv[0].len,
+        .user = (char *)(uintptr_t)name->ptr,
+        .user_len = name->len,
+    };
+    log_denial(c, r->client, r->session, &e);
+    return false;
+}
+
+static bool password_required(struct core *c)
+{
+    return !c->nopass;
+}
+
+static void client_default(struct request *r)
+{
+    access_client_default(r->core, r->client);
+    session_of(r->client, r->session);
+}
+
+static const struct access_users *users_here(struct core *c)
+{
+    return c->users;
+}
+
+static void each_denial(struct core *c, uint64_t max,
+                        void (*each)(void *context, const struct access_entry *e), void *context)
+{
+    struct server_access *a = c->server->access;
+    pthread_mutex_lock(&a->lock);
+    for (const struct access_entry *e = a->log.first; e && max; e = e->next, max--)
+        each(context, e);
+    pthread_mutex_unlock(&a->lock);
+}
+
+static void forget_denials(struct core *c)
+{
+    struct server_access *a = c->server->access;
+    pthread_mutex_lock(&a->lock);
+    access_log_trim(&a->log, 0);
+    pthread_mutex_unlock(&a->lock);
+}
+
+void access_services(struct services *services)
+{
+    services->authenticate = authenticate;
+    services->password_required = password_required;
+    services->client_default = client_default;
+    services->access_denied = access_denied;
+    services->access_users = users_here;
+    services->access_newest = newest;
+    services->access_publish = publish;
+    services->access_adopt = access_adopt;
+    services->access_log = each_denial;
+    services->access_log_reset = forget_denials;
+}
+
+// --- start, end, configuration -------------------------------------------------------------------
+
+// The default user with the password that requirepass names.
+static struct access_users *with_password(const struct access_users *users, const char *password)
+{
+    struct access_user *u = access_user_copy(access_users_default(users));
+    if (!u)
+        return NULL;
+    size_t len = password ? strlen(password) : 0;
+    char *rule = len ? mi_malloc(len + 1) : NULL;
+    struct access_rule rules[2] = {{"resetpass", 9}, {"nopass", 6}};
+    if (rule) {
+        rule[0] = '>';
+        memcpy(rule + 1, password, len);
+        rules[1] = (struct access_rule){rule, len + 1};
+    }
+    bool ok = rule || !len;
+    for (int i = 0; ok && i < 2; i++)
+        ok = access_user_apply(u, permission_table(), rules[i], false) == ACCESS_OK;
+    mi_free(rule);
+    if (ok)
+        return access_users_with(users, u);
+    access_user_drop(u);
+    return NULL;
+}
+
+int access_reconfigure(struct server *server, const struct config *old, const struct config *new,
+                       char *error, size_t size)
+{
+    struct server_access *a = server->access;
+    const char *password = config_get(new, "requirepass");
+    atomic_store(&a->log_max, (uint64_t)config_integer(new, "acllog-max-len"));
+    pthread_mutex_lock(&a->lock);
+    access_log_trim(&a->log, atomic_load(&a->log_max));
+    struct access_users *changed = NULL;
+    bool same = old && strcmp(config_get(old, "requirepass"), password) == 0;
+    if (!same) {
+        const struct access_users *users = atomic_load(&a->users);
+        changed = with_password(users, password);
+        if (changed) {
+            atomic_store(&a->users, changed);
+            access_users_drop(users);
+        }
+    }
+    pthread_mutex_unlock(&a->lock);
+    if (same || changed)
+        return 0;
+    snprintf(error, size, "out of memory");
+    return -1;
+}
+
+int access_start(struct server *server, const struct config *config, char *error, size_t size)
+{
+    struct server_access *a = server->access = mi_zalloc(sizeof(*a));
+    struct access_users *users = a ? access_users_new() : NULL;
+    if (!users) {
+        mi_free(a);
+        server->access = NULL;
+        snprintf(error, size, "out of memory");
+        return -1;
+    }
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->settled, NULL);
+    atomic_init(&a->users, users);
+    return access_reconfigure(server, NULL, config, error, size);
+}
+
+void access_end(struct server *server)
+{
+    struct server_access *a = server->access;
+    if (!a)
+        return;
+    access_log_trim(&a->log, 0);
+    access_users_drop(atomic_load(&a->users));
+    pthread_cond_destroy(&a->settled);
+    pthread_mutex_destroy(&a->lock);
+    mi_free(a);
+}
