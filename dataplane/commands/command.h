@@ -69,9 +69,10 @@ enum command_category {
 };
 
 // Where a command runs.
-enum command_route { // the first two are the quick ones of core/execute.c
+enum command_route { // the first three are the quick ones of core/execute.c
     ROUTE_KEYS,      // where its keys are: forwarded, or the slots are borrowed (no keys: at home)
     ROUTE_HOME,      // on the core of its connection: connection state, nothing of other cores
+    ROUTE_SCRIPT,    // on the core of its connection, with the slots that its script needs
     ROUTE_CURSOR,    // on the core that `command->core_of` names (SCAN, RANDOMKEY)
     ROUTE_GATHER,    // `part` on every core, then `handler` at home with the parts
     ROUTE_ALL,       // at home, with all slots of all cores borrowed (FLUSHALL, SWAPDB …)
@@ -346,4 +347,8 @@ bool request_float(struct request *r, int i, long double *value); // ERR value i
 #define ERR_NOT_INTEGER "ERR value is not an integer or out of range"
 #define ERR_NO_KEY "ERR no such key"
 #define ERR_OOM "OOM command not allowed when used memory > 'maxmemory'."
+#define ERR_BUSY_SCRIPT \
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
+#define ERR_BUSY_FUNCTION \
+    "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE."
 #define ERR_OUT_OF_RANGE "ERR index is out of range"

@@ -50,6 +50,14 @@ struct client_transaction {
     bool changed;     // one of them
 };
 
+// Of scripts: what all cores share, and what is this core's own.
+struct script_figures {
+    uint64_t scripts, text_bytes; // kept, of all cores
+    uint64_t lua_bytes;           // of this core's Lua
+    bool running;                 // a script is under way here,
+    uint64_t running_us;          // for so long
+};
+
 struct server_figures {
     const char *version;       // Pollux's own
     const char *redis_version; // what we answer as: "7.0.15"
@@ -66,6 +74,15 @@ enum config_access {
     CONFIG_ACCESS_IMMUTABLE, // at start only
     CONFIG_ACCESS_PROTECTED, // where "enable-protected-configs" allows it
     CONFIG_ACCESS_FREE,
+};
+
+// What came of asking a core to end the script that it runs, in rising order of what is answered.
+enum script_killed {
+    SCRIPT_KILLED_NONE,        // none runs
+    SCRIPT_KILLED_IS_FUNCTION, // it is a function, and was to be a script
+    SCRIPT_KILLED_IS_SCRIPT,   // the other way round
+    SCRIPT_KILLED_NOT,         // it has written
+    SCRIPT_KILLED_OK,
 };
 
 typedef void config_each_fn(void *context, const char *name, const char *value);
@@ -145,6 +162,16 @@ struct services {
     // what `other` is (-1: nothing).
     void (*keys_replaced)(struct request *r, int db, int other);
     void (*client_transaction)(const struct client *c, struct client_transaction *t);
+
+    // --- scripts (dataplane/script)
+    // Runs the script that argument 1 is, or is the SHA1 of, and answers, now or later.
+    void (*script_eval)(struct request *r, bool by_sha, bool read_only, int n_keys);
+    // Keeps argument 2 as a script, for all cores, and answers with its SHA1.
+    void (*script_load)(struct request *r);
+    bool (*script_exists)(struct core *core, const struct arg *sha);
+    void (*script_flush)(struct core *core); // of this core, and what all share
+    enum script_killed (*script_kill)(struct core *core, bool function);
+    void (*script_figures)(struct core *core, struct script_figures *figures);
 
     // Hands a transfer to the core (migrate.h), which owns it when this returns true.
     bool (*migrate)(struct request *r, struct migrate *m);

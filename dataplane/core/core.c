@@ -15,6 +15,7 @@
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/capture.h"
 #include "dataplane/core/monitor.h"
+#include "dataplane/core/script.h"
 #include "dataplane/core/service.h"
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/watch.h"
@@ -123,7 +124,7 @@ static int core_start(struct core *c, char *error, size_t size)
         snprintf(error, size, "out of memory");
         return -1;
     }
-    if (!blocked_start(c)) {
+    if (!blocked_start(c) || !script_core_start(c)) {
         snprintf(error, size, "out of memory");
         return -1;
     }
@@ -321,6 +322,7 @@ void *core_main(void *context)
     transport_stop(c);
     control_end(c);
     blocked_stop(c);
+    script_core_stop(c);
     if (c->store)
         store_destroy(c->store);
     atomic_store(&c->state, CORE_ENDED);

@@ -31,6 +31,8 @@ struct core;
 struct effects;
 struct message;
 struct queued;
+struct script_engine;
+struct script_texts;
 struct server;
 struct loan;
 struct server_access;
@@ -240,6 +242,7 @@ struct core {
     struct stepped *steps_first, *steps_last; // replies that are written over several turns
     uint64_t steps_bytes;                     // that they have written
     struct migration *migrations;             // keys on their way to other servers
+    struct script_engine *script;             // Lua (script.h)
 
     // --- figures
     struct command_figures *command_figures; // by command id
@@ -290,6 +293,7 @@ struct server {
     pthread_mutex_t config_lock;
     struct config *retired[16];   // replaced snapshots, freed when no core can still read them
     struct server_access *access; // users (access.h)
+    struct script_texts *scripts; // of EVAL and SCRIPT LOAD
     _Atomic uint64_t next_client_id;
     _Atomic uint64_t clients;
     _Atomic uint64_t monitors;           // cores with clients in MONITOR, as bits
@@ -436,7 +440,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what);
 void execute_quick_init(struct core *c);
 static inline bool execute_is_quick(const struct core *c, const struct command *command)
 {
-    return command->route <= ROUTE_HOME && !c->effects && !c->closely &&
+    return command->route <= ROUTE_SCRIPT && !c->effects && !c->closely &&
            !(command->flags & CMD_DENYOOM && c->settings.maxmemory);
 }
 void execute_quick(struct core *c, struct client *client, const struct work *w);

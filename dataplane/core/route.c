@@ -166,6 +166,7 @@ static struct routing route_of(struct core *c, const struct work *w, struct clie
     case ROUTE_GATHER:
         r.place = PLACE_GATHER;
         return r;
+    case ROUTE_SCRIPT:
     case ROUTE_ALL:
         r.place = PLACE_BORROW;
         r.whole = true;

@@ -29,6 +29,7 @@
 #include "dataplane/core/message.h"
 #include "dataplane/core/service.h"
 #include "dataplane/core/watch.h"
+#include "dataplane/script/script.h"
 #include "dataplane/store/heap.h"
 
 _Static_assert(CONFIG_CORES_MAX == PLANE_CORES_MAX, "the segment has room for every core");
@@ -224,7 +225,8 @@ static int create_cores(struct server *s, const struct config *config, const int
     populating = s;
     heap_start(&(struct heap_hooks){.populate = populate, .gather = gather});
     s->keyspace = keyspace_create(&k);
-    if (!s->keyspace)
+    s->scripts = script_texts_create();
+    if (!s->keyspace || !s->scripts)
         return fail(error, "out of memory");
     for (unsigned slot = 0; slot < SLOTS; slot++)
         atomic_store(&s->segment->slot_core[slot],
@@ -366,6 +368,7 @@ static void server_end(struct server *s)
     access_end(s);
     if (s->keyspace)
         keyspace_destroy(s->keyspace);
+    script_texts_destroy(s->scripts);
     if (s->nic)
         nic_close(s->nic);
     for (unsigned i = 0; i < sizeof(s->retired) / sizeof(*s->retired); i++)

@@ -9,6 +9,7 @@
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/monitor.h"
+#include "dataplane/core/script.h"
 #include "dataplane/core/service.h"
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/transaction.h"
@@ -321,4 +322,5 @@ void services_init(struct core *c)
     slowlog_services(&c->services);
     transaction_services(&c->services);
     access_services(&c->services);
+    script_services(&c->services);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dataplane/core/script.h"
 #include "dataplane/core/slowlog.h"
 
 static const char *const policies[] = {
@@ -73,6 +74,7 @@ void settings_read(struct core *c)
     };
     store_configure(c->store, &s->store);
     slowlog_configure(c);
+    script_core_settings(c);
     s->limits = (struct value_limits){
         .hash_max_listpack_entries = limit(config, "hash-max-listpack-entries"),
         .hash_max_listpack_value = limit(config, "hash-max-listpack-value"),

@@ -140,6 +140,7 @@ static bool add_needs(struct transaction *t, const struct work *w)
     switch (command->route) {
     case ROUTE_HOME:
         return true;
+    case ROUTE_SCRIPT:
     case ROUTE_CURSOR:
     case ROUTE_GATHER:
     case ROUTE_ALL:
@@ -348,6 +349,7 @@ static void run_one(struct core *c, struct running *run, const struct queued *q)
         return;
     case ROUTE_KEYS:
     case ROUTE_HOME:
+    case ROUTE_SCRIPT:
     case ROUTE_HELD:
     case ROUTE_ALL:
         break;

@@ -14,14 +14,14 @@ MISSING = {
     ],
     "modules": ["module"],
     "replication": ["failover", "psync", "replconf", "replicaof", "role", "slaveof", "sync", "wait"],
-    "scripts": ["eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro", "function", "script"],
+    "scripts": ["fcall", "fcall_ro", "function"],
     "watching the server at work": ["latency"],
 }  # fmt: skip
 
 # Those of them that COMMAND tells keys of: scripts are given theirs, and channels of a shard
 # are named as keys are.
 WITH_KEYS = {
-    "eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro", "spublish", "ssubscribe", "sunsubscribe",
+    "fcall", "fcall_ro", "spublish", "ssubscribe", "sunsubscribe",
 }  # fmt: skip
 
 

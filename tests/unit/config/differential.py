@@ -20,7 +20,7 @@ SKIPPED = 77
 OURS = {"transport", "cores", "idle-policy", "huge-pages", "runtime-dir", "run-as-user", "nic-device", "nic-address",
         "nic-gateway", "nic-neighbour", "nic-router-advertisements", "nic-duplicate-probes", "nic-mtu", "nic-vlan", "nic-rx-frames",
         "nic-tx-frames", "nic-trust-partial-checksums", "tcp-user-timeout", "tcp-congestion-control",
-        "set-max-listpack-entries", "set-max-listpack-value"}
+        "set-max-listpack-entries", "set-max-listpack-value", "lua-memory-limit"}
 
 # Defaults that differ, and why.
 OTHER_DEFAULTS = {

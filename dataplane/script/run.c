@@ -1,0 +1,293 @@
+// Running a script: the way onto the fiber and back, and what stands around the function.
+#include <mimalloc.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "dataplane/script/internal.h"
+
+// A buffer that grew beyond this for one reply is given back.
+#define REPLY_KEPT_MAX (1u << 20)
+#define REPLY_FIRST 4096
+#define ERROR_TEXT_MAX 1024
+
+// --- the reply of a command ----------------------------------------------------------------------
+
+static _Thread_local uint8_t scratch[OUT_CONTIGUOUS_MAX];
+
+static bool buffer_room(struct reply_buffer *b, size_t need)
+{
+    size_t used = (size_t)(b->out.pos - b->data), cap = b->cap ? b->cap : REPLY_FIRST;
+    if (b->out.failed)
+        return false;
+    while (cap - used < need)
+        cap *= 2;
+    uint8_t *data = mi_realloc(b->data, cap);
+    if (!data) {
+        b->out.failed = true;
+        return false;
+    }
+    b->data = data;
+    b->cap = cap;
+    b->out.pos = data + used;
+    b->out.end = data + cap;
+    return true;
+}
+
+static void buffer_grow(struct out *o, size_t need)
+{
+    if (buffer_room((struct reply_buffer *)o, need))
+        return;
+    o->pos = scratch;
+    o->end = scratch + sizeof(scratch);
+}
+
+static void buffer_ref(struct out *o, struct block *block, size_t offset, size_t len)
+{
+    struct reply_buffer *b = (struct reply_buffer *)o;
+    if ((size_t)(o->end - o->pos) < len && !buffer_room(b, len))
+        return;
+    memcpy(o->pos, block->data + offset, len);
+    o->pos += len;
+}
+
+static const struct out_ops buffer_ops = {.grow = buffer_grow, .ref = buffer_ref};
+
+void reply_buffer_reset(struct reply_buffer *b)
+{
+    if (b->cap > REPLY_KEPT_MAX)
+        reply_buffer_free(b);
+    b->out = (struct out){.pos = b->data, .end = b->data + b->cap, .ops = &buffer_ops};
+}
+
+void reply_buffer_free(struct reply_buffer *b)
+{
+    mi_free(b->data);
+    b->data = NULL;
+    b->cap = 0;
+}
+
+// --- errors --------------------------------------------------------------------------------------
+
+// Where it was raised is added to what was raised, which becomes a table.
+static int error_handler(lua_State *L)
+{
+    lua_Debug where;
+    bool known = lua_getstack(L, 1, &where) && lua_getinfo(L, "Sl", &where);
+    if (known && strcmp(where.what, "C") == 0)
+        known = lua_getstack(L, 2, &where) && lua_getinfo(L, "Sl", &where);
+    if (!lua_istable(L, 1)) {
+        lua_pushvalue(L, 1);
+        const char *text = lua_tostring(L, -1);
+        lua_createtable(L, 0, 3);
+        lua_pushfstring(L, "ERR %s", text ? text : luaL_typename(L, 1));
+        lua_setfield(L, -2, "err");
+    } else {
+        lua_settop(L, 1);
+    }
+    if (known) {
+        lua_pushstring(L, where.source);
+        lua_setfield(L, -2, "source");
+        lua_pushinteger(L, where.currentline);
+        lua_setfield(L, -2, "line");
+    }
+    return 1;
+}
+
+static const char *field(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    const char *text = lua_tostring(L, -1);
+    lua_pop(L, 1); // the table keeps it
+    return text;
+}
+
+// The error on top of the stack, as the reply of the script.
+static void write_error(lua_State *L, struct script_run *run)
+{
+    char text[ERROR_TEXT_MAX];
+    struct request *r = run->request;
+    if (!lua_istable(L, -1)) {
+        const char *what = lua_isstring(L, -1) ? lua_tostring(L, -1) : "execution failure";
+        request_errorf(r, "ERR Error running script %s, %.100s", run->code->name, what);
+        return;
+    }
+    const char *message = field(L, "err"), *source = field(L, "source"), *line = field(L, "line");
+    if (!message)
+        message = "ERR unknown error";
+    if (source && line)
+        snprintf(text, sizeof(text), "%s script: %s, on %s:%s.", message, run->code->name, source,
+                 line);
+    else
+        snprintf(text, sizeof(text), "%s", message);
+    lua_getfield(L, -1, "ignore_error_stats_update");
+    bool counted = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    request_errorf(r, "%s", text);
+    if (counted) // when the command inside failed
+        r->replied_error = false;
+}
+
+// --- the script ----------------------------------------------------------------------------------
+
+static void push_array(lua_State *L, const struct arg *argv, int n)
+{
+    lua_createtable(L, n, 0);
+    for (int i = 0; i < n; i++) {
+        lua_pushlstring(L, (const char *)argv[i].ptr, argv[i].len);
+        lua_rawseti(L, -2, i + 1);
+    }
+}
+
+// On the fiber, under pcall: argument 1 is the engine.
+static int body(lua_State *L)
+{
+    struct script_engine *e = lua_touserdata(L, 1);
+    struct script_run *run = &e->run;
+    const struct request *r = run->request;
+    int args = run->first_key + run->n_keys;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, e->error_handler);
+    if (run->code->eval) { // as globals, whatever protects these
+        push_array(L, r->argv + run->first_key, run->n_keys);
+        lua_pushliteral(L, "KEYS");
+        lua_insert(L, -2);
+        lua_rawset(L, LUA_GLOBALSINDEX);
+        push_array(L, r->argv + args, r->argc - args);
+        lua_pushliteral(L, "ARGV");
+        lua_insert(L, -2);
+        lua_rawset(L, LUA_GLOBALSINDEX);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, run->code->function);
+    } else {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, run->code->function);
+        push_array(L, r->argv + run->first_key, run->n_keys);
+        push_array(L, r->argv + args, r->argc - args);
+    }
+    int status = lua_pcall(L, run->code->eval ? 0 : 2, 1, 2);
+    if (run->again)
+        return 0;
+    e->unlimited = true; // what has happened is told, however little memory there is
+    if (status)
+        write_error(L, run);
+    else
+        script_write_value(L, run->request->out, run->request->session->resp);
+    return 0;
+}
+
+static void look(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    struct script_engine *e = script_engine_of(L);
+    if (!e->running || L == e->loader)
+        return;
+    e->host->look(&e->run);
+    if (!e->run.killed)
+        return;
+    // At every line from now on: whoever catches this error meets the next.
+    lua_sethook(L, look, LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    const char *text = e->run.code->eval ? "Script killed by user with SCRIPT KILL."
+                                         : "Script killed by user with FUNCTION KILL.";
+    script_push_error(L, text, strlen(text));
+    lua_error(L);
+}
+
+static int open_protected(lua_State *L)
+{
+    struct script_engine *e = lua_touserdata(L, 1);
+    lua_pushcfunction(L, error_handler);
+    e->error_handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushcfunction(L, body);
+    e->body = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+bool run_open(struct script_engine *e)
+{
+    if (lua_cpcall(e->L, open_protected, e))
+        return false;
+    lua_sethook(e->L, look, LUA_MASKCOUNT, SCRIPT_LOOK);
+    return true;
+}
+
+static void run_on_fiber(void *engine)
+{
+    struct script_engine *e = engine;
+    lua_State *L = e->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, e->body);
+    lua_pushlightuserdata(L, e);
+    if (lua_pcall(L, 1, 0, 0) && !e->run.again) {
+        if (e->unlimited) // the reply was begun
+            e->run.request->out->failed = true;
+        else
+            write_error(L, &e->run);
+    }
+    lua_settop(L, 0);
+}
+
+static enum script_ended left(struct script_engine *e, bool over)
+{
+    if (!over)
+        return SCRIPT_PAUSED;
+    if (e->run.killed)
+        lua_sethook(e->L, look, LUA_MASKCOUNT, SCRIPT_LOOK);
+    e->running = e->unlimited = false;
+    script_code_release(e, e->run.code);
+    return e->run.again ? SCRIPT_START_AGAIN : SCRIPT_DONE;
+}
+
+enum script_ended script_start(struct script_engine *e, const struct script_start *start)
+{
+    struct request *r = start->request;
+    e->run = (struct script_run){
+        .engine = e,
+        .code = start->code,
+        .request = r,
+        .session = *r->session,
+        .read_only = start->read_only || start->code->flags & SCRIPT_NO_WRITES,
+        .allow_oom = start->code->flags & SCRIPT_ALLOW_OOM,
+        .short_of_memory = start->short_of_memory,
+        .started_us = r->now_us,
+        .host = start->host,
+        .first_key = start->first_key,
+        .n_keys = start->n_keys,
+    };
+    e->run.session.resp = 2;
+    start->code->refs++;
+    e->running = true;
+    e->call = *r;
+    e->call.client = NULL;
+    e->call.session = &e->run.session;
+    e->call.out = &e->reply.out;
+    e->call.parts = NULL;
+    e->call.stepped = NULL;
+    e->call.may_step = e->call.may_work = e->call.may_block = e->call.may_migrate = false;
+    return left(e, fiber_start(&e->fiber, run_on_fiber, e));
+}
+
+enum script_ended script_resume(struct script_engine *e, struct request *r)
+{
+    e->run.request = r;
+    e->call.now_ms = r->now_ms;
+    e->call.now_us = r->now_us;
+    return left(e, fiber_resume(&e->fiber));
+}
+
+void script_pause(struct script_run *run)
+{
+    run->paused_before = true;
+    fiber_pause(&run->engine->fiber);
+}
+
+void script_kill(struct script_run *run)
+{
+    run->killed = true;
+}
+
+void script_abandon(struct script_engine *e)
+{
+    if (!e->running)
+        return;
+    e->running = false;
+    script_code_release(e, e->run.code);
+    fiber_reset(&e->fiber);
+}
