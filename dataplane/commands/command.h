@@ -151,6 +151,10 @@ struct command {
     // at home first and returns false when it has already answered (bad arguments).
     bool (*start)(struct request *r);
     void (*part)(struct request *r);
+    // ROUTE_GATHER: bits of the cores that have a part to do; home has one anyhow. Where it is home
+    // alone, or none, nothing travels. It touches no keys then. NULL: all cores.
+    uint64_t (*asks)(struct core *core, const struct services *services, const struct arg *argv,
+                     int argc);
     bool part_keys; // `part` looks at keys
     // All parts are of one moment: the slots of all cores are held until the last one is done.
     bool part_together;
@@ -253,6 +257,8 @@ enum event_class {
     EVENT_EVICTED = 1u << 7, // e
     EVENT_STREAM = 1u << 8,  // t
     EVENT_NEW = 1u << 9,     // n
+    EVENT_MODULE = 1u << 10, // d: modules would
+    EVENT_MISS = 1u << 11,   // m
     // With one of the others: what happened counts as no change to those who watch the key.
     EVENT_ASIDE = 1u << 30,
 };

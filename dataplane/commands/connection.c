@@ -11,7 +11,11 @@ void ping_command(struct request *r)
         request_error(r, "ERR wrong number of arguments for 'ping' command");
         return;
     }
-    if (r->argc == 2)
+    if (r->client && r->client->flags & CLIENT_PUBSUB && r->session->resp == 2) {
+        reply_array(r->out, 2); // it looks like a message
+        reply_bulk_string(r->out, "pong");
+        reply_bulk(r->out, r->argc == 2 ? r->argv[1].ptr : NULL, r->argc == 2 ? r->argv[1].len : 0);
+    } else if (r->argc == 2)
         reply_bulk(r->out, r->argv[1].ptr, r->argv[1].len);
     else
         reply_status(r->out, "PONG");
@@ -56,6 +60,7 @@ void reset_command(struct request *r)
     if (c->flags & CLIENT_MONITOR)
         r->services->monitor_end(r->core, c);
     r->services->transaction_forget(r);
+    r->services->unsubscribe_all(r);
     mi_free(c->name_long);
     c->name_long = NULL;
     c->name[0] = '\0';

@@ -15,16 +15,18 @@ extern const struct command keys_commands[];
 extern const struct command lists_commands[];
 extern const struct command observe_commands[]; // MONITOR, SLOWLOG, LATENCY
 extern const struct command scripting_commands[];
+extern const struct command pubsub_commands[];
 extern const struct command sets_commands[];
 extern const struct command streams_commands[];
 extern const struct command strings_commands[];
 extern const struct command transactions_commands[];
 extern const struct command zsets_commands[];
 
-#define COMMAND_FAMILIES                                                                        \
-    bitmaps_commands, connection_commands, geo_commands, hashes_commands, hyperloglog_commands, \
-        keys_commands, lists_commands, observe_commands, scripting_commands, server_commands,   \
-        sets_commands, streams_commands, strings_commands, transactions_commands, zsets_commands
+#define COMMAND_FAMILIES                                                                           \
+    bitmaps_commands, connection_commands, geo_commands, hashes_commands, hyperloglog_commands,    \
+        keys_commands, lists_commands, observe_commands, pubsub_commands, scripting_commands,      \
+        server_commands, sets_commands, streams_commands, strings_commands, transactions_commands, \
+        zsets_commands
 
 // Handlers that a container of another family names.
 void memory_usage_command(struct request *r); // MEMORY USAGE

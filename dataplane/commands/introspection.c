@@ -204,7 +204,8 @@ static void reply_info(struct request *r, const struct command *c)
     reply_array(r->out, 10);
     introspection_reply_name(r->out, c);
     reply_integer(r->out, c->arity);
-    reply_bits(r->out, r->session->resp, c->flags, flag_names, COUNT(flag_names));
+    reply_bits(r->out, r->session->resp, c->flags & ~(uint32_t)CMD_MAY_REPLICATE, flag_names,
+               COUNT(flag_names)); // Redis tells all but this one
     reply_legacy_keys(r, c);
     reply_categories(r->out, r->session->resp, c->categories);
     reply_tips(r, c);

@@ -20,6 +20,8 @@ struct migrate;
 struct slow_entry;
 struct slow_summary;
 struct session;
+struct channel_table;
+struct subscriber;
 
 // Figures of one core, summed over cores by INFO (each core writes one in the `part` of the
 // gather).
@@ -150,6 +152,25 @@ struct services {
     void (*block)(struct request *r, int n_keys, const int *keys, uint64_t timeout_us,
                   unsigned timeout_reply);
     bool (*claim)(struct request *r);
+
+    // --- channels (dataplane/pubsub/channels.h); `kind` is an enum channel_kind
+    // r->client subscribes, or does so no more. False: memory is short; it was not subscribed.
+    bool (*subscribe)(struct request *r, unsigned kind, const struct arg *name);
+    bool (*unsubscribe)(struct request *r, unsigned kind, const struct arg *name);
+    void (*unsubscribe_all)(struct request *r); // of any kind, as when it goes away
+    // What a client is subscribed to; NULL: nothing.
+    const struct subscriber *(*subscriber)(const struct client *c);
+    const struct channel_table *(*channels)(struct core *core); // of this core's clients
+    unsigned (*channel_subscribers)(struct core *core, unsigned kind, const struct arg *name);
+    // Hands a message to this core's subscribers; how many they are.
+    uint64_t (*publish)(struct core *core, unsigned kind, const struct arg *channel,
+                        const struct arg *message);
+    // Bits of the cores that have, or may have, subscribers of that channel or, with NULL, of any
+    // of that kind.
+    uint64_t (*publish_asks)(struct core *core, unsigned kind, const struct arg *channel);
+    // Where something for r->client is written that is no reply to its commands: client_tell.
+    struct out *(*tell)(struct request *r, void **slot);
+    void (*told)(struct request *r, void *slot);
 
     // --- transactions of r->client
     bool (*transaction_begin)(struct request *r);   // false: one is open

@@ -1,6 +1,7 @@
 // Blocked clients at home: from the command that found nothing to its reply, its time-out or its
 // end. See blocked.h.
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/publish.h"
 #include "dataplane/core/watch.h"
 
 #include <assert.h>
@@ -142,10 +143,10 @@ static bool claim(struct request *r)
 static void key_changed(struct request *r, unsigned db, const struct key *key, unsigned class,
                         const char *event)
 {
-    (void)event;
     parked_changed(r->core, db, key);
     if (!(class & EVENT_ASIDE))
         watch_changed(r->core, db, key);
+    notify_event(r->core, class, event, db, key->ptr, key->len);
 }
 
 void blocked_services(struct services *services)

@@ -86,7 +86,8 @@ struct blocked {
 
 static inline void core_observe(struct core *c)
 {
-    c->observed = c->blocked->n_watched || c->watched_keys || c->lender_observed;
+    c->observed = c->blocked->n_watched || c->watched_keys || c->lender_observed ||
+                  c->settings.notify || c->told_first;
 }
 
 // --- blocked.c: home, and what handlers ask
@@ -134,10 +135,11 @@ void parked_look_all(struct core *c); // whole databases changed
 void parked_returned(struct core *c, const struct message *b);
 void parked_slots_returned(struct core *c, const uint16_t *slots, unsigned n,
                            bool changed); // that were held here; false: and only read
-// Runs what waits for keys that changed, until none is left.
+// Behind a command: runs what waits for keys that changed, until none is left, and tells clients
+// what it made them hear.
 void parked_serve_ready(struct core *c);
 static inline void parked_serve(struct core *c)
 {
-    if (__builtin_expect(c->observed && c->blocked->first_ready, 0))
+    if (__builtin_expect(c->observed && (c->blocked->first_ready || c->told_first), 0))
         parked_serve_ready(c);
 }

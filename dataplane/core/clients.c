@@ -6,11 +6,19 @@
 #include "dataplane/core/addresses.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/monitor.h"
+#include "dataplane/core/publish.h"
 #include "dataplane/core/transaction.h"
 #include "dataplane/core/watch.h"
 
 // Clients looked at in one round of the cron (every 100 ms), at least; a tenth of all otherwise.
 #define CRON_CLIENTS_MIN 32
+
+// What a client was told within commands, until they are done.
+struct told {
+    struct told *next;
+    struct client *client; // NULL: it went away
+    struct outbuf out;
+};
 
 static bool loopback(const struct endpoint *e)
 {
@@ -130,6 +138,9 @@ static void client_lost(struct core *c, struct client *client)
     transaction_forget(c, client);
     if (client->flags & CLIENT_MONITOR)
         monitor_end(c, client);
+    publish_forget(c, client);
+    if (client->told)
+        client->told->client = NULL;
     if (!(client->flags & CLIENT_INTERNAL)) {
         if (client->prev)
             client->prev->next = client->next;
@@ -357,11 +368,35 @@ void client_complete_later(struct core *c, struct reply_slot *slot)
         route_later(c, client);
 }
 
+static struct out *tell_later(struct core *c, struct client *client)
+{
+    struct told *told = client->told;
+    if (told)
+        return &told->out.out;
+    told = mi_malloc(sizeof(*told));
+    if (!told) {
+        client_abort(c, client, "out of memory");
+        return NULL;
+    }
+    *told = (struct told){.client = client};
+    outbuf_init(&told->out);
+    client->told = told;
+    if (c->told_last)
+        c->told_last->next = told;
+    else
+        c->told_first = told;
+    c->told_last = told;
+    c->observed = true; // looked at behind each command: parked_serve
+    return &told->out.out;
+}
+
 struct out *client_tell(struct core *c, struct client *client, struct reply_slot **slot)
 {
     *slot = NULL;
     if (client->flags & (CLIENT_GONE | CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY))
         return NULL;
+    if (c->executing || client->told)
+        return tell_later(c, client);
     if (!client->first_reply || client->waiter)
         return client_stream_out(client);
     *slot = client_expect(c, client);
@@ -375,10 +410,35 @@ struct out *client_tell(struct core *c, struct client *client, struct reply_slot
 
 void client_told(struct core *c, struct client *client, struct reply_slot *slot)
 {
+    if (client->told) // clients_tell goes on with it
+        return;
     if (slot)
         deliver(c, slot); // something stands before it, so that nothing goes on
     else
         client_push(c, client);
+}
+
+void clients_tell(struct core *c)
+{
+    struct told *told = c->told_first;
+    c->told_first = c->told_last = NULL;
+    core_observe(c);
+    for (struct told *next; told; told = next) {
+        struct client *client = told->client;
+        next = told->next;
+        struct reply_slot *slot;
+        struct out *out = NULL;
+        if (client) {
+            client->told = NULL;
+            out = client_tell(c, client, &slot);
+        }
+        if (out) {
+            outbuf_move(&told->out, out);
+            client_told(c, client, slot);
+        }
+        outbuf_clear(&told->out);
+        mi_free(told);
+    }
 }
 
 // Limits of what waits for a client that reads slowly or not at all.
@@ -386,8 +446,10 @@ static bool output_in_bounds(struct core *c, struct client *client)
 {
     struct stream *s = client->stream;
     const struct config_output_limit *limit =
-        client->flags & CLIENT_MONITOR ? &c->settings.monitor_limit : &c->settings.output_limit;
-    uint64_t unsent = s->ops->unsent(s);
+        client->flags & CLIENT_PUBSUB    ? &c->settings.pubsub_limit
+        : client->flags & CLIENT_MONITOR ? &c->settings.monitor_limit
+                                         : &c->settings.output_limit;
+    uint64_t unsent = s->ops->unsent(s) + (client->told ? outbuf_size(&client->told->out) : 0);
     if (unsent > c->counters.max_output)
         c->counters.max_output = unsent;
     if (limit->hard && unsent > limit->hard) {
@@ -410,6 +472,15 @@ static bool output_in_bounds(struct core *c, struct client *client)
     if (unsent > STREAM_OUT_HIGH && !limit->hard && !limit->soft)
         client->flags |= CLIENT_OUT_FULL;
     return true;
+}
+
+void client_look_output(struct core *c, struct client *client)
+{
+    if (!client->stream || client->flags & CLIENT_CLOSING)
+        return;
+    client->stream->ops->push(client->stream);
+    if (!output_in_bounds(c, client) && client->told)
+        outbuf_clear(&client->told->out);
 }
 
 void clients_push(struct core *c)
@@ -517,7 +588,7 @@ void clients_cron(struct core *c)
             c->counters.max_query_buffer = query;
         if (!output_in_bounds(c, client))
             continue;
-        if (c->settings.timeout_us && !client->first_reply &&
+        if (c->settings.timeout_us && !client->first_reply && !(client->flags & CLIENT_PUBSUB) &&
             c->now_us - client->last_active_us > c->settings.timeout_us) {
             log_verbose("Closing idle client");
             client_close(c, client);
@@ -532,6 +603,8 @@ uint64_t client_memory(const struct client *client)
         n += client->transaction->bytes;
     if (client->watching)
         n += client->watching->n * sizeof(struct watch);
+    if (client->subscriber)
+        n += sizeof(*client->subscriber) + client->subscriber->bytes;
     if (client->stream)
         n += client->stream->ops->unsent(client->stream);
     return n;

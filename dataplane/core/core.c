@@ -15,6 +15,7 @@
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/capture.h"
 #include "dataplane/core/monitor.h"
+#include "dataplane/core/publish.h"
 #include "dataplane/core/script.h"
 #include "dataplane/core/service.h"
 #include "dataplane/core/slowlog.h"
@@ -95,6 +96,9 @@ static void key_gone(void *core, enum store_gone why, unsigned db, const struct 
     if (c->observed) {
         parked_changed(c, db, key);
         watch_changed(c, db, key);
+        if (!field)
+            notify_event(c, why == GONE_EVICTED ? EVENT_EVICTED : EVENT_EXPIRED,
+                         why == GONE_EVICTED ? "evicted" : "expired", db, key->ptr, key->len);
     }
 }
 
@@ -124,7 +128,7 @@ static int core_start(struct core *c, char *error, size_t size)
         snprintf(error, size, "out of memory");
         return -1;
     }
-    if (!blocked_start(c) || !script_core_start(c)) {
+    if (!blocked_start(c) || !publish_start(c) || !script_core_start(c)) {
         snprintf(error, size, "out of memory");
         return -1;
     }
@@ -167,6 +171,7 @@ static bool core_turn(struct core *c)
     access_adopt(c);
     monitors_look(c);
 
+    c->publisher->told = 0;
     bool any = transport_receive(c);
     any |= streams_look(c);
     core_stage(c, STAGE_RECEIVE);
@@ -323,6 +328,7 @@ void *core_main(void *context)
     control_end(c);
     blocked_stop(c);
     script_core_stop(c);
+    publish_stop(c);
     if (c->store)
         store_destroy(c->store);
     atomic_store(&c->state, CORE_ENDED);

@@ -29,6 +29,9 @@
 struct blocked;
 struct core;
 struct effects;
+struct publisher;
+struct subscribed_cores;
+struct told;
 struct message;
 struct queued;
 struct script_engine;
@@ -65,8 +68,9 @@ struct settings {
     uint64_t timeout_us; // 0: never
     unsigned tcp_keepalive_s;
     size_t bulk_max, query_max;
-    struct config_output_limit output_limit;  // class normal
-    struct config_output_limit monitor_limit; // of clients in MONITOR
+    struct config_output_limit output_limit, pubsub_limit; // classes normal, pubsub
+    struct config_output_limit monitor_limit;              // of clients in MONITOR
+    unsigned notify;        // events of keys that are told of, and where (publish.h); 0: none
     uint64_t collected_max; // bytes of all replies that are being written over several turns
     bool protected_mode;
     bool spin; // idle-policy
@@ -222,7 +226,9 @@ struct core {
     struct blocked *blocked;
     unsigned watched_keys; // of its slots, as far as it has counted (watch.h)
     bool lender_observed;  // somebody watches keys of a core whose slots are in hand
-    bool observed;         // somebody waits for a key of this core, or watches one
+    bool observed; // somebody waits for a key of this core, watches one, or hears of changes
+    struct publisher *publisher;         // who of its clients is subscribed to what (publish.h)
+    struct told *told_first, *told_last; // what handlers under way made it tell (client_tell)
     // What commands have to pass before they run, or who else is told of them: enum attention,
     // 0 nearly always. The one word that the way of every command looks at (attend.c).
     uint32_t attention;
@@ -300,6 +306,7 @@ struct server {
     _Atomic uint64_t next_slow_id;       // of the slow log
     _Atomic uint64_t memory_peak;        // bytes counted
     struct watched_slot *watched[SLOTS]; // NULL: no key of it is watched
+    struct subscribed_cores *subscribed; // which cores have subscribers (publish.h)
     _Atomic bool stopping;
     // All cores have a store before any listens; all have stopped before any takes its transport
     // down.
@@ -374,8 +381,14 @@ void client_complete_later(struct core *c, struct reply_slot *slot);
 // key changed. It comes behind the replies that the client is owed, but before that of a command
 // that waits for a key; CLIENT REPLY does not hold it back. Between client_tell and client_told, to
 // which `slot` goes as it was given, one whole reply is written. NULL: it is on its way out.
+// What is told while a handler runs leaves when the command is done (or the transaction): its own
+// reply may be half written.
 struct out *client_tell(struct core *c, struct client *client, struct reply_slot **slot);
 void client_told(struct core *c, struct client *client, struct reply_slot *slot);
+// Between commands: what they told goes on to the clients.
+void clients_tell(struct core *c);
+// Sends what there is, and holds it to the limits now: much of it may be from this turn.
+void client_look_output(struct core *c, struct client *client);
 
 // --- batch.c
 // Answers the parser's error, after the replies that are due before it, and closes.

@@ -65,19 +65,36 @@ static void gather_finish(struct core *c, struct gather *g)
     message_free(m);
 }
 
-// Makes a part for each core. NULL: memory is short.
+// Bits of the cores that take part: home does in any case.
+static uint64_t cores_asked(struct core *c, const struct command *command, const struct arg *argv,
+                            int argc)
+{
+    uint64_t home = 1ull << c->index;
+    uint64_t all = ~0ull >> (64 - c->server->n_cores);
+    return command->asks ? (command->asks(c, &c->services, argv, argc) & all) | home : all;
+}
+
+bool gather_is_home(struct core *c, const struct command *command, const struct arg *argv, int argc)
+{
+    return cores_asked(c, command, argv, argc) == 1ull << c->index;
+}
+
+// Makes a part for each core that takes part. NULL: memory is short.
 static struct gather *gather_new(struct core *c, struct message *m)
 {
-    unsigned cores = c->server->n_cores;
+    uint64_t asked = cores_asked(c, m->command, m->argv, m->argc);
     struct gather *g = mi_zalloc(sizeof(*g));
     bool ok = g;
-    for (unsigned i = 0; ok && i < cores; i++) {
+    for (unsigned i = 0; ok && i < c->server->n_cores; i++) {
+        if (!(asked >> i & 1))
+            continue;
         struct message *part = message_command(&m->session, m->command, 0, NULL);
         ok = part;
         if (!ok)
             break;
         part->kind = MESSAGE_PART;
         part->from = c->index;
+        part->to = i;
         part->gather = g;
         // Else it need not wait for slots that are lent; to a transaction they are lent for this.
         part->whole = m->command->part_keys && !m->loan;
@@ -85,7 +102,7 @@ static struct gather *gather_new(struct core *c, struct message *m)
     }
     if (ok) {
         g->command = m;
-        g->left = cores;
+        g->left = g->n;
         c->counters.gathers++;
         return g;
     }
@@ -98,10 +115,14 @@ static struct gather *gather_new(struct core *c, struct message *m)
 static void send_parts(struct core *c, struct gather *g)
 {
     // Its own part last: what it sends must not find the gather finished.
-    for (unsigned i = 0; i < g->n; i++)
-        if (i != c->index)
-            mailbox_send(c, i, g->part[i]);
-    gather_part(c, g->part[c->index]);
+    struct message *own = NULL;
+    for (unsigned i = 0; i < g->n; i++) {
+        if (g->part[i]->to == c->index)
+            own = g->part[i];
+        else
+            mailbox_send(c, g->part[i]->to, g->part[i]);
+    }
+    gather_part(c, own);
 }
 
 void gather_lent(struct core *c, struct loan *loan)

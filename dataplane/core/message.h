@@ -153,6 +153,9 @@ static inline struct gathered gathered(const struct block *part)
 {
     return part ? (struct gathered){part->data, part->len} : (struct gathered){NULL, 0};
 }
+// Only home has a part of this command to do.
+bool gather_is_home(struct core *c, const struct command *command, const struct arg *argv,
+                    int argc);
 void gather_begin(struct core *c, struct message *m);
 // The same for a command that has borrowed all slots (part_together).
 void gather_lent(struct core *c, struct loan *loan);

@@ -338,7 +338,11 @@ static void serve_key(struct core *c, struct watched *k)
 void parked_serve_ready(struct core *c)
 {
     struct blocked *b = c->blocked;
-    if (b->serving || c->executing)
+    if (c->executing)
+        return;
+    if (c->told_first)
+        clients_tell(c);
+    if (b->serving)
         return;
     b->serving = true;
     struct watched *k;

@@ -8,11 +8,13 @@
 #include <x86intrin.h>
 
 #include "common/block.h"
+#include "dataplane/commands/connection.h"
 #include "dataplane/commands/permission.h"
 #include "dataplane/commands/transactions_commands.h"
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/monitor.h"
+#include "dataplane/core/publish.h"
 #include "dataplane/core/service.h"
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/transaction.h"
@@ -164,7 +166,8 @@ static struct routing route_of(struct core *c, const struct work *w, struct clie
         r.place = PLACE_BORROW;
         return r;
     case ROUTE_GATHER:
-        r.place = PLACE_GATHER;
+        if (!gather_is_home(c, w->command, w->argv, w->argc))
+            r.place = PLACE_GATHER;
         return r;
     case ROUTE_SCRIPT:
     case ROUTE_ALL:
@@ -500,13 +503,45 @@ static bool has_credit(const struct core *c, const struct routing *r)
     return r->place == PLACE_HERE || r->place == PLACE_SERVICE || c->together < MAILBOX_CREDITS;
 }
 
+// What a client hears in RESP2 while it is subscribed has to be told from replies, so it may ask
+// for little. True: the command was refused.
+static bool refuse_subscribed(struct core *c, struct client *client, const struct work *w)
+{
+    const struct command *command = w->command;
+    bool exec = command && command->handler == exec_command;
+    bool refused = route_refused(c, client, w);
+    if (!refused && !(command->flags & CMD_PUBSUB && command->route == ROUTE_HOME) &&
+        command->handler != ping_command && command->handler != quit_command &&
+        command->handler != reset_command) {
+        struct reply_slot *slot;
+        reply_errorf(client_out(c, client, &slot),
+                     "%s Can't execute '%s%s%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
+                     "QUIT / RESET are allowed in this context",
+                     exec ? "EXECABORT Transaction discarded because of:" : "ERR",
+                     command->parent ? command->parent->name : "", command->parent ? "|" : "",
+                     command->name);
+        c->command_figures[command->id].rejected++;
+        count_error(c, exec ? "EXECABORT" : "ERR", 0);
+        client_replied(c, client, slot);
+        if (exec)
+            transaction_forget(c, client);
+        refused = true;
+    }
+    if (refused && client->transaction)
+        client->transaction->refused = true;
+    return refused;
+}
+
 // Routes one command. Returns false when it cannot go now (nothing was done).
 static bool route_one(struct core *c, struct client *client, const struct work *w)
 {
     if (client->flags & CLIENT_BARRIER || client->replies_waiting > CLIENT_REPLIES_MAX)
         return false;
-    if (__builtin_expect(client->flags & CLIENT_MULTI, 0)) {
-        enum transaction_taken taken = transaction_take(c, client, w);
+    if (__builtin_expect(client->flags & (CLIENT_MULTI | CLIENT_PUBSUB), 0)) {
+        if (client->flags & CLIENT_PUBSUB && client->resp == 2 && refuse_subscribed(c, client, w))
+            return true;
+        enum transaction_taken taken =
+            client->flags & CLIENT_MULTI ? transaction_take(c, client, w) : TRANSACTION_NOT;
         if (taken != TRANSACTION_NOT)
             return taken == TRANSACTION_TAKEN;
     }
@@ -516,6 +551,10 @@ static bool route_one(struct core *c, struct client *client, const struct work *
         enum attended attended = attend(c, client, w);
         if (attended != ATTENDED_RUN)
             return attended == ATTENDED_DONE;
+    }
+    if (__builtin_expect(w->command->asks && publish_enough(c), 0)) {
+        route_later(c, client);
+        return false;
     }
     client->last_command = w->command;
     if (route_all_here(c) && w->command->route < ROUTE_SERVICE) {

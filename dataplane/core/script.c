@@ -61,7 +61,7 @@ static enum script_called call(struct script_run *run, struct request *r, char *
         run->wrote = true;
     switch (command->route) {
     case ROUTE_GATHER:
-        if (c->server->n_cores > 1)
+        if (!gather_is_home(c, command, r->argv, r->argc))
             break;
         run_gather(c, run, r);
         return SCRIPT_CALLED;

@@ -27,6 +27,7 @@
 #include "dataplane/core/addresses.h"
 #include "dataplane/core/attach.h"
 #include "dataplane/core/message.h"
+#include "dataplane/core/publish.h"
 #include "dataplane/core/service.h"
 #include "dataplane/core/watch.h"
 #include "dataplane/script/script.h"
@@ -231,6 +232,9 @@ static int create_cores(struct server *s, const struct config *config, const int
     for (unsigned slot = 0; slot < SLOTS; slot++)
         atomic_store(&s->segment->slot_core[slot],
                      (uint8_t)keyspace_core(s->keyspace, (uint16_t)slot));
+    s->subscribed = mi_zalloc(sizeof(*s->subscribed));
+    if (!s->subscribed)
+        return fail(error, "out of memory");
     for (unsigned i = 0; i < s->n_cores; i++)
         if (!(s->cores[i] = core_create(s, i, cpus[i])))
             return fail(error, "out of memory");
@@ -362,6 +366,7 @@ static void server_end(struct server *s)
         attach_close(s->attach);
     mailbox_close(s);
     watch_end(s);
+    mi_free(s->subscribed);
     for (unsigned i = 0; i < s->n_cores; i++)
         if (s->cores[i])
             core_destroy(s->cores[i]);

@@ -9,6 +9,7 @@
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/monitor.h"
+#include "dataplane/core/publish.h"
 #include "dataplane/core/script.h"
 #include "dataplane/core/service.h"
 #include "dataplane/core/slowlog.h"
@@ -320,6 +321,7 @@ void services_init(struct core *c)
     };
     blocked_services(&c->services);
     slowlog_services(&c->services);
+    publish_services(&c->services);
     transaction_services(&c->services);
     access_services(&c->services);
     script_services(&c->services);

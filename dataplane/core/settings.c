@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dataplane/core/blocked.h"
+#include "dataplane/core/publish.h"
 #include "dataplane/core/script.h"
 #include "dataplane/core/slowlog.h"
 
@@ -56,6 +58,9 @@ void settings_read(struct core *c)
     s->monitor_limit = s->output_limit;
     if (!s->monitor_limit.hard && !s->monitor_limit.soft)
         s->monitor_limit = config_output_limit(config, "replica");
+    s->pubsub_limit = config_output_limit(config, "pubsub");
+    s->notify = publish_events(config_string(config, "notify-keyspace-events"));
+    core_observe(c);
     s->collected_max = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4 /
                        c->server->n_cores;
     log_set_level(settings_log_level(config));

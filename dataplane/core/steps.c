@@ -205,6 +205,7 @@ static bool step(struct core *c, struct stepped *walk)
     c->command_mark = __rdtsc();
     c->command_figures[m->command->id].usec += c->command_mark - begin;
     m->cycles += c->command_mark - begin;
+    parked_serve(c);
     if (r.replied_error) { // the call was counted when it came
         c->command_figures[m->command->id].failed++;
         count_error(c, r.error_prefix[0] ? r.error_prefix : "ERR", 0);

@@ -140,9 +140,12 @@ static bool add_needs(struct transaction *t, const struct work *w)
     switch (command->route) {
     case ROUTE_HOME:
         return true;
+    case ROUTE_GATHER:
+        t->asks |= command->asks != NULL;
+        t->wide_far |= !command->asks;
+        return true;
     case ROUTE_SCRIPT:
     case ROUTE_CURSOR:
-    case ROUTE_GATHER:
     case ROUTE_ALL:
         t->wide_far = true;
         return true;
@@ -305,6 +308,11 @@ static void run_one(struct core *c, struct running *run, const struct queued *q)
     struct message *m;
     switch (q->command->route) {
     case ROUTE_GATHER:
+        // Without a loan no other core had a part of it when the transaction began.
+        if (q->command->asks && (c->server->n_cores == 1 || !run->loan)) {
+            gather_alone(c, &e);
+            return;
+        }
         if (c->server->n_cores == 1) {
             run_walk(c, run, &e, gather_alone);
             look(c, run, q, &e);
@@ -469,6 +477,7 @@ void transaction_granted(struct core *c, struct loan *loan)
         done = go_on(c, &run);
     }
     loan_leave(c, loan, dirty);
+    parked_serve(c);
     if (done)
         loaned(c, &run);
 }
@@ -484,6 +493,7 @@ void transaction_resumed(struct core *c, struct loan *loan, struct message *m)
         return;
     bool done = go_on(c, &run);
     loan_leave(c, loan, dirty);
+    parked_serve(c);
     if (done)
         loaned(c, &run);
 }
@@ -495,14 +505,23 @@ static bool is_free(const struct core *c, uint16_t slot)
     return keyspace_core(c->server->keyspace, slot) == c->index && !loan_holds(c, slot);
 }
 
-static bool all_here(const struct core *c, const struct client *client)
+// Only home has parts of the commands that ask other cores.
+static bool asks_home(struct core *c, const struct transaction *t)
+{
+    for (const struct queued *q = t->first; q; q = q->next)
+        if (q->command->asks && !gather_is_home(c, q->command, q->argv, q->argc))
+            return false;
+    return true;
+}
+
+static bool all_here(struct core *c, const struct client *client)
 {
     const struct transaction *t = client->transaction;
     if (t->wide)
         return false;
     if (route_all_here(c))
         return true;
-    if (t->wide_far)
+    if (t->wide_far || (t->asks && !asks_home(c, t)))
         return false;
     for (unsigned i = 0; i < t->n_slots; i++)
         if (!is_free(c, t->slots[i]))
@@ -511,6 +530,16 @@ static bool all_here(const struct core *c, const struct client *client)
         if (!is_free(c, w->unwatch.key.slot))
             return false;
     return true;
+}
+
+static bool own_slot(const struct core *c, uint16_t *slot)
+{
+    for (unsigned i = 0; i < SLOTS; i++)
+        if (keyspace_core(c->server->keyspace, (uint16_t)i) == c->index) {
+            *slot = (uint16_t)i;
+            return true;
+        }
+    return false;
 }
 
 static void borrow(struct core *c, struct client *client, const struct work *w)
@@ -522,6 +551,10 @@ static void borrow(struct core *c, struct client *client, const struct work *w)
     for (const struct watch *x = client->watching ? client->watching->first : NULL; ok && x;
          x = x->next)
         ok = add_slot(t, x->unwatch.key.slot);
+    // One that only asks other cores needs no slot: it waits for them with one of its own in hand.
+    uint16_t own;
+    if (ok && t->asks && !t->wide && !t->wide_far && !t->n_slots && own_slot(c, &own))
+        ok = add_slot(t, own);
     struct message *m = ok ? message_command(&session, w->command, w->argc, w->argv) : NULL;
     struct reply_slot *slot = m ? client_expect(c, client) : NULL;
     if (!slot) {

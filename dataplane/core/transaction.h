@@ -32,6 +32,7 @@ struct transaction {
     bool denyoom;             // one of them grows memory
     bool wide;                // needs all slots of all cores
     bool wide_far;            // the same where there are several cores
+    bool asks;                // PUBLISH: other cores have parts of it where they have subscribers
     unsigned n_slots, slots_room;
     uint16_t *slots; // of the commands' keys, as they came
     // While it runs.

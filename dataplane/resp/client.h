@@ -13,6 +13,8 @@ struct access_user;
 struct command;
 struct message;
 struct reply_slot;
+struct subscriber;
+struct told;
 struct transaction;
 struct waiter;
 struct watching;
@@ -36,6 +38,7 @@ enum client_flags {
     CLIENT_BARRIER = 1u << 14,  // a command that nothing may overtake is under way
     CLIENT_BROKEN = 1u << 15,   // a protocol error, to be told after what came before it
     CLIENT_MULTI = 1u << 16,    // what it sends is kept for EXEC
+    CLIENT_PUBSUB = 1u << 17,   // subscribed to a channel or pattern at least
     CLIENT_MONITOR = 1u << 24,  // is told of every command (dataplane/core/monitor.h)
 };
 
@@ -64,6 +67,10 @@ struct client {
     struct transaction *transaction; // from MULTI to EXEC (dataplane/core/transaction.h)
     struct watching *watching;       // keys that it watches (dataplane/core/watch.h)
     struct waiter *waiter; // blocked: a command of it waits for a key (dataplane/core/blocked.h)
+
+    struct subscriber *subscriber; // to channels (dataplane/core/publish.c); NULL: it never was
+    struct told *told; // what a handler told it that is under way (dataplane/core/clients.c)
+    size_t told_bytes; // of messages, since its output was last looked at for them
 
     struct client *next_queued; // in the core's list of clients to parse
     struct client *next_starved;

@@ -8,10 +8,6 @@ MISSING = {
     "files of the data set": ["bgrewriteaof", "bgsave", "lastsave", "save"],
     "holding clients up, which failing over needs": ["client|pause", "client|unpause"],
     "invalidation of clients' caches": ["client|caching", "client|getredir", "client|tracking", "client|trackinginfo"],
-    "messages": [
-        "psubscribe", "publish", "pubsub", "punsubscribe", "spublish", "ssubscribe", "subscribe", "sunsubscribe",
-        "unsubscribe",
-    ],
     "modules": ["module"],
     "replication": ["failover", "psync", "replconf", "replicaof", "role", "slaveof", "sync", "wait"],
     "scripts": ["fcall", "fcall_ro", "function"],
@@ -21,7 +17,7 @@ MISSING = {
 # Those of them that COMMAND tells keys of: scripts are given theirs, and channels of a shard
 # are named as keys are.
 WITH_KEYS = {
-    "fcall", "fcall_ro", "spublish", "ssubscribe", "sunsubscribe",
+    "fcall", "fcall_ro",
 }  # fmt: skip
 
 

@@ -286,6 +286,7 @@ int server_setup(void **state)
         .protected_allowed = protected_allowed,
         .config_access = config_access,
         .transaction_forget = no_transaction,
+        .unsubscribe_all = no_transaction,
         .client_transaction = nothing_open,
         .keys_replaced = keys_replaced,
     };
