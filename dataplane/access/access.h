@@ -91,7 +91,6 @@ void access_user_drop(const struct access_user *u);                      // NULL
 // The process's number of a user: copies have that of the original, a new user of an old name has
 // its own.
 uint64_t access_user_identity(const struct access_user *u);
-void access_user_same_identity(struct access_user *u, const struct access_user *as);
 const char *access_user_name(const struct access_user *u, size_t *len); // ends with a NUL byte
 bool access_user_is_default(const struct access_user *u);
 bool access_user_enabled(const struct access_user *u);
@@ -171,6 +170,18 @@ struct access_users *access_users_without(const struct access_users *s, const ch
 struct access_users *access_users_load(const struct access_users *before,
                                        const struct access_table *t, const char *text, size_t len,
                                        const char *file, bool all_channels, struct out *errors);
+// The same line by line, as words of which the first is the user's name. `everybody`: the default
+// user unless a line names it; NULL: a new one, and lines stand for all that there is. NULL: memory
+// is short.
+struct access_loading;
+struct access_loading *access_loading_new(const struct access_table *t, const char *file,
+                                          bool all_channels, const struct access_user *everybody,
+                                          struct out *errors);
+void access_loading_add(struct access_loading *l, unsigned line, const struct access_rule *words,
+                        int n);
+// NULL: something was wrong.
+struct access_users *access_loading_end(struct access_loading *l,
+                                        const struct access_users *before);
 // The lines again.
 void access_users_save(const struct access_users *s, const struct access_table *t, struct out *o);
 

@@ -151,11 +151,6 @@ uint64_t access_user_identity(const struct access_user *u)
     return u->identity;
 }
 
-void access_user_same_identity(struct access_user *u, const struct access_user *as)
-{
-    u->identity = as->identity;
-}
-
 const char *access_user_name(const struct access_user *u, size_t *len)
 {
     if (len)

@@ -128,10 +128,10 @@ void access_users_save(const struct access_users *s, const struct access_table *
     }
 }
 
-struct loading {
+struct access_loading {
     const struct access_table *t;
     const char *file;
-    bool all_channels;
+    bool all_channels, reset;
     struct out *errors;
     bool failed;
     struct access_users *users; // so far, in no order; the first is the default user
@@ -139,7 +139,7 @@ struct loading {
     unsigned line;
 };
 
-static struct out *tell(struct loading *l)
+static struct out *tell(struct access_loading *l)
 {
     char number[16];
     l->failed = true;
@@ -176,7 +176,7 @@ static struct access_rule *split(struct access_rule line, int *n)
 }
 
 // The user that a line is about. The default user is there already, until a line names it.
-static struct access_user *user_of_line(struct loading *l, struct access_rule name)
+static struct access_user *user_of_line(struct access_loading *l, struct access_rule name)
 {
     const char *told = NULL;
     if (!access_valid_name(name.ptr, name.len)) {
@@ -199,6 +199,8 @@ static struct access_user *user_of_line(struct loading *l, struct access_rule na
         return NULL;
     }
     struct access_user *u = access_user_new(name.ptr, name.len, l->all_channels);
+    if (u && l->reset && access_user_is_default(u))
+        (void)access_user_apply(u, l->t, (struct access_rule){"reset", 5}, l->all_channels);
     if (u && l->users->n == l->room) {
         struct access_users *grown =
             mi_realloc(l->users, sizeof(*grown) + 2 * l->room * sizeof(grown->at[0]));
@@ -218,8 +220,8 @@ static struct access_user *user_of_line(struct loading *l, struct access_rule na
     return u;
 }
 
-static void apply_line(struct loading *l, struct access_user *u, const struct access_rule *words,
-                       int n)
+static void apply_line(struct access_loading *l, struct access_user *u,
+                       const struct access_rule *words, int n)
 {
     char *joined;
     int open;
@@ -252,73 +254,107 @@ static void apply_line(struct loading *l, struct access_user *u, const struct ac
     mi_free(rules);
 }
 
-static void load_line(struct loading *l, struct access_rule line)
-{
-    trim(&line, " \t\r\n");
-    if (!line.len)
-        return;
-    int n;
-    struct access_rule *words = split(line, &n);
-    if (!words) {
-        put(tell(l), "out of memory. ");
-        return;
-    }
-    if (n < 2 || words[0].len != 4 || memcmp(words[0].ptr, "user", 4) != 0) {
-        put(tell(l), "should start with user keyword. ");
-    } else {
-        struct access_user *u = user_of_line(l, words[1]);
-        if (u)
-            apply_line(l, u, words + 2, n - 2);
-    }
-    mi_free(words);
-}
-
 static int by_name(const void *a, const void *b)
 {
     const struct access_user *const *x = a, *const *y = b;
     return compare(*x, (*y)->name, (*y)->name_len);
 }
 
+struct access_loading *access_loading_new(const struct access_table *t, const char *file,
+                                          bool all_channels, const struct access_user *everybody,
+                                          struct out *errors)
+{
+    enum { ROOM_FIRST = 16 };
+    struct access_loading *l = mi_malloc(sizeof(*l));
+    struct access_users *users = set_new(ROOM_FIRST);
+    const struct access_user *given =
+        everybody ? access_user_hold(everybody) : access_user_new_default();
+    if (!l || !users || !given) {
+        access_user_drop(given);
+        mi_free(users);
+        mi_free(l);
+        put(errors, "out of memory");
+        return NULL;
+    }
+    users->at[users->n++] = given;
+    *l = (struct access_loading){.t = t,
+                                 .file = file,
+                                 .all_channels = all_channels,
+                                 .reset = everybody != NULL,
+                                 .errors = errors,
+                                 .users = users,
+                                 .room = ROOM_FIRST};
+    return l;
+}
+
+void access_loading_add(struct access_loading *l, unsigned line, const struct access_rule *words,
+                        int n)
+{
+    l->line = line;
+    struct access_user *u = user_of_line(l, words[0]);
+    if (u)
+        apply_line(l, u, words + 1, n - 1);
+}
+
+struct access_users *access_loading_end(struct access_loading *l, const struct access_users *before)
+{
+    struct access_users *users = l->users;
+    bool failed = l->failed;
+    mi_free(l);
+    if (failed) {
+        access_users_drop(users);
+        return NULL;
+    }
+    // The one that a line gave takes the place of the one that was there.
+    for (unsigned i = 1; i < users->n; i++) {
+        if (!access_user_is_default(users->at[i]))
+            continue;
+        access_user_drop(users->at[0]);
+        users->at[0] = users->at[i];
+        users->at[i] = users->at[--users->n];
+        break;
+    }
+    struct access_user *everybody = (struct access_user *)(uintptr_t)users->at[0];
+    if (before && everybody->identity != access_users_default(before)->identity)
+        everybody->identity = access_users_default(before)->identity; // it is seen by nobody yet
+    qsort(users->at, users->n, sizeof(users->at[0]), by_name);
+    return users;
+}
+
+static void load_line(struct access_loading *l, unsigned number, struct access_rule line)
+{
+    trim(&line, " \t\r\n");
+    if (!line.len)
+        return;
+    int n;
+    struct access_rule *words = split(line, &n);
+    l->line = number;
+    if (!words)
+        put(tell(l), "out of memory. ");
+    else if (n < 2 || words[0].len != 4 || memcmp(words[0].ptr, "user", 4) != 0)
+        put(tell(l), "should start with user keyword. ");
+    else
+        access_loading_add(l, number, words + 1, n - 1);
+    mi_free(words);
+}
+
 struct access_users *access_users_load(const struct access_users *before,
                                        const struct access_table *t, const char *text, size_t len,
                                        const char *file, bool all_channels, struct out *errors)
 {
-    enum { ROOM_FIRST = 16 };
-    struct loading l = {
-        .t = t, .file = file, .all_channels = all_channels, .errors = errors, .room = ROOM_FIRST};
-    l.users = set_new(ROOM_FIRST);
-    struct access_user *given = l.users ? access_user_new_default() : NULL;
-    if (!given) {
-        mi_free(l.users);
-        put(errors, "out of memory");
+    struct access_loading *l = access_loading_new(t, file, all_channels, NULL, errors);
+    unsigned number = 0;
+    if (!l)
         return NULL;
-    }
-    l.users->at[l.users->n++] = given;
     for (size_t from = 0; from <= len;) {
         const char *end = memchr(text + from, '\n', len - from);
         size_t to = end ? (size_t)(end - text) : len;
-        l.line++;
-        load_line(&l, (struct access_rule){text + from, to - from});
+        load_line(l, ++number, (struct access_rule){text + from, to - from});
         from = to + 1;
     }
-    if (l.failed) {
-        access_users_drop(l.users);
+    struct access_users *users = access_loading_end(l, before);
+    if (!users)
         put(errors, "WARNING: ACL errors detected, no change to the previously active ACL rules "
                     "was performed");
-        return NULL;
-    }
-    // The one that a line gave takes the place of the one that was there.
-    for (unsigned i = 1; i < l.users->n; i++) {
-        if (!access_user_is_default(l.users->at[i]))
-            continue;
-        access_user_drop(given);
-        given = (struct access_user *)(uintptr_t)l.users->at[i];
-        l.users->at[0] = given;
-        l.users->at[i] = l.users->at[--l.users->n];
-        break;
-    }
-    if (before)
-        access_user_same_identity(given, access_users_default(before));
-    qsort(l.users->at, l.users->n, sizeof(l.users->at[0]), by_name);
-    return l.users;
+    return users;
 }

@@ -7,6 +7,7 @@
 extern const struct command connection_commands[]; // PING, HELLO, SELECT …
 extern const struct command server_commands[];     // COMMAND, CONFIG, INFO …
 
+extern const struct command acl_commands[];
 extern const struct command bitmaps_commands[];
 extern const struct command geo_commands[];
 extern const struct command hashes_commands[];
@@ -22,11 +23,26 @@ extern const struct command strings_commands[];
 extern const struct command transactions_commands[];
 extern const struct command zsets_commands[];
 
-#define COMMAND_FAMILIES                                                                           \
-    bitmaps_commands, connection_commands, geo_commands, hashes_commands, hyperloglog_commands,    \
-        keys_commands, lists_commands, observe_commands, pubsub_commands, scripting_commands,      \
-        server_commands, sets_commands, streams_commands, strings_commands, transactions_commands, \
-        zsets_commands
+// clang-format off: one a line
+#define COMMAND_FAMILIES \
+    acl_commands, \
+    bitmaps_commands, \
+    connection_commands, \
+    geo_commands, \
+    hashes_commands, \
+    hyperloglog_commands, \
+    keys_commands, \
+    lists_commands, \
+    observe_commands, \
+    pubsub_commands, \
+    scripting_commands, \
+    server_commands, \
+    sets_commands, \
+    streams_commands, \
+    strings_commands, \
+    transactions_commands, \
+    zsets_commands
+// clang-format on
 
 // Handlers that a container of another family names.
 void memory_usage_command(struct request *r); // MEMORY USAGE

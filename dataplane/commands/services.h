@@ -123,6 +123,11 @@ struct services {
     void (*access_log)(struct core *core, uint64_t max,
                        void (*each)(void *context, const struct access_entry *e), void *context);
     void (*access_log_reset)(struct core *core);
+    bool (*access_all_channels)(struct core *core); // what acl-pubsub-default gives new users
+    // `aclfile`: reads users from it, and has every core adopt them; writes them to it. On the
+    // service thread. False: what is wrong is in `errors`.
+    bool (*access_load)(struct core *core, struct out *errors);
+    bool (*access_save)(struct core *core, struct out *errors);
     // Logs what permission_check denied and counts it: `denied` is the argument that it was about.
     // `client` is NULL away from home. Reasons and contexts are those of dataplane/access.
     void (*access_denied)(struct core *core, struct client *client, const struct session *session,

@@ -2,9 +2,15 @@
 #include "dataplane/core/access.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <mimalloc.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "common/block.h"
+#include "common/file.h"
 #include "common/outbuf.h"
 #include "dataplane/commands/connection.h"
 #include "dataplane/commands/permission.h"
@@ -249,6 +255,129 @@ static void forget_denials(struct core *c)
     pthread_mutex_unlock(&a->lock);
 }
 
+// --- the file ------------------------------------------------------------------------------------
+
+// More is a mistaken path.
+#define FILE_MAX ((size_t)64 << 20)
+
+static void say(struct out *o, const char *text)
+{
+    out_write(o, text, strlen(text));
+}
+
+static struct access_users *read_file(const char *path, const struct access_users *before,
+                                      bool all_channels, struct out *errors)
+{
+    size_t len;
+    char *text = file_read(path, FILE_MAX, &len);
+    if (!text) {
+        const char *why = strerror(errno);
+        say(errors, "Error loading ACLs, opening file '");
+        say(errors, path);
+        say(errors, "': ");
+        say(errors, why);
+        return NULL;
+    }
+    struct access_users *users =
+        access_users_load(before, permission_table(), text, len, path, all_channels, errors);
+    free(text);
+    return users;
+}
+
+// The configuration's `aclfile` and `acl-pubsub-default`. NULL: there is no file. To be freed.
+static char *file_of(struct server *server, bool *all_channels)
+{
+    pthread_mutex_lock(&server->config_lock);
+    const struct config *config = atomic_load(&server->config);
+    const char *path = config_get(config, "aclfile");
+    char *copy = *path ? strdup(path) : NULL;
+    *all_channels = strcmp(config_get(config, "acl-pubsub-default"), "allchannels") == 0;
+    pthread_mutex_unlock(&server->config_lock);
+    return copy;
+}
+
+// Waits until every core has adopted the set in force. On the service thread, which no core waits
+// for.
+static void settle(struct server *server)
+{
+    enum { LOOK_NS = 100000000 }; // whether the server ends
+    struct server_access *a = server->access;
+    for (unsigned i = 0; i < server->n_cores; i++)
+        io_wake(server->cores[i]->io);
+    pthread_mutex_lock(&a->lock);
+    for (unsigned i = 0; i < server->n_cores && !atomic_load(&server->stopping);) {
+        if (server->cores[i]->users == atomic_load(&a->users)) {
+            i++;
+            continue;
+        }
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += LOOK_NS;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&a->settled, &a->lock, &until);
+    }
+    pthread_mutex_unlock(&a->lock);
+}
+
+static const char no_file[] =
+    "This Redis instance is not configured to use an ACL file. You may want to specify users via "
+    "the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis "
+    "configuration file set) in order to store users in the Redis configuration.";
+
+static bool load(struct core *c, struct out *errors)
+{
+    bool all_channels, done = false;
+    char *path = file_of(c->server, &all_channels);
+    if (!path)
+        say(errors, no_file);
+    while (path && !done) {
+        const struct access_users *before = newest(c);
+        struct access_users *users = read_file(path, before, all_channels, errors);
+        done = users && publish(c, before, users);
+        access_users_drop(before);
+        if (!users)
+            break;
+    }
+    free(path);
+    if (done)
+        settle(c->server);
+    return done;
+}
+
+static bool save(struct core *c, struct out *errors)
+{
+    bool all_channels, done = false;
+    char *path = file_of(c->server, &all_channels);
+    if (!path) {
+        say(errors, no_file);
+        return false;
+    }
+    struct outbuf text;
+    outbuf_init(&text);
+    const struct access_users *users = newest(c);
+    access_users_save(users, permission_table(), &text.out);
+    access_users_drop(users);
+    struct block *all = text.out.failed ? NULL : outbuf_block(&text);
+    char error[512] = "out of memory";
+    if (all)
+        done = file_replace(path, (const char *)all->data, all->len, error, sizeof(error)) == 0;
+    if (!done) {
+        log_warning("ACL SAVE: %s", error);
+        say(errors, "There was an error trying to save the ACLs. Please check the server logs for "
+                    "more information");
+    }
+    block_release(all);
+    outbuf_clear(&text);
+    free(path);
+    return done;
+}
+
+static bool all_channels_by_default(struct core *c)
+{
+    return c->settings.all_channels;
+}
+
 void access_services(struct services *services)
 {
     services->authenticate = authenticate;
@@ -261,6 +390,9 @@ void access_services(struct services *services)
     services->access_adopt = access_adopt;
     services->access_log = each_denial;
     services->access_log_reset = forget_denials;
+    services->access_all_channels = all_channels_by_default;
+    services->access_load = load;
+    services->access_save = save;
 }
 
 // --- start, end, configuration -------------------------------------------------------------------
@@ -314,6 +446,65 @@ int access_reconfigure(struct server *server, const struct config *old, const st
     return -1;
 }
 
+// The users of `user` lines and those there are. NULL with one line in `errors`.
+static struct access_users *from_lines(const struct config *config,
+                                       const struct access_users *before, struct out *errors)
+{
+    bool all_channels = strcmp(config_get(config, "acl-pubsub-default"), "allchannels") == 0;
+    const char *const *words;
+    struct access_loading *l = access_loading_new(permission_table(), "'user' line", all_channels,
+                                                  access_users_default(before), errors);
+    if (!l)
+        return NULL;
+    for (unsigned i = 0, n; (n = config_multi(config, "user", i, &words)); i++) {
+        struct access_rule *rules = mi_mallocn(n, sizeof(*rules));
+        if (!rules) {
+            say(errors, "out of memory");
+            access_users_drop(access_loading_end(l, before));
+            return NULL;
+        }
+        for (unsigned w = 0; w < n; w++)
+            rules[w] = (struct access_rule){words[w], strlen(words[w])};
+        access_loading_add(l, i + 1, rules, (int)n);
+        mi_free(rules);
+    }
+    return access_loading_end(l, before);
+}
+
+// What the configuration names: users of its lines, or of a file.
+static int start_users(struct server *server, const struct config *config, char *error, size_t size)
+{
+    struct server_access *a = server->access;
+    const struct access_users *before = atomic_load(&a->users);
+    const char *const *words;
+    const char *path = config_get(config, "aclfile");
+    bool all_channels = strcmp(config_get(config, "acl-pubsub-default"), "allchannels") == 0;
+    bool lines = config_multi(config, "user", 0, &words);
+    if (!lines && !*path)
+        return 0;
+    if (lines && *path) {
+        snprintf(error, size,
+                 "aclfile and 'user' lines cannot be used together: move the lines to the file, or "
+                 "take the aclfile away");
+        return -1;
+    }
+    struct outbuf errors;
+    outbuf_init(&errors);
+    struct access_users *users = lines ? from_lines(config, before, &errors.out)
+                                       : read_file(path, before, all_channels, &errors.out);
+    if (users) {
+        atomic_store(&a->users, users);
+        access_users_drop(before);
+    } else {
+        struct block *text = outbuf_block(&errors);
+        snprintf(error, size, "%.*s", text ? (int)text->len : 0,
+                 text ? (const char *)text->data : "");
+        block_release(text);
+    }
+    outbuf_clear(&errors);
+    return users ? 0 : -1;
+}
+
 int access_start(struct server *server, const struct config *config, char *error, size_t size)
 {
     struct server_access *a = server->access = mi_zalloc(sizeof(*a));
@@ -327,7 +518,9 @@ int access_start(struct server *server, const struct config *config, char *error
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->settled, NULL);
     atomic_init(&a->users, users);
-    return access_reconfigure(server, NULL, config, error, size);
+    if (access_reconfigure(server, NULL, config, error, size))
+        return -1;
+    return start_users(server, config, error, size);
 }
 
 void access_end(struct server *server)

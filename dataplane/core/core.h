@@ -73,7 +73,8 @@ struct settings {
     unsigned notify;        // events of keys that are told of, and where (publish.h); 0: none
     uint64_t collected_max; // bytes of all replies that are being written over several turns
     bool protected_mode;
-    bool spin; // idle-policy
+    bool all_channels; // acl-pubsub-default
+    bool spin;         // idle-policy
     uint64_t maxmemory;
     struct store_options store;
     struct value_limits limits;

@@ -64,6 +64,7 @@ void settings_read(struct core *c)
     s->collected_max = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4 /
                        c->server->n_cores;
     log_set_level(settings_log_level(config));
+    s->all_channels = strcmp(config_get(config, "acl-pubsub-default"), "allchannels") == 0;
     s->protected_mode = config_bool(config, "protected-mode");
     if (c->net)
         net_set_congestion(c->net, (enum net_congestion)net_congestion_find(

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 
 #include "dataplane/commands/connection.h"
+#include "dataplane/commands/permission.h"
 #include "dataplane/commands/transactions_commands.h"
+#include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/slowlog.h"
@@ -376,6 +378,31 @@ static void run_one(struct core *c, struct running *run, const struct queued *q)
     }
 }
 
+// What its user may do may be less than when the command was kept.
+static bool may_still(struct core *c, const struct running *run, const struct queued *q)
+{
+    static const char *const reasons[] = {
+        [ACCESS_GRANTED] = "no reason",
+        [ACCESS_DENIED_COMMAND] = "no permission to execute the command or subcommand",
+        [ACCESS_DENIED_KEY] = "no permission to touch the specified keys",
+        [ACCESS_DENIED_AUTH] = "no permission",
+        [ACCESS_DENIED_CHANNEL] =
+            "no permission to access one of the channels used as arguments to the command",
+    };
+    int at;
+    enum access_denial denial =
+        permission_check(run->session.user, q->command, q->argv, q->argc, &at);
+    if (denial == ACCESS_GRANTED)
+        return true;
+    access_denied(c, run->client, &run->session, denial, ACCESS_MULTI, q->command, &q->argv[at]);
+    reply_errorf(run->out,
+                 "NOPERM ACLs rules changed between the moment the transaction was accumulated and "
+                 "the EXEC call. This command is no longer allowed for the following reason: %s",
+                 reasons[denial]);
+    count_error(c, "NOPERM", 0);
+    return false;
+}
+
 // Runs what is left. False: it goes on later.
 static bool go_on(struct core *c, struct running *run)
 {
@@ -391,6 +418,8 @@ static bool go_on(struct core *c, struct running *run)
             session_of(run->client, &run->session);
             monitor_before(c, run->client, q->command, q->argc, q->argv);
         }
+        if (__builtin_expect(run->session.user && !may_still(c, run, q), 0))
+            continue;
         run_one(c, run, q);
         if (run->client)
             monitor_after(c, run->client, q->command, q->argc, q->argv);

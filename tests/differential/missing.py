@@ -3,7 +3,6 @@ all its subcommands. test_server.py holds this to COMMAND LIST of both: nothing 
 stands here that exists. Commands on keys are never a reason."""
 
 MISSING = {
-    "access control": ["acl"],
     "clustering": ["asking", "cluster", "readonly", "readwrite"],
     "files of the data set": ["bgrewriteaof", "bgsave", "lastsave", "save"],
     "holding clients up, which failing over needs": ["client|pause", "client|unpause"],
