@@ -108,8 +108,12 @@ void client_reply_command(struct request *r)
 void client_help_command(struct request *r)
 {
     static const char *const lines[] = {
+        "CACHING (YES|NO)",
+        "    Whether the keys that the next command reads are kept by the client.",
         "GETNAME",
         "    The name of this connection.",
+        "GETREDIR",
+        "    The connection that is told of changes for this one.",
         "ID",
         "    The number of this connection.",
         "INFO",
@@ -136,6 +140,11 @@ void client_help_command(struct request *r)
         "    Notes which library the client uses.",
         "SETNAME <name>",
         "    Names this connection.",
+        "TRACKING (ON|OFF) [REDIRECT <client-id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT]",
+        "    [NOLOOP]",
+        "    Tells this connection of changes to keys that it has read.",
+        "TRACKINGINFO",
+        "    How this connection is told of changes.",
         "UNBLOCK <client-id> [TIMEOUT|ERROR]",
         "    Ends the waiting of that connection's command, with that outcome.",
         NULL,

@@ -16,7 +16,7 @@
 // --- the line about a client -------------------------------------------------------------------
 
 static const char *flag_letters(const struct client *c, const struct client_transaction *t,
-                                char letters[16])
+                                const struct client_tracking *k, char letters[16])
 {
     unsigned n = 0;
     if (c->flags & CLIENT_MONITOR)
@@ -25,6 +25,12 @@ static const char *flag_letters(const struct client *c, const struct client_tran
         letters[n++] = 'x';
     if (c->waiter)
         letters[n++] = 'b';
+    if (k->flags & TRACKING_ON)
+        letters[n++] = 't';
+    if (k->flags & TRACKING_BROKEN)
+        letters[n++] = 'R';
+    if (k->flags & TRACKING_BCAST)
+        letters[n++] = 'B';
     if (t->changed)
         letters[n++] = 'd';
     if (c->flags & CLIENT_CLOSE_AFTER_REPLY)
@@ -55,7 +61,9 @@ void client_describe(struct request *r, const struct client *c, struct out *to)
 {
     char addr[ENDPOINT_TEXT_MAX], laddr[ENDPOINT_TEXT_MAX], letters[16];
     struct client_transaction t;
+    struct client_tracking k;
     r->services->client_transaction(c, &t);
+    r->services->client_tracking(c, &k);
     size_t unsent = c->stream ? c->stream->ops->unsent(c->stream) : 0;
     // The caller's own last command is this one, and the reply that waits is its reply. A blocked
     // client's reply is not written yet.
@@ -68,7 +76,7 @@ void client_describe(struct request *r, const struct client *c, struct out *to)
     out_write(to, client_name(c), strlen(client_name(c)));
     text_add(to, " age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%" PRIu32,
              seconds_since(r, c->created_us), seconds_since(r, c->last_active_us),
-             flag_letters(c, &t, letters), c->db);
+             flag_letters(c, &t, &k, letters), c->db);
     text_add(to,
              " sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%" PRIu64,
              t.queued, query, query_free, t.bytes);
@@ -76,8 +84,9 @@ void client_describe(struct request *r, const struct client *c, struct out *to)
              waiting, unsent, r->services->client_memory(r->core, c), unsent ? "rw" : "r");
     text_add(to, " cmd=%s%s%s", last && last->parent ? last->parent->name : "",
              last && last->parent ? "|" : "", last ? last->name : "NULL");
-    text_add(to, " user=" DEFAULT_USER " redir=-1 resp=%u lib-name=%s lib-ver=%s", c->resp,
-             c->lib_name, c->lib_version);
+    text_add(to, " user=" DEFAULT_USER " redir=%" PRId64 " resp=%u lib-name=%s lib-ver=%s",
+             k.flags & TRACKING_ON ? (int64_t)k.redirect : -1, c->resp, c->lib_name,
+             c->lib_version);
 }
 
 void client_info_command(struct request *r)

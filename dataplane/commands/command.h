@@ -188,6 +188,8 @@ struct session {
     // Who it is, where that limits what it may do (permission.h); NULL: everything. The session of
     // a message holds a reference, any other one is valid as long as its client's.
     const struct access_user *user;
+    bool remember; // who reads keys is told when they change (CLIENT TRACKING)
+    uint8_t home;  // the core of the client
 };
 
 // Thresholds between encodings: the directives of the same names.

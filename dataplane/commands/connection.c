@@ -61,6 +61,7 @@ void reset_command(struct request *r)
         r->services->monitor_end(r->core, c);
     r->services->transaction_forget(r);
     r->services->unsubscribe_all(r);
+    r->services->tracking_end(r);
     mi_free(c->name_long);
     c->name_long = NULL;
     c->name[0] = '\0';

@@ -39,6 +39,14 @@ void client_unblock_command(struct request *r);
 // The line about a client without its end. On the client's core.
 void client_describe(struct request *r, const struct client *c, struct out *to);
 
+// client_tracking.c: CLIENT, what concerns client-side caching.
+bool client_tracking_start(struct request *r);
+void client_tracking_part(struct request *r);
+void client_tracking_command(struct request *r);
+void client_caching_command(struct request *r);
+void client_trackinginfo_command(struct request *r);
+void client_getredir_command(struct request *r);
+
 #define DEFAULT_USER "default"
 
 // Whether the bytes may name a client or its library: visible ASCII without spaces, or nothing.

@@ -287,7 +287,73 @@ static const struct command_doc client_unblock_doc = {
     .args = client_unblock_args,
 };
 
+static const struct doc_arg caching_modes[] = {
+    {.name = "yes", .type = DOC_PURE_TOKEN, .token = "YES"},
+    {.name = "no", .type = DOC_PURE_TOKEN, .token = "NO"},
+    {.name = NULL},
+};
+static const struct doc_arg client_caching_args[] = {
+    {.name = "mode", .type = DOC_ONEOF, .args = caching_modes},
+    {.name = NULL},
+};
+static const struct command_doc client_caching_doc = {
+    .summary = "Says whether the keys that the next command reads are kept by the client",
+    .since = "6.0.0",
+    .group = "connection",
+    .complexity = "O(1)",
+    .args = client_caching_args,
+};
+
+static const struct command_doc client_getredir_doc = {
+    .summary = "Tells the client that invalidations of this connection go to",
+    .since = "6.0.0",
+    .group = "connection",
+    .complexity = "O(1)",
+};
+
+static const struct doc_arg tracking_states[] = {
+    {.name = "on", .type = DOC_PURE_TOKEN, .token = "ON"},
+    {.name = "off", .type = DOC_PURE_TOKEN, .token = "OFF"},
+    {.name = NULL},
+};
+static const struct doc_arg client_tracking_args[] = {
+    {.name = "status", .type = DOC_ONEOF, .args = tracking_states},
+    {.name = "client-id", .type = DOC_INTEGER, .flags = DOC_OPTIONAL, .token = "REDIRECT"},
+    {.name = "prefix",
+     .type = DOC_STRING,
+     .flags = DOC_OPTIONAL | DOC_MULTIPLE | DOC_MULTIPLE_TOKEN,
+     .token = "PREFIX"},
+    {.name = "bcast", .type = DOC_PURE_TOKEN, .flags = DOC_OPTIONAL, .token = "BCAST"},
+    {.name = "optin", .type = DOC_PURE_TOKEN, .flags = DOC_OPTIONAL, .token = "OPTIN"},
+    {.name = "optout", .type = DOC_PURE_TOKEN, .flags = DOC_OPTIONAL, .token = "OPTOUT"},
+    {.name = "noloop", .type = DOC_PURE_TOKEN, .flags = DOC_OPTIONAL, .token = "NOLOOP"},
+    {.name = NULL},
+};
+static const struct command_doc client_tracking_doc = {
+    .summary = "Tells this connection of changes to keys that it has read, or that have a prefix",
+    .since = "6.0.0",
+    .group = "connection",
+    .complexity = "O(1), and O(P) for P prefixes",
+    .args = client_tracking_args,
+};
+
+static const struct command_doc client_trackinginfo_doc = {
+    .summary = "How this connection is told of changes to keys that it holds",
+    .since = "6.2.0",
+    .group = "connection",
+    .complexity = "O(1), and O(P) for P prefixes",
+};
+
 static const struct command client_subcommands[] = {
+    {
+        .name = "caching",
+        .arity = 3,
+        .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
+        .categories = CAT_SLOW | CAT_CONNECTION,
+        .route = ROUTE_HOME,
+        .doc = &client_caching_doc,
+        .handler = client_caching_command,
+    },
     {
         .name = "getname",
         .arity = 2,
@@ -296,6 +362,15 @@ static const struct command client_subcommands[] = {
         .route = ROUTE_HOME,
         .doc = &client_getname_doc,
         .handler = client_getname_command,
+    },
+    {
+        .name = "getredir",
+        .arity = 2,
+        .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
+        .categories = CAT_SLOW | CAT_CONNECTION,
+        .route = ROUTE_HOME,
+        .doc = &client_getredir_doc,
+        .handler = client_getredir_command,
     },
     {
         .name = "help",
@@ -392,6 +467,26 @@ static const struct command client_subcommands[] = {
         .route = ROUTE_HOME,
         .doc = &client_setname_doc,
         .handler = client_setname_command,
+    },
+    {
+        .name = "tracking",
+        .arity = -3,
+        .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
+        .categories = CAT_SLOW | CAT_CONNECTION,
+        .route = ROUTE_GATHER,
+        .doc = &client_tracking_doc,
+        .start = client_tracking_start,
+        .part = client_tracking_part,
+        .handler = client_tracking_command,
+    },
+    {
+        .name = "trackinginfo",
+        .arity = 2,
+        .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
+        .categories = CAT_SLOW | CAT_CONNECTION,
+        .route = ROUTE_HOME,
+        .doc = &client_trackinginfo_doc,
+        .handler = client_trackinginfo_command,
     },
     {
         .name = "unblock",

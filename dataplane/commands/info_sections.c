@@ -92,7 +92,7 @@ static void write_clients(const struct info *info, struct out *o)
     field(o, "client_recent_max_input_buffer", f->max_input_buffer);
     field(o, "client_recent_max_output_buffer", f->max_output_buffer);
     field(o, "blocked_clients", f->blocked_clients);
-    field(o, "tracking_clients", 0);
+    field(o, "tracking_clients", f->tracking_clients);
     field(o, "clients_in_timeout_table", f->timeout_clients);
 }
 
@@ -166,6 +166,9 @@ static void write_stats(const struct info *info, struct out *o)
     field(o, "pubsubshard_channels", 0);
     field(o, "latest_fork_usec", 0);
     field(o, "total_forks", 0);
+    field(o, "tracking_total_keys", f->tracking_keys);
+    field(o, "tracking_total_items", f->tracking_items);
+    field(o, "tracking_total_prefixes", f->tracking_prefixes);
     field(o, "total_error_replies", f->error_replies);
     field(o, "acl_access_denied_auth", f->acl_denied_auth);
     field(o, "client_query_buffer_limit_disconnections", f->query_limit_disconnections);

@@ -37,6 +37,8 @@ struct core_figures {
     uint64_t cpu_sys_us, cpu_user_us;
     uint64_t max_input_buffer, max_output_buffer;
     uint64_t acl_denied_auth, acl_denied_command, acl_denied_key, acl_denied_channel;
+    // Of each core its share: sums may pass through what looks like large numbers.
+    uint64_t tracking_clients, tracking_keys, tracking_items, tracking_prefixes;
 };
 
 // Per command: COMMANDSTATS.
@@ -58,6 +60,21 @@ struct script_figures {
     uint64_t lua_bytes;           // of this core's Lua
     bool running;                 // a script is under way here,
     uint64_t running_us;          // for so long
+};
+
+// Client-side caching, as one client has it set.
+enum tracking_flags {
+    TRACKING_ON = 1u << 0,
+    TRACKING_BCAST = 1u << 1,
+    TRACKING_OPTIN = 1u << 2,
+    TRACKING_OPTOUT = 1u << 3,
+    TRACKING_NOLOOP = 1u << 4,
+    TRACKING_CACHING = 1u << 5, // CLIENT CACHING was given
+    TRACKING_BROKEN = 1u << 6,  // the client to redirect to was not there
+};
+struct client_tracking {
+    unsigned flags;
+    uint64_t redirect; // to that client; 0: to itself
 };
 
 struct server_figures {
@@ -198,6 +215,26 @@ struct services {
     void (*script_flush)(struct core *core); // of this core, and what all share
     enum script_killed (*script_kill)(struct core *core, bool function);
     void (*script_figures)(struct core *core, struct script_figures *figures);
+
+    // --- client-side caching
+    void (*client_tracking)(const struct client *c, struct client_tracking *t);
+    // In order of their bytes.
+    void (*each_prefix)(const struct client *c,
+                        void (*each)(void *context, const void *text, size_t len), void *context);
+    // Of r->client. All cores have counted the prefixes before (tracking_count); those that it has
+    // already are counted back. `redirect_core` serves the client to redirect to. False: memory is
+    // short, and nothing was done.
+    bool (*tracking_begin)(struct request *r, const struct client_tracking *t,
+                           unsigned redirect_core, unsigned n, const struct arg *prefixes);
+    void (*tracking_end)(struct request *r);
+    void (*tracking_caching)(struct request *r); // for the next command
+    // The core of r's client has one more client for each prefix: to be heard on every core. False:
+    // memory is short.
+    bool (*tracking_count)(struct request *r, unsigned n, const struct arg *prefixes);
+    // Takes back on all cores what tracking_count did there.
+    void (*tracking_uncount)(struct request *r, unsigned n, const struct arg *prefixes);
+    // Others redirect to this client of this core. False: memory is short.
+    bool (*tracking_target)(struct request *r, struct client *c);
 
     // Hands a transfer to the core (migrate.h), which owns it when this returns true.
     bool (*migrate)(struct request *r, struct migrate *m);

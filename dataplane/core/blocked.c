@@ -2,6 +2,7 @@
 // end. See blocked.h.
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/publish.h"
+#include "dataplane/core/tracking.h"
 #include "dataplane/core/watch.h"
 
 #include <assert.h>
@@ -144,8 +145,10 @@ static void key_changed(struct request *r, unsigned db, const struct key *key, u
                         const char *event)
 {
     parked_changed(r->core, db, key);
-    if (!(class & EVENT_ASIDE))
+    if (!(class & EVENT_ASIDE)) {
         watch_changed(r->core, db, key);
+        tracking_changed(r->core, r->session->client_id, r->session->client_id, key);
+    }
     notify_event(r->core, class, event, db, key->ptr, key->len);
 }
 

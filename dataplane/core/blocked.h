@@ -18,6 +18,7 @@
 
 #include "dataplane/commands/blocking.h"
 #include "dataplane/core/message.h"
+#include "dataplane/core/tracking.h"
 
 enum waiter_state { WAITER_WAITING, WAITER_SERVED, WAITER_TIMED_OUT, WAITER_CANCELLED };
 
@@ -87,7 +88,7 @@ struct blocked {
 static inline void core_observe(struct core *c)
 {
     c->observed = c->blocked->n_watched || c->watched_keys || c->lender_observed ||
-                  c->settings.notify || c->told_first;
+                  c->tracked_keys || tracking_observes(c) || c->settings.notify || c->told_first;
 }
 
 // --- blocked.c: home, and what handlers ask

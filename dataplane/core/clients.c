@@ -7,6 +7,7 @@
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/publish.h"
+#include "dataplane/core/tracking.h"
 #include "dataplane/core/transaction.h"
 #include "dataplane/core/watch.h"
 
@@ -48,6 +49,7 @@ static struct client *client_new(struct core *c)
     if (!client)
         return NULL;
     client->id = atomic_fetch_add(&c->server->next_client_id, 1) + 1;
+    client->home = (uint8_t)c->index;
     client->resp = 2;
     client->created_us = client->last_active_us = c->now_us;
     parser_init(&client->parser);
@@ -139,6 +141,7 @@ static void client_lost(struct core *c, struct client *client)
     if (client->flags & CLIENT_MONITOR)
         monitor_end(c, client);
     publish_forget(c, client);
+    tracking_forget(c, client);
     if (client->told)
         client->told->client = NULL;
     if (!(client->flags & CLIENT_INTERNAL)) {
@@ -252,8 +255,11 @@ static struct out *client_stream_out(struct client *client)
 // After each command: what CLIENT REPLY SKIP asked for moves on.
 void client_reply_mode_next(struct client *client)
 {
-    if (__builtin_expect(!(client->flags & (CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)), 1))
+    if (__builtin_expect(
+            !(client->flags & (CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT | CLIENT_CACHING)), 1))
         return;
+    if (client->flags & CLIENT_CACHING)
+        tracking_next(client);
     bool next = client->flags & CLIENT_REPLY_SKIP_NEXT;
     client->flags &= ~(CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
     if (next)

@@ -19,6 +19,7 @@
 #include "dataplane/core/script.h"
 #include "dataplane/core/service.h"
 #include "dataplane/core/slowlog.h"
+#include "dataplane/core/tracking.h"
 #include "dataplane/core/watch.h"
 
 // Background work of the store in a turn, in entries touched: about 20 µs at most.
@@ -96,6 +97,7 @@ static void key_gone(void *core, enum store_gone why, unsigned db, const struct 
     if (c->observed) {
         parked_changed(c, db, key);
         watch_changed(c, db, key);
+        tracking_changed(c, 0, c->executing_for, key);
         if (!field)
             notify_event(c, why == GONE_EVICTED ? EVENT_EVICTED : EVENT_EXPIRED,
                          why == GONE_EVICTED ? "evicted" : "expired", db, key->ptr, key->len);
@@ -128,7 +130,7 @@ static int core_start(struct core *c, char *error, size_t size)
         snprintf(error, size, "out of memory");
         return -1;
     }
-    if (!blocked_start(c) || !publish_start(c) || !script_core_start(c)) {
+    if (!blocked_start(c) || !publish_start(c) || !tracking_start(c) || !script_core_start(c)) {
         snprintf(error, size, "out of memory");
         return -1;
     }
@@ -156,6 +158,7 @@ static void cron(struct core *c)
     c->next_cron_us = c->now_us + CRON_INTERVAL_US;
     capture_look(c);
     clients_cron(c);
+    tracking_cron(c);
     transport_cron(c);
     figures_publish(c);
 }
@@ -195,12 +198,14 @@ static bool core_turn(struct core *c)
         if (!c->queue_first)
             break;
         // Replies of this batch leave before the next one is parsed.
+        tracking_look(c);
         clients_push(c);
         transport_flush(c);
     }
     any |= steps_run(c);
     any |= c->migrations && migrate_turn(c);
     core_stage(c, STAGE_EXECUTE);
+    tracking_look(c);
     any |= c->push_first != NULL;
     clients_push(c);
     core_stage(c, STAGE_REPLY);
@@ -211,6 +216,7 @@ static bool core_turn(struct core *c)
     core_stage(c, STAGE_TRANSMIT);
     any |= store_maintain(c->store, MAINTAIN_BUDGET);
     parked_serve(c); // before a slot of an expired key can be lent
+    tracking_look(c);
     if (c->now_us >= c->next_cron_us)
         cron(c);
     core_stage(c, STAGE_TIMERS);
@@ -220,7 +226,7 @@ static bool core_turn(struct core *c)
         c->counters.busy_cycles += cycles;
     else
         c->counters.idle_cycles += cycles;
-    return any || c->queue_first || c->starved_later || c->backlog;
+    return any || c->queue_first || c->push_first || c->starved_later || c->backlog;
 }
 
 // Nothing happened: pause, or sleep until something does.
@@ -329,6 +335,7 @@ void *core_main(void *context)
     blocked_stop(c);
     script_core_stop(c);
     publish_stop(c);
+    tracking_stop(c);
     if (c->store)
         store_destroy(c->store);
     atomic_store(&c->state, CORE_ENDED);

@@ -32,6 +32,8 @@ struct effects;
 struct publisher;
 struct subscribed_cores;
 struct told;
+struct tracked_slot;
+struct tracking;
 struct message;
 struct queued;
 struct script_engine;
@@ -71,6 +73,7 @@ struct settings {
     struct config_output_limit output_limit, pubsub_limit; // classes normal, pubsub
     struct config_output_limit monitor_limit;              // of clients in MONITOR
     unsigned notify;        // events of keys that are told of, and where (publish.h); 0: none
+    uint64_t tracked_max;   // tracking-table-max-keys; 0: no limit
     uint64_t collected_max; // bytes of all replies that are being written over several turns
     bool protected_mode;
     bool all_channels; // acl-pubsub-default
@@ -226,8 +229,10 @@ struct core {
     // --- commands that wait for a key, and who hears of changes
     struct blocked *blocked;
     unsigned watched_keys; // of its slots, as far as it has counted (watch.h)
+    unsigned tracked_keys; // the same of keys that clients may hold (tracking.h)
     bool lender_observed;  // somebody watches keys of a core whose slots are in hand
     bool observed; // somebody waits for a key of this core, watches one, or hears of changes
+    struct tracking *tracking;           // who of its clients holds keys (tracking.h)
     struct publisher *publisher;         // who of its clients is subscribed to what (publish.h)
     struct told *told_first, *told_last; // what handlers under way made it tell (client_tell)
     // What commands have to pass before they run, or who else is told of them: enum attention,
@@ -237,6 +242,7 @@ struct core {
     bool nopass;                      // the default user needs no password,
     bool open;                        // and is enabled: who has not said who it is may be it
     unsigned executing;               // handlers under way, one within the other
+    uint64_t executing_for;           // the client of the last one that is not lean; 0: none
     struct effects *effects;          // where writes tell what they did; NULL: nowhere
     uint32_t closely;                 // enum closely
     uint64_t slow_cycles;             // of a command that somebody wants to hear of (slowlog.h)
@@ -307,6 +313,8 @@ struct server {
     _Atomic uint64_t next_slow_id;       // of the slow log
     _Atomic uint64_t memory_peak;        // bytes counted
     struct watched_slot *watched[SLOTS]; // NULL: no key of it is watched
+    struct tracked_slot *tracked[SLOTS]; // NULL: no key of it is held by clients (tracking.h)
+    _Atomic uint64_t tracking_clients;
     struct subscribed_cores *subscribed; // which cores have subscribers (publish.h)
     _Atomic bool stopping;
     // All cores have a store before any listens; all have stopped before any takes its transport

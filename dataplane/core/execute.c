@@ -5,6 +5,7 @@
 #include "dataplane/commands/effects.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/slowlog.h"
+#include "dataplane/core/tracking.h"
 #include "dataplane/core/transaction.h"
 
 // The first word of an error reply, counted for INFO errorstats.
@@ -126,6 +127,8 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
     }
     bool all = command->route == ROUTE_ALL;
     uint64_t dirty = all ? store_statistics(c->store)->dirty : 0;
+    uint64_t outer = c->executing_for;
+    c->executing_for = session.client_id;
     c->executing++;
     if (__builtin_expect(!!r.effects, 0))
         effects_start(&r);
@@ -133,6 +136,10 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
     if (__builtin_expect(!!r.effects, 0))
         effects_end(&r);
     c->executing--;
+    c->executing_for = outer;
+    if (__builtin_expect(session.remember, 0) && command->flags & CMD_READONLY && !e->woken &&
+        command->route != ROUTE_SCRIPT) // whose commands tell for themselves
+        tracking_remember(c, &session, command, e->argv, e->argc);
     e->stepped = r.stepped;
     e->blocked = r.blocked;
     e->migration = r.migration;
@@ -198,7 +205,10 @@ static inline __attribute__((always_inline)) void quick(struct core *c, struct c
     if (!together)
         execute_timed(c);
     count_call(c, r);
-    parked_serve(c);
+    if (__builtin_expect(c->observed, 0)) {
+        parked_serve(c);
+        tracking_tell(c);
+    }
 }
 
 void execute_quick(struct core *c, struct client *client, const struct work *w)

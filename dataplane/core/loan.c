@@ -8,6 +8,7 @@
 
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/slowlog.h"
+#include "dataplane/core/tracking.h"
 #include "dataplane/core/transaction.h"
 #include "dataplane/core/watch.h"
 
@@ -273,7 +274,7 @@ void loan_lend(struct core *c, struct message *b)
     }
     c->loans++;
     tell_store(c, b, store_slot_lent);
-    b->observed = c->watched_keys != 0;
+    b->observed = c->watched_keys || c->tracked_keys;
     grant(c, b);
 }
 
@@ -331,6 +332,7 @@ uint64_t loan_enter(struct core *c, const struct loan *loan)
 void loan_leave(struct core *c, struct loan *loan, uint64_t dirty)
 {
     loan->changed |= store_statistics(c->store)->dirty != dirty;
+    loan->observed |= c->lender_observed; // it may have added what is to be told
     c->lender_observed = false;
     core_observe(c);
 }
@@ -492,15 +494,18 @@ void loan_release(struct core *c, const uint16_t *slots, unsigned n, bool change
     run_waiting(c);
 }
 
-// The borrower may have added watches, or taken some out.
+// The borrower may have added watches and keys that clients hold, or taken some out.
 static void count_watched(struct core *c, const struct message *b)
 {
-    for (unsigned i = 0; !b->whole && i < b->n_slots; i++)
+    for (unsigned i = 0; !b->whole && i < b->n_slots; i++) {
         watch_settle(c, slot_at(b, i));
+        tracking_settle(c, slot_at(b, i));
+    }
     for (unsigned slot = 0; b->whole && slot < SLOTS; slot++)
-        if (c->server->watched[slot] &&
-            keyspace_core(c->server->keyspace, (uint16_t)slot) == c->index)
+        if (keyspace_core(c->server->keyspace, (uint16_t)slot) == c->index) {
             watch_settle(c, (uint16_t)slot);
+            tracking_settle(c, (uint16_t)slot);
+        }
 }
 
 void loan_returned(struct core *c, struct message *b)

@@ -17,6 +17,7 @@
 #include "dataplane/core/publish.h"
 #include "dataplane/core/service.h"
 #include "dataplane/core/slowlog.h"
+#include "dataplane/core/tracking.h"
 #include "dataplane/core/transaction.h"
 
 // What a refused command is told.
@@ -62,6 +63,8 @@ void session_of(const struct client *client, struct session *s)
         .internal = client->flags & CLIENT_INTERNAL,
         .authenticated = client->authenticated,
         .user = client->limited ? client->user : NULL,
+        .remember = client->remember,
+        .home = client->home,
     };
 }
 
@@ -273,6 +276,7 @@ bool route_refused(struct core *c, struct client *client, const struct work *w)
         commands_arity_error(command, text, sizeof(text));
     else if (command && !forbidden(c, client, w, text, sizeof(text)))
         return false;
+    client->last_command = command;
     struct reply_slot *slot;
     struct out *out = client_out(c, client, &slot);
     if (command && command->handler == exec_command) {
@@ -336,8 +340,8 @@ static void run_in_steps(struct core *c, struct client *client, const struct wor
 static inline bool run_quick(struct core *c, struct client *client, const struct work *w)
 {
     if (__builtin_expect(!execute_is_quick(c, w->command) || client->first_reply ||
-                             client->flags &
-                                 (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT),
+                             client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP |
+                                              CLIENT_REPLY_SKIP_NEXT | CLIENT_TRACKED),
                          0))
         return false;
     execute_quick(c, client, w);
@@ -390,6 +394,7 @@ static void run_here(struct core *c, struct client *client, const struct work *w
             steps_take(c, e.stepped, NULL);
         client_replied(c, client, slot);
     }
+    tracking_tell(c);
 }
 
 // On the service thread: commands that wait for a disk. Nothing of a core may be touched.
@@ -685,6 +690,7 @@ void route_execute(struct core *c, struct message *m)
         steps_take(c, e.stepped, m);
     else
         route_answer(c, m);
+    tracking_tell(c);
 }
 
 void route_answer(struct core *c, struct message *m)

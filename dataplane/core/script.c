@@ -9,6 +9,7 @@
 #include "dataplane/commands/scripting_commands.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/message.h"
+#include "dataplane/core/tracking.h"
 #include "dataplane/script/script.h"
 
 #define ERROR_TEXT_MAX 1024
@@ -75,6 +76,10 @@ static enum script_called call(struct script_run *run, struct request *r, char *
     case ROUTE_CURSOR:
     case ROUTE_ALL:
         run_handler(c, r);
+        // A script that reads anything has read all its keys, as far as their cachers go.
+        if (__builtin_expect(run->session.remember, 0) && command->flags & CMD_READONLY)
+            tracking_remember_keys(c, &run->session, run->request->argv + run->first_key,
+                                   run->n_keys);
         return SCRIPT_CALLED;
     }
     snprintf(error, size, "This Redis command is not allowed from script");

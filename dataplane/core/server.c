@@ -29,6 +29,7 @@
 #include "dataplane/core/message.h"
 #include "dataplane/core/publish.h"
 #include "dataplane/core/service.h"
+#include "dataplane/core/tracking.h"
 #include "dataplane/core/watch.h"
 #include "dataplane/script/script.h"
 #include "dataplane/store/heap.h"
@@ -366,6 +367,7 @@ static void server_end(struct server *s)
         attach_close(s->attach);
     mailbox_close(s);
     watch_end(s);
+    tracking_clear(s);
     mi_free(s->subscribed);
     for (unsigned i = 0; i < s->n_cores; i++)
         if (s->cores[i])

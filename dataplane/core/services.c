@@ -13,6 +13,7 @@
 #include "dataplane/core/script.h"
 #include "dataplane/core/service.h"
 #include "dataplane/core/slowlog.h"
+#include "dataplane/core/tracking.h"
 #include "dataplane/core/transaction.h"
 
 // --- configuration
@@ -175,6 +176,7 @@ static void core_figures(struct core *c, struct core_figures *f)
         .cpu_sys_us = (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec,
         .cpu_user_us = (uint64_t)usage.ru_utime.tv_sec * 1000000 + (uint64_t)usage.ru_utime.tv_usec,
     };
+    tracking_figures(c, f);
     transport_bytes(c, &f->net_in_bytes, &f->net_out_bytes);
     for (const struct client *client = c->clients; client; client = client->next) {
         f->query_buffer_bytes += parser_memory(&client->parser);
@@ -322,6 +324,7 @@ void services_init(struct core *c)
     blocked_services(&c->services);
     slowlog_services(&c->services);
     publish_services(&c->services);
+    tracking_services(&c->services);
     transaction_services(&c->services);
     access_services(&c->services);
     script_services(&c->services);

@@ -51,6 +51,7 @@ void settings_read(struct core *c)
     s->timeout_us = (uint64_t)config_integer(config, "timeout") * 1000000;
     s->tcp_keepalive_s = (unsigned)config_integer(config, "tcp-keepalive");
     s->bulk_max = (size_t)config_integer(config, "proto-max-bulk-len");
+    s->tracked_max = limit(config, "tracking-table-max-keys");
     s->query_max = (size_t)config_integer(config, "client-query-buffer-limit");
     s->output_limit = config_output_limit(config, "normal");
     // Redis counts them as normal ones. Where these have no limit, one that does not read would

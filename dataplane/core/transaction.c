@@ -12,6 +12,7 @@
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/slowlog.h"
+#include "dataplane/core/tracking.h"
 #include "dataplane/core/watch.h"
 
 #define SLOTS_FIRST 8
@@ -90,6 +91,8 @@ static void forget(struct request *r)
 static void replaced(struct request *r, int db, int other)
 {
     watch_replaced(r->core, db, other);
+    if (other <= db) // of a swap, which is told for both, once
+        tracking_replaced(r->core);
 }
 
 static void client_transaction(const struct client *client, struct client_transaction *to)
@@ -294,7 +297,8 @@ static void look(struct core *c, const struct running *run, const struct queued 
 // What goes on elsewhere is `under_way` then, and comes back by transaction_resumed.
 static void run_one(struct core *c, struct running *run, const struct queued *q)
 {
-    if (q->command->route <= ROUTE_HOME && run->client && execute_is_quick(c, q->command)) {
+    if (q->command->route <= ROUTE_HOME && run->client && execute_is_quick(c, q->command) &&
+        !(run->client->flags & CLIENT_TRACKED)) {
         execute_queued(c, run->client, q, run->out);
         return;
     }
@@ -493,6 +497,9 @@ static void loaned(struct core *c, const struct running *run)
     struct message *m = loan_command(run->loan);
     m->cycles = run->t->cycles;
     ended(c, run, m->command, m->argc, m->argv);
+    // What CLIENT CACHING said before it was for all of it.
+    if (run->client && run->client->flags & CLIENT_CACHING)
+        tracking_next(run->client);
     loan_worked(c, run->loan);
 }
 
@@ -612,6 +619,7 @@ static enum transaction_taken exec(struct core *c, struct client *client, const 
     struct transaction *t = client->transaction;
     if (client->replies_waiting)
         return TRANSACTION_LATER;
+    client->last_command = w->command;
     if (t->refused || (t->denyoom && memory_is_short(c))) {
         const char *text = t->refused
                                ? "EXECABORT Transaction discarded because of previous errors."

@@ -15,6 +15,7 @@ struct message;
 struct reply_slot;
 struct subscriber;
 struct told;
+struct tracker;
 struct transaction;
 struct waiter;
 struct watching;
@@ -39,6 +40,8 @@ enum client_flags {
     CLIENT_BROKEN = 1u << 15,   // a protocol error, to be told after what came before it
     CLIENT_MULTI = 1u << 16,    // what it sends is kept for EXEC
     CLIENT_PUBSUB = 1u << 17,   // subscribed to a channel or pattern at least
+    CLIENT_TRACKED = 1u << 20,  // it has a tracker
+    CLIENT_CACHING = 1u << 21,  // CLIENT CACHING was given for its next command
     CLIENT_MONITOR = 1u << 24,  // is told of every command (dataplane/core/monitor.h)
 };
 
@@ -51,6 +54,8 @@ struct client {
     bool authenticated, no_touch, no_evict;
     bool limited; // its commands are looked at before they run: it may not do everything
     const struct access_user *user; // who it is, counted; NULL: the server itself
+    bool remember;                  // what it reads now, for it is told when that changes
+    uint8_t home;                   // its core
 
     struct parser parser;
 
@@ -65,6 +70,7 @@ struct client {
     unsigned pending;
 
     struct transaction *transaction; // from MULTI to EXEC (dataplane/core/transaction.h)
+    struct tracker *tracker;         // client-side caching (dataplane/core/tracking.h); NULL: none
     struct watching *watching;       // keys that it watches (dataplane/core/watch.h)
     struct waiter *waiter; // blocked: a command of it waits for a key (dataplane/core/blocked.h)
 

@@ -242,6 +242,12 @@ static void no_transaction(struct request *r)
     (void)r;
 }
 
+static void nothing_tracked(const struct client *c, struct client_tracking *t)
+{
+    (void)c;
+    *t = (struct client_tracking){0};
+}
+
 static void nothing_open(const struct client *c, struct client_transaction *t)
 {
     (void)c;
@@ -288,6 +294,8 @@ int server_setup(void **state)
         .transaction_forget = no_transaction,
         .unsubscribe_all = no_transaction,
         .client_transaction = nothing_open,
+        .client_tracking = nothing_tracked,
+        .tracking_end = no_transaction,
         .keys_replaced = keys_replaced,
     };
     for (unsigned i = 0; i < SERVER_CORES; i++) {

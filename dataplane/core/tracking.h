@@ -1,0 +1,85 @@
+// Client-side caching (CLIENT TRACKING): clients are told when keys change that they may hold.
+//
+// What clients read stands in a table of the key's slot: whoever executes on the slot may touch it,
+// owner or borrower. It names clients by number and core, so those that went away need no search;
+// their home core passes over them. A key that changes leaves the table, and word of it goes to the
+// homes of its readers when the command is done, behind whatever was sent there before. At home it
+// comes behind the replies that the client is owed. Prefixes that are broadcast are known on every
+// core; what changed is told once a turn.
+#pragma once
+
+#include "dataplane/core/message.h"
+#include "dataplane/pubsub/tracking.h"
+
+struct tracker;
+
+// Of one core.
+struct tracking {
+    struct tracker **buckets; // by client id
+    unsigned n_buckets, n;    // a power of two
+    struct tracker *first;    // those of clients that track
+    unsigned n_tracking;
+    struct prefixes prefixes;
+    // Of the keys that this core put into tables and took out of them, whoever owns their slots:
+    // the sum over cores is what the tables hold. One writer, read by all.
+    _Atomic int64_t keys, items;
+    _Atomic bool lost; // memory was short for word to clients of this core: they must forget all
+    // What changed and was not told yet.
+    struct tracked_key *changed_first, *changed_last;
+    unsigned emptied; // times that all keys did, before these
+    struct tracking_word {
+        uint8_t *bytes; // records of a core whose clients want the prefix
+        size_t len, room;
+    } word[PLANE_CORES_MAX];
+    uint64_t cores_to_tell;
+    unsigned limit_rounds;  // in a row in which the limit was exceeded
+    uint64_t idle_since_us; // no client tracks; 0: some do
+    uint64_t dropped_to;    // slots whose tables were dropped since then
+};
+
+bool tracking_start(struct core *c);
+void tracking_stop(struct core *c);
+void tracking_clear(struct server *server); // all cores have stopped
+void tracking_services(struct services *services);
+void tracking_figures(struct core *c, struct core_figures *f);
+
+// A read was executed for a client that is to be told: the slots of its keys are in hand.
+void tracking_remember(struct core *c, const struct session *session, const struct command *command,
+                       const struct arg *argv, int argc);
+void tracking_remember_keys(struct core *c, const struct session *session, const struct arg *keys,
+                            int n);
+// A key changed, whose slot is in hand. `by`: the client that did it, 0: none; `at_work`: the
+// client whose command runs, 0: none.
+void tracking_changed(struct core *c, uint64_t by, uint64_t at_work, const struct key *key);
+// All slots are in hand, and databases change as a whole.
+void tracking_replaced(struct core *c);
+// The owner counts anew after someone else had the slot.
+void tracking_settle(struct core *c, uint16_t slot);
+// Tells what changed, but for prefixes; the command that did it is over, and its reply written.
+void tracking_tell_changed(struct core *c);
+static inline bool tracking_has_changed(const struct core *c)
+{
+    return c->tracking->changed_first || c->tracking->emptied;
+}
+static inline void tracking_tell(struct core *c)
+{
+    if (__builtin_expect(c->observed && tracking_has_changed(c), 0))
+        tracking_tell_changed(c);
+}
+// Tells all that changed: once a turn, before output leaves.
+void tracking_turn(struct core *c);
+static inline void tracking_look(struct core *c)
+{
+    if (__builtin_expect(tracking_has_changed(c) || c->tracking->cores_to_tell, 0))
+        tracking_turn(c);
+}
+// Somebody may want to hear of any key, or has not been told yet.
+static inline bool tracking_observes(const struct core *c)
+{
+    return c->tracking && (c->tracking->prefixes.n || tracking_has_changed(c));
+}
+void tracking_cron(struct core *c);
+// The connection ends.
+void tracking_forget(struct core *c, struct client *client);
+// After a command of the client: what CLIENT CACHING said is over.
+void tracking_next(struct client *client);
