@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 
 #include "dataplane/script/internal.h"
+#include "dataplane/script/sandbox.h"
 
 // A buffer that grew beyond this for one reply is given back.
 #define REPLY_KEPT_MAX (1u << 20)
@@ -150,13 +151,9 @@ static int body(lua_State *L)
     lua_rawgeti(L, LUA_REGISTRYINDEX, e->error_handler);
     if (run->code->eval) { // as globals, whatever protects these
         push_array(L, r->argv + run->first_key, run->n_keys);
-        lua_pushliteral(L, "KEYS");
-        lua_insert(L, -2);
-        lua_rawset(L, LUA_GLOBALSINDEX);
+        script_set_global(L, "KEYS");
         push_array(L, r->argv + args, r->argc - args);
-        lua_pushliteral(L, "ARGV");
-        lua_insert(L, -2);
-        lua_rawset(L, LUA_GLOBALSINDEX);
+        script_set_global(L, "ARGV");
         lua_rawgeti(L, LUA_REGISTRYINDEX, run->code->function);
     } else {
         lua_rawgeti(L, LUA_REGISTRYINDEX, run->code->function);
@@ -195,7 +192,9 @@ static int open_protected(lua_State *L)
 {
     struct script_engine *e = lua_touserdata(L, 1);
     lua_pushcfunction(L, error_handler);
+    lua_pushvalue(L, -1);
     e->error_handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    script_set_global(L, "__redis__err__handler"); // scripts see it, as Redis's do
     lua_pushcfunction(L, body);
     e->body = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
