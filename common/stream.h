@@ -29,6 +29,10 @@ enum stream_event {
 // drained.
 #define STREAM_OUT_HIGH (1u << 20)
 
+enum stream_flag {
+    STREAM_CARRIER = 1u << 0, // the owner is another stream, which lies over this one (TLS)
+};
+
 enum stream_error {
     STREAM_OK = 0,
     STREAM_RESET,       // the peer reset the connection
@@ -118,10 +122,16 @@ struct stream {
     uint32_t in_len;
     uint16_t events; // enum stream_event, collected since the owner looked; the owner clears them
     uint8_t error;   // enum stream_error, valid with STREAM_CLOSED
-    uint8_t flags;   // provider's
+    uint8_t flags;   // enum stream_flag
     void *owner;     // the owner's: its client; NULL for a fresh stream
     const struct stream_ops *ops;
 };
+
+// The owner of the connection: that of the stream above, where one lies over it.
+static inline void *stream_owner(const struct stream *s)
+{
+    return s->flags & STREAM_CARRIER ? ((const struct stream *)s->owner)->owner : s->owner;
+}
 
 // Moves past n unread bytes (n <= in_len).
 static inline void stream_consume(struct stream *s, uint32_t n)

@@ -264,9 +264,6 @@ static int check_dpdk(const struct config *c, const struct complaint *e)
             return complain(e, "'%s %d' is too small; give at least %d, or 0 for the driver's",
                             frames[i], (int)n_frames, FRAMES_MIN);
     }
-    if (*config_string(c, "unixsocket"))
-        return complain(e, "'unixsocket' is the kernel's and needs 'transport socket'; remove one "
-                           "of them");
     return check_addresses(c, e);
 }
 
@@ -300,16 +297,13 @@ static int check_ports(const struct config *c, const struct complaint *e)
 {
     int64_t port = config_integer(c, "port"), tls = config_integer(c, "tls-port");
     if (!port && !tls && !*config_string(c, "unixsocket"))
-        return complain(e, "'port 0' without 'unixsocket' leaves nothing to listen on; give one");
+        return complain(e, "'port 0' without 'tls-port' or 'unixsocket' leaves nothing to listen on; give one");
     if (tls && tls == port)
         return complain(e, "'tls-port' and 'port' are both %d; a port serves one of them",
                         (int)port);
     if (tls && (!*config_string(c, "tls-cert-file") || !*config_string(c, "tls-key-file")))
         return complain(e, "'tls-port' needs a certificate; add 'tls-cert-file' and "
                            "'tls-key-file'");
-    if (tls && !port && !*config_string(c, "unixsocket"))
-        return complain(e, "'port 0' leaves only 'tls-port', and TLS is not built yet; give a "
-                           "'port' too");
     if (strlen(config_string(c, "unixsocket")) >= sizeof(((struct sockaddr_un *)0)->sun_path))
         return complain(e,
                         "'unixsocket' is longer than %zu bytes, all that the kernel takes; "

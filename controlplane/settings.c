@@ -9,7 +9,9 @@
 
 int settings_read(const struct config *config, struct settings *s, char *error, size_t error_size)
 {
-    s->port = (unsigned)config_integer(config, "port");
+    s->port = (unsigned)config_integer(config, "port"); // as the data plane names its files
+    if (!s->port)
+        s->port = (unsigned)config_integer(config, "tls-port");
     const char *configured = config_string(config, "runtime-dir");
     int status = plane_run_directory(configured, s->run_directory, sizeof(s->run_directory));
     if (!status)

@@ -28,13 +28,20 @@ void sockets_destroy(struct sockets *s);
 
 // Opens a listening socket for this core; sockets of several cores on one address share it
 // (SO_REUSEPORT), but a foreign process on the port is an error. `address` is an IPv4 or IPv6
-// literal, or "*" / "::*" for all. Returns 0 or -errno with one line in `error`.
-int sockets_listen(struct sockets *s, const char *address, uint16_t port, int backlog, char *error,
-                   size_t error_size);
+// literal, or "*" / "::*" for all; `tag` is the caller's (sockets_tag_of). Returns 0 or -errno with
+// one line in `error`.
+int sockets_listen(struct sockets *s, const char *address, uint16_t port, unsigned tag, int backlog,
+                   char *error, size_t error_size);
 int sockets_listen_unix(struct sockets *s, const char *path, unsigned mode, int backlog,
                         char *error, size_t error_size);
+// Listening elsewhere while serving: between the two, what is there already is kept where it is
+// asked for again. The end closes what was not, or, unless all went well, what was opened since.
+void sockets_relisten_begin(struct sockets *s);
+void sockets_relisten_end(struct sockets *s, bool well);
 // Stops accepting (SHUTDOWN, restart).
 void sockets_unlisten(struct sockets *s);
+// Of the listener that a stream came through; 0 of one that we opened, or of a UNIX socket.
+unsigned sockets_tag_of(const struct stream *stream);
 // Active open, over TCP or to a UNIX socket. Returns the stream (STREAM_CONNECTED or STREAM_CLOSED
 // follows) or NULL with a negative errno in *error.
 struct stream *sockets_connect(struct sockets *s, const struct endpoint *to, int *error);

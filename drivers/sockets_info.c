@@ -40,7 +40,7 @@ void connection_info(const struct stream *stream, struct stream_info *info)
 {
     const struct connection *c = (const struct connection *)stream;
     *info = (struct stream_info){
-        .owner = stream->owner,
+        .owner = stream_owner(stream),
         .unread = receive_unread(c),
         .unsent = send_unsent(stream),
         .bytes_in = c->bytes_in,

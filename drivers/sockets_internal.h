@@ -27,8 +27,8 @@
 // Period of the timer that ends lingering and retries a failed accept; armed only when there is
 // work.
 #define SOCKETS_TICK_MS 100
-// Addresses of `bind` (16) over two families, and a UNIX socket, with room to spare.
-#define SOCKETS_LISTENERS_MAX 40
+// Addresses of `bind` (16), each with and without TLS, and a UNIX socket, twice while they change.
+#define SOCKETS_LISTENERS_MAX 80
 // One send carries at most this much, so that progress is seen and output limits can act.
 #define SOCKETS_SEND_MAX (1024u * 1024)
 #define SOCKETS_SEND_PIECES 64
@@ -89,6 +89,7 @@ struct connection {
     bool is_ready : 1;
     bool is_touched : 1;
     bool in_heap : 1; // stream.in lies in `heap`
+    uint8_t tag;      // of its listener
     // Output.
     struct piece *first, *last;
     bool open;     // the last piece is the chunk that out.pos writes to
@@ -113,6 +114,9 @@ struct listener {
     bool retry; // accept failed for lack of resources: try again on the next tick
     uint8_t addr[16];
     uint16_t port;
+    uint8_t tag;
+    bool old;   // was there when listening began anew, and was not asked for again yet
+    bool fresh; // opened since
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
@@ -151,6 +155,7 @@ struct sockets {
     struct send_vector *free_vectors;
     struct listener listener[SOCKETS_LISTENERS_MAX];
     unsigned n_listeners;
+    bool relistening;
 };
 
 extern const struct stream_ops connection_ops;

@@ -87,6 +87,7 @@ static void accept_connection(struct sockets *s, const struct listener *l, int f
         return;
     }
     c->unix_peer = l->family == AF_UNIX;
+    c->tag = l->tag;
     c->remote = remote;
     s->counters.accepted++;
     receive_arm(c);
@@ -129,18 +130,39 @@ static int listen_failed(int fd, const char *what, const char *call, char *error
 
 static struct listener *listener_slot(struct sockets *s, char *error, size_t error_size)
 {
-    if (s->n_listeners == SOCKETS_LISTENERS_MAX) {
+    struct listener *l = NULL;
+    for (unsigned i = 0; !l && i < s->n_listeners; i++)
+        if (s->listener[i].fd < 0 && !s->listener[i].armed)
+            l = &s->listener[i];
+    if (!l && s->n_listeners < SOCKETS_LISTENERS_MAX)
+        l = &s->listener[s->n_listeners++];
+    if (l)
+        *l = (struct listener){.fd = -1};
+    else
         snprintf(error, error_size, "Too many listening addresses: at most %d",
                  SOCKETS_LISTENERS_MAX);
-        return NULL;
-    }
-    return &s->listener[s->n_listeners];
+    return l;
 }
 
 static void listener_start(struct sockets *s, struct listener *l)
 {
-    s->n_listeners++;
+    l->fresh = s->relistening;
     accept_arm(s, l);
+}
+
+// A listener from before, while listening begins anew.
+static bool listener_kept(struct sockets *s, const struct listener *wanted)
+{
+    for (unsigned i = 0; i < s->n_listeners; i++) {
+        struct listener *l = &s->listener[i];
+        if (l->fd < 0 || !l->old || l->family != wanted->family || l->tag != wanted->tag ||
+            l->port != wanted->port || memcmp(l->addr, wanted->addr, sizeof(l->addr)) != 0 ||
+            strcmp(l->path, wanted->path) != 0)
+            continue;
+        l->old = false;
+        return true;
+    }
+    return false;
 }
 
 static bool address_parse(const char *text, uint16_t port, struct sockaddr_storage *to,
@@ -209,20 +231,24 @@ static int bind_and_listen(int fd, const struct sockaddr_storage *to, socklen_t 
     return listen(fd, backlog);
 }
 
-int sockets_listen(struct sockets *s, const char *address, uint16_t port, int backlog, char *error,
-                   size_t error_size)
+int sockets_listen(struct sockets *s, const char *address, uint16_t port, unsigned tag, int backlog,
+                   char *error, size_t error_size)
 {
     char what[128];
     snprintf(what, sizeof(what), "TCP listening socket %s:%u", address, port);
-    struct listener *l = listener_slot(s, error, error_size);
-    if (!l)
-        return -ENOSPC;
     struct sockaddr_storage to;
     socklen_t size;
-    if (!address_parse(address, port, &to, &size, l->addr)) {
+    struct listener wanted = {.port = port, .tag = (uint8_t)tag};
+    if (!address_parse(address, port, &to, &size, wanted.addr)) {
         errno = EINVAL;
         return listen_failed(-1, what, "address", error, error_size);
     }
+    wanted.family = to.ss_family;
+    if (s->relistening && listener_kept(s, &wanted))
+        return 0;
+    struct listener *l = listener_slot(s, error, error_size);
+    if (!l)
+        return -ENOSPC;
     int fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return listen_failed(fd, what, "socket", error, error_size);
@@ -235,7 +261,7 @@ int sockets_listen(struct sockets *s, const char *address, uint16_t port, int ba
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &s->config.tcp_user_timeout_ms,
                    sizeof(s->config.tcp_user_timeout_ms));
     pthread_mutex_lock(&ours.lock);
-    unsigned *sockets = ours_find(to.ss_family, l->addr, port, port != 0);
+    unsigned *sockets = ours_find(to.ss_family, wanted.addr, port, port != 0);
     const char *call;
     int failed = bind_and_listen(fd, &to, size, backlog, !sockets || *sockets == 0, &call);
     if (failed == 0 && sockets)
@@ -243,9 +269,8 @@ int sockets_listen(struct sockets *s, const char *address, uint16_t port, int ba
     pthread_mutex_unlock(&ours.lock);
     if (failed)
         return listen_failed(fd, what, call, error, error_size);
+    *l = wanted;
     l->fd = fd;
-    l->family = to.ss_family;
-    l->port = port;
     listener_start(s, l);
     return 0;
 }
@@ -266,15 +291,19 @@ int sockets_listen_unix(struct sockets *s, const char *path, unsigned mode, int 
 {
     char what[192];
     snprintf(what, sizeof(what), "UNIX socket %s", path);
-    struct listener *l = listener_slot(s, error, error_size);
-    if (!l)
-        return -ENOSPC;
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof(to.sun_path)) {
         errno = ENAMETOOLONG;
         return listen_failed(-1, what, "path", error, error_size);
     }
     memcpy(to.sun_path, path, strlen(path) + 1);
+    struct listener wanted = {.family = AF_UNIX};
+    memcpy(wanted.path, to.sun_path, sizeof(wanted.path));
+    if (s->relistening && listener_kept(s, &wanted))
+        return 0;
+    struct listener *l = listener_slot(s, error, error_size);
+    if (!l)
+        return -ENOSPC;
     if (unix_in_use(&to)) {
         errno = EADDRINUSE;
         return listen_failed(-1, what, "bind", error, error_size);
@@ -291,40 +320,67 @@ int sockets_listen_unix(struct sockets *s, const char *path, unsigned mode, int 
         return listen_failed(fd, what, "chmod", error, error_size);
     if (listen(fd, backlog) < 0)
         return listen_failed(fd, what, "listen", error, error_size);
+    *l = wanted;
     l->fd = fd;
-    l->family = AF_UNIX;
-    memcpy(l->path, to.sun_path, sizeof(l->path));
     listener_start(s, l);
     return 0;
 }
 
+static void listener_close(struct sockets *s, struct listener *l)
+{
+    if (l->fd < 0)
+        return;
+    if (l->armed) {
+        struct io_uring_sqe *sqe = io_sqe(s->io, IO_SOCKETS, sockets_tag(s, OP_CANCEL));
+        io_uring_prep_cancel64(sqe, io_tag(IO_SOCKETS, sockets_tag(l, OP_ACCEPT)), 0);
+        s->pending++;
+        // The accept holds a reference to the socket until the kernel has worked this off: done
+        // now, so that the port is free when we return.
+        io_uring_submit_and_get_events(io_ring(s->io));
+    }
+    close(l->fd);
+    l->fd = -1;
+    l->retry = false;
+    if (l->family == AF_UNIX) {
+        unlink(l->path);
+        return;
+    }
+    pthread_mutex_lock(&ours.lock);
+    unsigned *sockets = ours_find(l->family, l->addr, l->port, false);
+    if (sockets && *sockets)
+        --*sockets;
+    pthread_mutex_unlock(&ours.lock);
+}
+
 void sockets_unlisten(struct sockets *s)
 {
+    for (unsigned i = 0; i < s->n_listeners; i++)
+        listener_close(s, &s->listener[i]);
+}
+
+void sockets_relisten_begin(struct sockets *s)
+{
+    s->relistening = true;
+    for (unsigned i = 0; i < s->n_listeners; i++) {
+        s->listener[i].old = s->listener[i].fd >= 0;
+        s->listener[i].fresh = false;
+    }
+}
+
+void sockets_relisten_end(struct sockets *s, bool well)
+{
+    s->relistening = false;
     for (unsigned i = 0; i < s->n_listeners; i++) {
         struct listener *l = &s->listener[i];
-        if (l->fd < 0)
-            continue;
-        if (l->armed) {
-            struct io_uring_sqe *sqe = io_sqe(s->io, IO_SOCKETS, sockets_tag(s, OP_CANCEL));
-            io_uring_prep_cancel64(sqe, io_tag(IO_SOCKETS, sockets_tag(l, OP_ACCEPT)), 0);
-            s->pending++;
-            // The accept holds a reference to the socket until the kernel has worked this off: done
-            // now, so that the port is free when we return.
-            io_uring_submit_and_get_events(io_ring(s->io));
-        }
-        close(l->fd);
-        l->fd = -1;
-        l->retry = false;
-        if (l->family == AF_UNIX) {
-            unlink(l->path);
-            continue;
-        }
-        pthread_mutex_lock(&ours.lock);
-        unsigned *sockets = ours_find(l->family, l->addr, l->port, false);
-        if (sockets && *sockets)
-            --*sockets;
-        pthread_mutex_unlock(&ours.lock);
+        if (well ? l->old : l->fresh)
+            listener_close(s, l);
+        l->old = l->fresh = false;
     }
+}
+
+unsigned sockets_tag_of(const struct stream *stream)
+{
+    return ((const struct connection *)stream)->tag;
 }
 
 // Takes `address` over, whatever happens.

@@ -32,6 +32,8 @@ static bool loopback(const struct endpoint *e)
 // A bypassed NIC has no loopback: there the on-link prefix is what counts as near.
 static bool near_by(const struct core *c, const struct endpoint *e)
 {
+    if (!e->family) // a UNIX socket
+        return true;
     return c->server->dpdk ? addresses_near(&c->server->net_config, e) : loopback(e);
 }
 
@@ -613,6 +615,8 @@ uint64_t client_memory(const struct client *client)
         n += sizeof(*client->subscriber) + client->subscriber->bytes;
     if (client->stream)
         n += client->stream->ops->unsent(client->stream);
+    if (client->stream && tls_is(client->stream))
+        n += tls_memory(client->stream);
     return n;
 }
 

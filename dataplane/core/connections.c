@@ -11,11 +11,15 @@
 // Connections that one question looks at: about 50 us when none of them is in the cache.
 #define LOOKED_AT_MAX 64
 #define NAME_SHOWN 48 // of CLIENT SETNAME
+#define TLS_SHOWN 48
+// A cursor of kernel sockets beside the stack.
+#define OF_SOCKETS (UINT64_C(1) << 63)
 
 struct row {
     uint64_t id; // of the client; 0: none
     uint32_t core;
     char name[NAME_SHOWN];
+    char tls[TLS_SHOWN]; // version and cipher; "": it is not encrypted
     struct stream_info info;
 };
 
@@ -39,6 +43,8 @@ static void layout_make(void)
     char type[16];
     snprintf(type, sizeof(type), "s%d", NAME_SHOWN);
     field("name", type, offsetof(struct row, name));
+    snprintf(type, sizeof(type), "s%d", TLS_SHOWN);
+    field("tls", type, offsetof(struct row, tls));
     field("local", "e", offsetof(struct row, info.local));
     field("remote", "e", offsetof(struct row, info.remote));
     field("state", "s16", offsetof(struct row, info.state));
@@ -101,10 +107,27 @@ static bool list_one(void *context, const struct stream_info *info)
         const struct client *client = info->owner;
         row.id = client->id;
         snprintf(row.name, sizeof(row.name), "%.*s", NAME_SHOWN - 1, client_name(client));
+        if (client->stream && tls_is(client->stream))
+            snprintf(row.tls, sizeof(row.tls), "%s %s", tls_version(client->stream),
+                     tls_cipher(client->stream));
     }
     row.info.owner = NULL; // an address of ours is nobody's business
     memcpy(l->rows + l->head->rows++ * sizeof(row), &row, sizeof(row));
     return l->head->rows < l->question->max;
+}
+
+// Those of the stack, then those of the kernel. Where the next question goes on; 0: nowhere.
+static uint64_t list(struct core *c, uint64_t cursor, struct listing *l)
+{
+    if (c->net && !(cursor & OF_SOCKETS)) {
+        net_each_connection(c->net, &cursor, LOOKED_AT_MAX, list_one, l);
+        return cursor || !c->sockets ? cursor : OF_SOCKETS;
+    }
+    cursor &= ~OF_SOCKETS;
+    if (!c->sockets)
+        return 0;
+    sockets_each(c->sockets, &cursor, LOOKED_AT_MAX, list_one, l);
+    return cursor && c->net ? cursor | OF_SOCKETS : cursor;
 }
 
 void tell_connections(struct core *c, const struct plane_message *m, const uint8_t *data,
@@ -129,14 +152,7 @@ void tell_connections(struct core *c, const struct plane_message *m, const uint8
     }
     struct plane_rows head = {.row_size = sizeof(struct row), .layout_size = (uint32_t)layout_len};
     struct listing l = {.core = c, .question = &q, .head = &head, .rows = text + before};
-    uint64_t cursor = q.cursor;
-    if (c->net)
-        net_each_connection(c->net, &cursor, LOOKED_AT_MAX, list_one, &l);
-    else if (c->sockets)
-        sockets_each(c->sockets, &cursor, LOOKED_AT_MAX, list_one, &l);
-    else
-        cursor = 0;
-    head.next = cursor;
+    head.next = list(c, q.cursor, &l);
     memcpy(text, &head, sizeof(head));
     memcpy(text + sizeof(head), layout, layout_len);
     control_answer(c, PLANE_CONNECTIONS, m, text, before + head.rows * sizeof(struct row));

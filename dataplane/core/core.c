@@ -310,7 +310,7 @@ void *core_main(void *context)
     char error[512] = "";
     bool failed = core_start(c, error, sizeof(error));
     pthread_barrier_wait(&c->server->begin);
-    if (failed || transport_listen(c, error, sizeof(error))) {
+    if (failed || transport_listen(c, c->config, error, sizeof(error))) {
         c->start_error = mi_strdup(error);
         atomic_store(&c->state, CORE_FAILED);
     } else {

@@ -25,6 +25,7 @@
 #include "drivers/io.h"
 #include "drivers/nic.h"
 #include "drivers/sockets.h"
+#include "drivers/tls.h"
 
 struct blocked;
 struct core;
@@ -81,6 +82,11 @@ struct settings {
     uint64_t maxmemory;
     struct store_options store;
     struct value_limits limits;
+};
+
+// Failures of TLS that are not logged one by one.
+struct tls_quiet {
+    uint64_t until_us, untold;
 };
 
 // Who reads a reply.
@@ -186,7 +192,10 @@ struct core {
     struct capture *capture; // frames are copied (capture.h); NULL: they are not
     struct message *passed;  // frames of other cores, until the end of the turn
     struct io *io;
-    struct sockets *sockets;
+    struct sockets *sockets;         // with transport dpdk: for the UNIX socket, or NULL
+    struct tls *tls;                 // NULL: no connection speaks it
+    struct tls_context *tls_context; // of connections that begin
+    struct tls_quiet tls_quiet[TLS_FAILURES];
     struct frame *frames[TURN_FRAMES]; // received this turn
     unsigned n_frames;
     bool sending; // frames left, and more may follow at once
@@ -270,6 +279,9 @@ struct core {
     struct answer *first_answer, *last_answer; // to the control plane, waiting for room
     size_t answers_bytes;
     bool stopping;
+    bool listening;       // what follows is where
+    uint16_t port_tls;    // of the stack; 0: none
+    uint16_t port_plain;
 
     // --- touched by others
     _Alignas(64) _Atomic uint32_t sleeping; // this core is about to sleep; others wake it
@@ -303,6 +315,7 @@ struct server {
     uint64_t cycles_per_us;
     unsigned port;
     _Atomic(struct config *) config; // the snapshot in force; replaced under config_lock
+    struct tls_context *tls_context; // that belongs to it; under config_lock. NULL: no tls-port
     pthread_mutex_t config_lock;
     struct config *retired[16];   // replaced snapshots, freed when no core can still read them
     struct server_access *access; // users (access.h)
@@ -356,7 +369,19 @@ const char *transport_spread(const struct core *c);
 void transport_cron(struct core *c);
 void transport_bytes(const struct core *c, uint64_t *in, uint64_t *out); // since the start
 bool transport_can_wait(const struct core *c); // whether frames end the sleep
-int transport_listen(struct core *c, char *error, size_t size);
+// Listens where `config` says, and nowhere else, at the start or anew. Nothing changes when it
+// fails, with one line in `error`.
+int transport_listen(struct core *c, const struct config *config, char *error, size_t size);
+// The option that says where to listen in which two configurations differ; NULL: there is none.
+const char *transport_moves(const struct config *a, const struct config *b);
+
+// --- tls.c
+// Whether a context is made of this option.
+bool tls_option_is(const char *name);
+// Reads the files that the configuration names. NULL with one line in `error`. Any thread.
+struct tls_context *tls_configured(const struct config *config, char *error, size_t size);
+bool tls_start(struct core *c);                         // false: memory is short
+void tls_take(struct core *c, struct stream *accepted); // it came to the TLS port
 
 // --- clients.c
 void client_event(struct core *c, struct stream *s);

@@ -381,6 +381,7 @@ static void server_end(struct server *s)
     for (unsigned i = 0; i < sizeof(s->retired) / sizeof(*s->retired); i++)
         config_free(s->retired[i]);
     config_free(atomic_load(&s->config));
+    tls_context_release(s->tls_context);
     if (s->segment) {
         atomic_store(&s->segment->data_ready, 0);
         atomic_store(&s->segment->data_pid, 0);
@@ -392,7 +393,10 @@ static void server_end(struct server *s)
 static int server_start(struct server *s, struct config *config, char *error)
 {
     int cpus[PLANE_CORES_MAX];
+    // What files of this server carry in their names, wherever it listens later on.
     s->port = (unsigned)config_integer(config, "port");
+    if (!s->port)
+        s->port = (unsigned)config_integer(config, "tls-port");
     s->dpdk = strcmp(config_get(config, "transport"), "dpdk") == 0;
     if (getentropy(s->secret, sizeof(s->secret)))
         return fail(error, "the kernel gives no random numbers");
@@ -413,6 +417,9 @@ static int server_start(struct server *s, struct config *config, char *error)
     if (access_start(s, config, error, ERROR_MAX) || open_segment(s, config, error))
         return -1;
     if (s->dpdk && open_devices(s, config, cpus, error))
+        return -1;
+    if (config_integer(config, "tls-port") &&
+        !(s->tls_context = tls_configured(config, error, ERROR_MAX)))
         return -1;
     if (create_cores(s, config, cpus, error) || start_cores(s, error) || start_service(s, error))
         return -1;
@@ -438,7 +445,14 @@ static void describe(const struct server *s, const struct config *config)
     config_warn(config, warn_line, NULL);
     if (!config_path(config))
         log_verbose("No configuration file: built-in defaults and the command line are in force");
-    log_notice("Ready to accept connections on port %u", s->port);
+    int64_t port = config_integer(config, "port"), tls = config_integer(config, "tls-port");
+    const char *path = config_string(config, "unixsocket");
+    if (port)
+        log_notice("Ready to accept connections on port %d", (int)port);
+    if (tls)
+        log_notice("Ready to accept TLS connections on port %d", (int)tls);
+    if (*path)
+        log_notice("Ready to accept connections at the UNIX socket %s", path);
 }
 
 static int facility_of(const char *name)

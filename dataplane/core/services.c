@@ -18,6 +18,8 @@
 
 // --- configuration
 
+#define CONFIG_ERROR_MAX 384
+
 static void get_config(struct core *c, const char *pattern, size_t len, config_each_fn *each,
                        void *context)
 {
@@ -55,19 +57,48 @@ static int set_one_config(struct config *changed, const char *name, const char *
     return -1;
 }
 
-// Where the server listens is decided at its start; an answer of OK would promise what is not done.
-static int keeps_listening(const struct config *old, const struct config *changed, char *error,
-                           size_t size)
+static int refuse_config(const char *option, const char *what, const char *why, char *error,
+                         size_t size)
 {
-    static const char *const fixed[] = {"bind", "port", "unixsocket", "unixsocketperm"};
-    for (unsigned i = 0; i < sizeof(fixed) / sizeof(*fixed); i++) {
-        if (strcmp(config_get(old, fixed[i]), config_get(changed, fixed[i])) == 0)
-            continue;
-        snprintf(error, size,
-                 "CONFIG SET failed (possibly related to argument '%s') - Pollux listens where it "
-                 "was started: write it to the configuration file and start it again",
-                 fixed[i]);
-        return -1;
+    snprintf(error, size, "CONFIG SET failed (possibly related to argument '%s') - %s: %s", option,
+             what, why);
+    return -1;
+}
+
+// What can fail of a change: files of certificates, addresses to listen on. This core listens there
+// at once, the others when they adopt the change.
+static int apply_config(struct core *c, const struct config *old, const struct config *changed,
+                        unsigned n, const char *const *names, char *error, size_t size)
+{
+    struct server *server = c->server;
+    struct tls_context *tls = server->tls_context;
+    char why[CONFIG_ERROR_MAX];
+    int64_t tls_port = config_integer(changed, "tls-port");
+    // Also one that is set to what it was: its file may be another by now.
+    const char *option = NULL;
+    for (unsigned i = 0; !option && i < n; i++)
+        option = tls_option_is(names[i]) ? names[i] : NULL;
+    const char *place = transport_moves(old, changed);
+    if (place && tls_port && tls_port == config_integer(changed, "port"))
+        return refuse_config(place, "Unable to listen on this port",
+                             "'tls-port' and 'port' are the same; a port serves one of them", error,
+                             size);
+    if (!tls_port)
+        tls = NULL;
+    else if ((option || !tls) && !(tls = tls_configured(changed, why, sizeof(why))))
+        return refuse_config(option ? option : "tls-port", "Unable to update TLS configuration",
+                             why, error, size);
+    if (place && transport_listen(c, changed, why, sizeof(why))) {
+        if (tls != server->tls_context)
+            tls_context_release(tls);
+        return refuse_config(place,
+                             strcmp(place, "bind") == 0 ? "Failed to bind to specified addresses"
+                                                        : "Unable to listen on this port",
+                             why, error, size);
+    }
+    if (tls != server->tls_context) {
+        tls_context_release(server->tls_context);
+        server->tls_context = tls;
     }
     return 0;
 }
@@ -91,7 +122,7 @@ static int set_config(struct core *c, unsigned n, const char *const *names,
     for (unsigned i = 0; result == 0 && i < n; i++)
         result = set_one_config(changed, names[i], values[i], lens[i], error, size);
     if (result == 0)
-        result = keeps_listening(old, changed, error, size);
+        result = apply_config(c, old, changed, n, names, error, size);
     if (result == 0)
         result = access_reconfigure(server, old, changed, error, size);
     if (result == 0) {
@@ -197,6 +228,13 @@ static void each_error(struct core *c, void (*each)(void *, const char *, uint64
         each(context, c->error_counts[i].prefix, c->error_counts[i].count);
 }
 
+// As Redis tells it: the plain one where there is one.
+static int listening_port(const struct config *config)
+{
+    int64_t port = config_integer(config, "port");
+    return (int)(port ? port : config_integer(config, "tls-port"));
+}
+
 static void server_figures(struct core *c, struct server_figures *f)
 {
     const struct server *s = c->server;
@@ -213,7 +251,7 @@ static void server_figures(struct core *c, struct server_figures *f)
         .start_ms = s->start_ms,
         .cores = s->n_cores,
         .pid = getpid(),
-        .port = (int)s->port,
+        .port = listening_port(c->config),
         .control_plane_pid = atomic_load(&s->segment->control_pid),
         .lru_clock = c->now_ms / 1000 & 0xffffff,
         .memory_resident = memory.resident,

@@ -108,8 +108,19 @@ void settings_adopt(struct core *c)
     // Nobody may retire the snapshot between the look at it and the word that it is read.
     pthread_mutex_lock(&c->server->config_lock);
     config = atomic_load_explicit(&c->server->config, memory_order_acquire);
+    const struct config *old = c->config;
+    bool moves = c->listening && transport_moves(old, config);
     atomic_store_explicit(&c->adopted, config, memory_order_release);
+    struct tls_context *tls = c->server->tls_context;
+    if (tls != c->tls_context) {
+        tls_context_release(c->tls_context);
+        c->tls_context = tls ? tls_context_retain(tls) : NULL;
+    }
     pthread_mutex_unlock(&c->server->config_lock);
     c->config = config;
     settings_read(c);
+    char error[256];
+    // The core that was asked has listened there already, so only want of descriptors is left.
+    if (moves && transport_listen(c, config, error, sizeof(error)))
+        log_warning("Core %u goes on listening where it did: %s", c->index, error);
 }

@@ -53,15 +53,20 @@ int transport_start(struct core *c, char *error, size_t size)
     c->io = io_create(IO_ENTRIES, error, size);
     if (!c->io)
         return -1;
-    if (c->server->dpdk) {
-        c->port = nic_port(c->server->nic, c->index);
-        return c->port ? start_frames(c, error, size) : 0;
+    // The UNIX socket is the kernel's on either transport, and the first core's.
+    const char *path = config_string(c->config, "unixsocket");
+    if (!c->server->dpdk || (c->index == 0 && path && *path)) {
+        struct sockets_config config = {
+            .tcp_user_timeout_ms = 0,
+        };
+        c->sockets = sockets_create(c->io, &config, error, size);
+        if (!c->sockets)
+            return -1;
     }
-    struct sockets_config config = {
-        .tcp_user_timeout_ms = 0,
-    };
-    c->sockets = sockets_create(c->io, &config, error, size);
-    return c->sockets ? 0 : -1;
+    if (!c->server->dpdk)
+        return 0;
+    c->port = nic_port(c->server->nic, c->index);
+    return c->port ? start_frames(c, error, size) : 0;
 }
 
 // The numeric form of an address of `bind`: as it stands, or the first one that the name has.
@@ -82,14 +87,18 @@ static bool resolve(const char *name, char *text)
     return ok;
 }
 
-static int listen_sockets(struct core *c, const struct config *config, char *error, size_t size)
+// What a listener's connections speak: its tag.
+enum { SPEAKS_PLAIN, SPEAKS_TLS };
+
+// Opens `port` on every address of `bind`.
+static int listen_port(struct core *c, const struct config *config, uint16_t port, unsigned speaks,
+                       char *error, size_t size)
 {
     const char *const *addresses;
     unsigned n = config_list(config, "bind", &addresses);
     int backlog = (int)config_integer(config, "tcp-backlog");
-    uint16_t port = (uint16_t)config_integer(config, "port");
     unsigned open = 0;
-    for (unsigned i = 0; port && i < n; i++) {
+    for (unsigned i = 0; i < n; i++) {
         bool optional = addresses[i][0] == '-';
         char address[INET6_ADDRSTRLEN];
         if (!resolve(addresses[i] + optional, address)) {
@@ -99,40 +108,92 @@ static int listen_sockets(struct core *c, const struct config *config, char *err
                      addresses[i]);
             return -EADDRNOTAVAIL;
         }
-        int result = sockets_listen(c->sockets, address, port, backlog, error, size);
+        int result = sockets_listen(c->sockets, address, port, speaks, backlog, error, size);
         if (result == 0)
             open++;
         else if (!optional || (result != -EADDRNOTAVAIL && result != -EAFNOSUPPORT &&
                                result != -EPROTONOSUPPORT))
             return result;
     }
-    if (port && !open) {
-        if (n)
-            snprintf(error, size, "none of the addresses that `bind` names exists on this machine");
-        else
-            snprintf(error, size, "`bind` names no address to listen on");
-        return -EADDRNOTAVAIL;
-    }
-    const char *path = config_string(config, "unixsocket");
-    if (path && *path && c->index == 0)
-        return sockets_listen_unix(c->sockets, path,
-                                   (unsigned)config_integer(config, "unixsocketperm"), backlog,
-                                   error, size);
-    return 0;
+    if (open)
+        return 0;
+    if (n)
+        snprintf(error, size, "none of the addresses that `bind` names exists on this machine");
+    else
+        snprintf(error, size, "`bind` names no address to listen on");
+    return -EADDRNOTAVAIL;
 }
 
-int transport_listen(struct core *c, char *error, size_t size)
+static int listen_sockets(struct core *c, const struct config *config, char *error, size_t size)
 {
-    const struct config *config = c->config;
-    if (c->sockets)
-        return listen_sockets(c, config, error, size);
-    if (!c->net)
-        return 0;
-    int result = net_listen(c->net, (uint16_t)config_integer(config, "port"),
-                            (unsigned)config_integer(config, "tcp-backlog"));
-    if (result)
-        snprintf(error, size, "cannot listen on port %u: %s", c->server->port, strerror(-result));
+    uint16_t plain = (uint16_t)config_integer(config, "port");
+    uint16_t tls = (uint16_t)config_integer(config, "tls-port");
+    const char *path = config_string(config, "unixsocket");
+    int result = 0;
+    sockets_relisten_begin(c->sockets);
+    if (!c->server->dpdk && plain)
+        result = listen_port(c, config, plain, SPEAKS_PLAIN, error, size);
+    if (!result && !c->server->dpdk && tls)
+        result = listen_port(c, config, tls, SPEAKS_TLS, error, size);
+    if (!result && path && *path && c->index == 0)
+        result = sockets_listen_unix(c->sockets, path,
+                                     (unsigned)config_integer(config, "unixsocketperm"),
+                                     (int)config_integer(config, "tcp-backlog"), error, size);
+    sockets_relisten_end(c->sockets, result == 0);
     return result;
+}
+
+// Moves a listener of the stack. The port that it has afterwards.
+static uint16_t move(struct core *c, uint16_t from, uint16_t to, unsigned backlog, int *result)
+{
+    if (from == to || *result)
+        return from;
+    if (to)
+        *result = net_listen(c->net, to, backlog);
+    if (*result)
+        return from;
+    net_unlisten(c->net, from);
+    return to;
+}
+
+static int listen_stack(struct core *c, const struct config *config, char *error, size_t size)
+{
+    uint16_t plain = (uint16_t)config_integer(config, "port");
+    uint16_t tls = (uint16_t)config_integer(config, "tls-port");
+    unsigned backlog = (unsigned)config_integer(config, "tcp-backlog");
+    int result = 0, ignored = 0;
+    uint16_t before = c->port_plain;
+    c->port_plain = move(c, before, plain, backlog, &result);
+    c->port_tls = move(c, c->port_tls, tls, backlog, &result);
+    if (!result)
+        return 0;
+    snprintf(error, size, "cannot listen on port %u: %s", c->port_plain == plain ? tls : plain,
+             strerror(-result));
+    c->port_plain = move(c, c->port_plain, before, backlog, &ignored);
+    return result;
+}
+
+int transport_listen(struct core *c, const struct config *config, char *error, size_t size)
+{
+    if (config_integer(config, "tls-port") && !tls_start(c)) {
+        snprintf(error, size, "out of memory");
+        return -ENOMEM;
+    }
+    int result = c->sockets ? listen_sockets(c, config, error, size) : 0;
+    if (!result && c->net)
+        result = listen_stack(c, config, error, size);
+    if (!result)
+        c->listening = true;
+    return result;
+}
+
+const char *transport_moves(const struct config *a, const struct config *b)
+{
+    static const char *const places[] = {"port", "tls-port", "bind"};
+    for (unsigned i = 0; i < sizeof(places) / sizeof(*places); i++)
+        if (strcmp(config_get(a, places[i]), config_get(b, places[i])) != 0)
+            return places[i];
+    return NULL;
 }
 
 void transport_stop(struct core *c)
@@ -146,11 +207,15 @@ void transport_stop(struct core *c)
         port_detach(c->port);
     if (c->sockets)
         sockets_destroy(c->sockets);
+    tls_destroy(c->tls);
+    tls_context_release(c->tls_context);
     if (c->io)
         io_stop(c->io); // others may still wake it: core_destroy frees it
     c->net = NULL;
     c->port = NULL;
     c->sockets = NULL;
+    c->tls = NULL;
+    c->tls_context = NULL;
 }
 
 bool transport_receive(struct core *c)
@@ -162,8 +227,10 @@ bool transport_receive(struct core *c)
         if (c->n_frames)
             net_input(c->net, c->frames, c->n_frames, c->now_us);
         bool more = net_advance(c->net, c->now_us);
-        // The ring of this core carries wakes and watched descriptors only; they matter while
-        // asleep.
+        // Without a UNIX socket the ring of this core carries wakes and watched descriptors only;
+        // they matter while asleep.
+        if (c->sockets)
+            more |= io_turn(c->io) > 0;
         return c->n_frames || more || c->sending;
     }
     return io_turn(c->io) > 0;
@@ -177,13 +244,53 @@ struct stream *transport_connect(struct core *c, const struct endpoint *to, int 
     return c->sockets ? sockets_connect(c->sockets, to, error) : NULL;
 }
 
+// Whether a stream that was just accepted came to the TLS port.
+static bool comes_to_tls(const struct core *c, const struct stream *s, bool of_stack)
+{
+    if (!(s->events & STREAM_ACCEPTED))
+        return false;
+    if (!of_stack)
+        return sockets_tag_of(s) == SPEAKS_TLS;
+    struct stream_info info = {0};
+    s->ops->info(s, &info);
+    return c->port_tls && info.local.port == c->port_tls;
+}
+
+// Takes out what TLS lies over: its owners see the streams above.
+static unsigned keep_plain(struct core *c, struct stream **streams, unsigned n, bool of_stack)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < n; i++) {
+        struct stream *s = streams[i];
+        if (s->flags & STREAM_CARRIER)
+            tls_event(s);
+        else if (comes_to_tls(c, s, of_stack))
+            tls_take(c, s);
+        else
+            streams[kept++] = s;
+    }
+    return kept;
+}
+
 unsigned transport_ready(struct core *c, struct stream **streams, unsigned max)
 {
-    if (c->net)
-        return net_ready(c->net, streams, max);
-    if (c->sockets)
-        return sockets_ready(c->sockets, streams, max);
-    return 0;
+    unsigned n = 0;
+    if (c->net) {
+        n = net_ready(c->net, streams, max);
+        if (c->tls)
+            n = keep_plain(c, streams, n, true);
+    }
+    if (c->sockets) {
+        unsigned more = sockets_ready(c->sockets, streams + n, max - n);
+        if (c->tls && !c->server->dpdk)
+            more = keep_plain(c, streams + n, more, false);
+        n += more;
+    }
+    if (c->tls) {
+        tls_turn(c->tls, c->now_us);
+        n += tls_ready(c->tls, streams + n, max - n);
+    }
+    return n;
 }
 
 void transport_flush(struct core *c)
@@ -204,10 +311,11 @@ void transport_flush(struct core *c)
 
 void transport_send(struct core *c)
 {
+    if (c->tls)
+        tls_turn_end(c->tls);
     if (c->sockets) {
         sockets_turn_end(c->sockets);
         io_turn(c->io);
-        return;
     }
     if (!c->net)
         return;
@@ -252,9 +360,10 @@ void transport_bytes(const struct core *c, uint64_t *in, uint64_t *out)
     if (c->sockets) {
         *in = sockets_counters(c->sockets)->bytes_in;
         *out = sockets_counters(c->sockets)->bytes_out;
-    } else if (c->net) {
-        *in = net_counters(c->net)->bytes_in;
-        *out = net_counters(c->net)->bytes_out;
+    }
+    if (c->net) {
+        *in += net_counters(c->net)->bytes_in;
+        *out += net_counters(c->net)->bytes_out;
     }
 }
 
@@ -265,6 +374,8 @@ bool transport_can_wait(const struct core *c)
 
 void transport_wait(struct core *c, uint64_t timeout_us)
 {
+    if (c->tls && tls_busy(c->tls))
+        return;
     if (c->net) {
         uint64_t due = net_next_timer(c->net);
         uint64_t until = due > c->now_us ? due - c->now_us : 0;

@@ -150,6 +150,8 @@ void net_set_congestion(struct net *net, enum net_congestion algorithm);
 // the owner, and as many half open; SYNs beyond are answered with cookies. -EADDRINUSE when
 // something listens there.
 int net_listen(struct net *net, uint16_t port, unsigned backlog);
+// No further connections to `port`; those that are half open still come.
+void net_unlisten(struct net *net, uint16_t port);
 // Active open. The source port is drawn as RFC 6056 says. Returns the stream (STREAM_CONNECTED or
 // STREAM_CLOSED follows) or NULL with a negative errno in *error: -EADDRNOTAVAIL when no source
 // port is left for this destination, -ENETUNREACH without a route, -EAFNOSUPPORT, -EINVAL, -ENOMEM.

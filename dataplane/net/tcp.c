@@ -351,14 +351,27 @@ int net_listen(struct net *net, uint16_t port, unsigned backlog)
         return -EINVAL;
     if (tcp_listener_find(net, raw))
         return -EADDRINUSE;
-    if (net->n_listeners == NET_LISTENERS_MAX)
-        return -ENOSPC;
-    struct tcp_listener *l = mi_malloc(sizeof(*l));
-    if (!l)
-        return -ENOMEM;
+    // One that has ended and that nobody refers to any more.
+    struct tcp_listener *l = NULL;
+    for (unsigned i = 0; !l && i < net->n_listeners; i++)
+        if (!net->listeners[i]->port && !net->listeners[i]->pending && !net->listeners[i]->requests)
+            l = net->listeners[i];
+    if (!l) {
+        if (net->n_listeners == NET_LISTENERS_MAX)
+            return -ENOSPC;
+        if (!(l = mi_malloc(sizeof(*l))))
+            return -ENOMEM;
+        net->listeners[net->n_listeners++] = l;
+    }
     *l = (struct tcp_listener){.net = net, .port = raw, .backlog = backlog ? backlog : 1};
-    net->listeners[net->n_listeners++] = l;
     return 0;
+}
+
+void net_unlisten(struct net *net, uint16_t port)
+{
+    struct tcp_listener *l = port ? tcp_listener_find(net, __builtin_bswap16(port)) : NULL;
+    if (l)
+        l->port = 0; // no segment is for port 0
 }
 
 // RFC 6056 3.3.4: an offset that is secret per destination, and a counter that few destinations

@@ -53,7 +53,7 @@ void tcp_info(const struct stream *s, struct stream_info *info)
     const struct net *net = c->net;
     uint32_t flight = c->snd_nxt - c->snd_una;
     *info = (struct stream_info){
-        .owner = s->owner,
+        .owner = stream_owner(s),
         .rtt_us = c->srtt_us,
         .rttvar_us = c->rttvar_us,
         .rto_us = c->rto_us,

@@ -61,7 +61,7 @@ static void setup_core(const struct sockets_config *config)
     getsockname(fd, (struct sockaddr *)&a, &size);
     close(fd);
     core.port = ntohs(a.sin_port);
-    if (sockets_listen(core.s, "127.0.0.1", core.port, 1024, error, sizeof(error)) < 0)
+    if (sockets_listen(core.s, "127.0.0.1", core.port, 0, 1024, error, sizeof(error)) < 0)
         fail_msg("%s", error);
 }
 
@@ -538,16 +538,16 @@ static void test_a_foreign_listener_is_an_error(void **state)
     getsockname(fd, (struct sockaddr *)&a, &size);
     char error[256] = "", expected[256];
     uint16_t port = ntohs(a.sin_port);
-    assert_int_equal(sockets_listen(core.s, "*", port, 16, error, sizeof(error)), -EADDRINUSE);
+    assert_int_equal(sockets_listen(core.s, "*", port, 0, 16, error, sizeof(error)), -EADDRINUSE);
     snprintf(expected, sizeof(expected),
              "Could not create server TCP listening socket *:%u: bind: Address already in use",
              port);
     assert_string_equal(error, expected);
-    assert_int_equal(sockets_listen(core.s, "not an address", port, 16, error, sizeof(error)),
+    assert_int_equal(sockets_listen(core.s, "not an address", port, 0, 16, error, sizeof(error)),
                      -EINVAL);
     close(fd);
-    assert_int_equal(sockets_listen(core.s, "*", port, 16, error, sizeof(error)), 0);
-    assert_int_equal(sockets_listen(core.s, "::*", port, 16, error, sizeof(error)), 0);
+    assert_int_equal(sockets_listen(core.s, "*", port, 0, 16, error, sizeof(error)), 0);
+    assert_int_equal(sockets_listen(core.s, "::*", port, 0, 16, error, sizeof(error)), 0);
     teardown_core();
 }
 
@@ -559,7 +559,7 @@ static void test_cores_of_one_process_share_a_port(void **state)
     struct io *io = io_create(64, error, sizeof(error));
     struct sockets *second = sockets_create(io, &(struct sockets_config){0}, error, sizeof(error));
     assert_non_null(second);
-    assert_int_equal(sockets_listen(second, "127.0.0.1", core.port, 64, error, sizeof(error)), 0);
+    assert_int_equal(sockets_listen(second, "127.0.0.1", core.port, 0, 64, error, sizeof(error)), 0);
     int fd[64];
     for (int i = 0; i < 64; i++)
         fd[i] = client();

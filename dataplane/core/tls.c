@@ -1,0 +1,89 @@
+// TLS as the configuration says it: certificates, which connections speak it, what goes wrong.
+#include <stdio.h>
+#include <string.h>
+
+#include "dataplane/core/core.h"
+
+// Failures of one kind that are logged one by one within a second; more are told by their number.
+#define LOGGED_A_SECOND 1
+#define SECOND_US 1000000
+
+// All that a context is made of.
+static const char *const of_context[] = {
+    "tls-cert-file",       "tls-key-file",     "tls-key-file-pass",
+    "tls-dh-params-file",  "tls-ca-cert-file", "tls-ca-cert-dir",
+    "tls-auth-clients",    "tls-protocols",    "tls-ciphers",
+    "tls-ciphersuites",    "tls-session-caching", "tls-prefer-server-ciphers",
+    "tls-session-cache-size", "tls-session-cache-timeout",
+};
+
+bool tls_option_is(const char *name)
+{
+    const struct config_option *o = config_find_option(name);
+    for (unsigned i = 0; o && i < sizeof(of_context) / sizeof(*of_context); i++)
+        if (strcmp(o->name, of_context[i]) == 0)
+            return true;
+    return false;
+}
+
+struct tls_context *tls_configured(const struct config *config, char *error, size_t size)
+{
+    const char *auth = config_get(config, "tls-auth-clients");
+    const struct tls_options o = {
+        .cert_file = config_string(config, "tls-cert-file"),
+        .key_file = config_string(config, "tls-key-file"),
+        .key_pass = config_string(config, "tls-key-file-pass"),
+        .dh_params_file = config_string(config, "tls-dh-params-file"),
+        .ca_file = config_string(config, "tls-ca-cert-file"),
+        .ca_dir = config_string(config, "tls-ca-cert-dir"),
+        .protocols = config_string(config, "tls-protocols"),
+        .ciphers = config_string(config, "tls-ciphers"),
+        .ciphersuites = config_string(config, "tls-ciphersuites"),
+        .auth = strcmp(auth, "yes") == 0  ? TLS_AUTH_YES
+                : strcmp(auth, "no") == 0 ? TLS_AUTH_NO
+                                          : TLS_AUTH_OPTIONAL,
+        .prefer_server_ciphers = config_bool(config, "tls-prefer-server-ciphers"),
+        .session_caching = config_bool(config, "tls-session-caching"),
+        .session_cache_size = (size_t)config_integer(config, "tls-session-cache-size"),
+        .session_timeout_s = (unsigned)config_integer(config, "tls-session-cache-timeout"),
+    };
+    return tls_context_create(&o, error, size);
+}
+
+// Whoever fails on purpose shall not fill the log: one line a second for each cause.
+static void failed(void *context, const struct stream *lower, enum tls_failure why,
+                   const char *text)
+{
+    struct core *c = context;
+    struct tls_quiet *quiet = &c->tls_quiet[why];
+    if (c->now_us < quiet->until_us) {
+        quiet->untold++;
+        return;
+    }
+    struct stream_info info = {0};
+    char address[ENDPOINT_TEXT_MAX], more[64] = "";
+    lower->ops->info(lower, &info);
+    if (quiet->untold)
+        snprintf(more, sizeof(more), " (and %lu more like it)", (unsigned long)quiet->untold);
+    log_warning("TLS with %s failed: %s%s", endpoint_format(&info.remote, address), text, more);
+    *quiet = (struct tls_quiet){.until_us = c->now_us + SECOND_US};
+}
+
+bool tls_start(struct core *c)
+{
+    const struct tls_config config = {.failed = failed, .context = c};
+    if (!c->tls)
+        c->tls = tls_create(&config);
+    return c->tls;
+}
+
+void tls_take(struct core *c, struct stream *lower)
+{
+    uint64_t clients = atomic_load_explicit(&c->server->clients, memory_order_relaxed);
+    // Handshakes under way are clients to be: a crowd of them must not be without bounds.
+    bool full = clients + tls_handshakes(c->tls) >= c->settings.maxclients;
+    if (full)
+        c->counters.connections_rejected++;
+    if (full || !c->tls_context || !tls_accept(c->tls, c->tls_context, lower, c->now_us))
+        lower->ops->abort(lower);
+}
