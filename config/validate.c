@@ -297,7 +297,8 @@ static int check_ports(const struct config *c, const struct complaint *e)
 {
     int64_t port = config_integer(c, "port"), tls = config_integer(c, "tls-port");
     if (!port && !tls && !*config_string(c, "unixsocket"))
-        return complain(e, "'port 0' without 'tls-port' or 'unixsocket' leaves nothing to listen on; give one");
+        return complain(
+            e, "'port 0' without 'tls-port' or 'unixsocket' leaves nothing to listen on; give one");
     if (tls && tls == port)
         return complain(e, "'tls-port' and 'port' are both %d; a port serves one of them",
                         (int)port);

@@ -211,6 +211,21 @@ static unsigned *ours_find(int family, const uint8_t key[16], uint16_t port, boo
     return &ours.address[empty].sockets;
 }
 
+// Whether a listener of ours stands in the way of this address: one on it, or on all while the
+// other is on one.
+static bool ours_overlap(int family, const uint8_t key[16], uint16_t port)
+{
+    static const uint8_t any[16];
+    bool wild = memcmp(key, any, sizeof(any)) == 0;
+    for (unsigned i = 0; i < SOCKETS_LISTENERS_MAX; i++)
+        if (ours.address[i].sockets && ours.address[i].family == family &&
+            ours.address[i].port == port &&
+            (wild || memcmp(ours.address[i].addr, key, sizeof(any)) == 0 ||
+             memcmp(ours.address[i].addr, any, sizeof(any)) == 0))
+            return true;
+    return false;
+}
+
 // With ours.lock held. `call` names the call that failed.
 static int bind_and_listen(int fd, const struct sockaddr_storage *to, socklen_t size, int backlog,
                            bool first, const char **call)
@@ -263,7 +278,8 @@ int sockets_listen(struct sockets *s, const char *address, uint16_t port, unsign
     pthread_mutex_lock(&ours.lock);
     unsigned *sockets = ours_find(to.ss_family, wanted.addr, port, port != 0);
     const char *call;
-    int failed = bind_and_listen(fd, &to, size, backlog, !sockets || *sockets == 0, &call);
+    int failed = bind_and_listen(fd, &to, size, backlog,
+                                 !ours_overlap(to.ss_family, wanted.addr, port), &call);
     if (failed == 0 && sockets)
         ++*sockets;
     pthread_mutex_unlock(&ours.lock);

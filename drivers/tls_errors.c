@@ -38,8 +38,9 @@ static enum tls_failure in_handshake(const struct tls_stream *s, int reason, cha
     case SSL_R_NO_SHARED_GROUPS:
     case SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS:
     case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
-        snprintf(text, size, "no cipher, curve or signature in common (%s); see tls-ciphers and "
-                             "tls-ciphersuites",
+        snprintf(text, size,
+                 "no cipher, curve or signature in common (%s); see tls-ciphers and "
+                 "tls-ciphersuites",
                  ERR_reason_error_string(ERR_PACK(ERR_LIB_SSL, 0, reason)));
         return TLS_FAILED_CIPHER;
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
@@ -60,7 +61,8 @@ enum tls_failure tls_error(const struct tls_stream *s, char *text, size_t size)
     unsigned long code = ERR_peek_error();
     int reason = ERR_GET_REASON(code);
     enum tls_failure why = TLS_FAILURES;
-    if (!s->established && s->handshake_bytes >= TLS_HANDSHAKE_BYTES_MAX - TLS_RECORD_MAX && !code) {
+    if (!s->established && s->handshake_bytes >= TLS_HANDSHAKE_BYTES_MAX - TLS_RECORD_MAX &&
+        !code) {
         snprintf(text, size, "the handshake was longer than %u bytes", TLS_HANDSHAKE_BYTES_MAX);
         why = TLS_FAILED_RECORD;
     } else if (!s->established && !s->client && s->started && s->first_byte != HANDSHAKE_RECORD) {

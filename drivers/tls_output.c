@@ -231,12 +231,19 @@ bool tls_encrypt(struct tls_stream *s)
 void tls_push(struct stream *stream)
 {
     struct tls_stream *s = (struct tls_stream *)stream;
-    if (s->dead || !tls_encrypt(s))
+    struct stream *lower = s->lower;
+    if (s->dead)
         return;
-    if (s->queued + s->lower->ops->unsent(s->lower) > STREAM_OUT_HIGH)
+    // What the stream below sends at once makes room for more. It tells us of room when it was full
+    // after a push, not before.
+    do {
+        if (!tls_encrypt(s))
+            return;
+        s->wrote = false;
+        lower->ops->push(lower);
+    } while (s->established && s->first && lower->ops->unsent(lower) <= STREAM_OUT_HIGH);
+    if (lower->ops->unsent(lower) > STREAM_OUT_HIGH)
         s->high = true;
-    s->wrote = false;
-    s->lower->ops->push(s->lower);
 }
 
 void tls_discard(struct tls_stream *s)

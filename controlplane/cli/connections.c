@@ -113,6 +113,8 @@ static void info_head(const struct resp_value *c)
     put_number("id", INT(c, "id"));
     if (*TEXT(c, "name"))
         printf(" name:%s", TEXT(c, "name"));
+    if (*TEXT(c, "tls"))
+        printf(" tls:(%s)", TEXT(c, "tls"));
     putchar('\n');
 }
 

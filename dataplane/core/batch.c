@@ -120,6 +120,8 @@ void protocol_error(struct core *c, struct client *client)
         return;
     }
     client->flags &= ~CLIENT_BROKEN;
+    if (client->parser.error == parser_error_tls)
+        tls_misdirected(c, client);
     struct reply_slot *slot;
     struct out *out = client_out(c, client, &slot);
     reply_errorf(out, "ERR %s", client->parser.error);

@@ -13,7 +13,7 @@
 #define NAME_SHOWN 48 // of CLIENT SETNAME
 #define TLS_SHOWN 48
 // A cursor of kernel sockets beside the stack.
-#define OF_SOCKETS (UINT64_C(1) << 63)
+#define OF_SOCKETS (UINT64_C(1) << 40)
 
 struct row {
     uint64_t id; // of the client; 0: none

@@ -195,8 +195,8 @@ struct core {
     struct sockets *sockets;         // with transport dpdk: for the UNIX socket, or NULL
     struct tls *tls;                 // NULL: no connection speaks it
     struct tls_context *tls_context; // of connections that begin
-    struct tls_quiet tls_quiet[TLS_FAILURES];
-    struct frame *frames[TURN_FRAMES]; // received this turn
+    struct tls_quiet tls_quiet[TLS_FAILURES + 1]; // the last: TLS on another port
+    struct frame *frames[TURN_FRAMES];            // received this turn
     unsigned n_frames;
     bool sending; // frames left, and more may follow at once
     bool
@@ -279,8 +279,8 @@ struct core {
     struct answer *first_answer, *last_answer; // to the control plane, waiting for room
     size_t answers_bytes;
     bool stopping;
-    bool listening;       // what follows is where
-    uint16_t port_tls;    // of the stack; 0: none
+    bool listening;    // what follows is where
+    uint16_t port_tls; // of the stack; 0: none
     uint16_t port_plain;
 
     // --- touched by others
@@ -380,8 +380,9 @@ const char *transport_moves(const struct config *a, const struct config *b);
 bool tls_option_is(const char *name);
 // Reads the files that the configuration names. NULL with one line in `error`. Any thread.
 struct tls_context *tls_configured(const struct config *config, char *error, size_t size);
-bool tls_start(struct core *c);                         // false: memory is short
-void tls_take(struct core *c, struct stream *accepted); // it came to the TLS port
+bool tls_start(struct core *c);                                    // false: memory is short
+void tls_take(struct core *c, struct stream *accepted);            // it came to the TLS port
+void tls_misdirected(struct core *c, const struct client *client); // it spoke TLS to another
 
 // --- clients.c
 void client_event(struct core *c, struct stream *s);

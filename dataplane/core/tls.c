@@ -4,17 +4,24 @@
 
 #include "dataplane/core/core.h"
 
-// Failures of one kind that are logged one by one within a second; more are told by their number.
-#define LOGGED_A_SECOND 1
 #define SECOND_US 1000000
 
 // All that a context is made of.
 static const char *const of_context[] = {
-    "tls-cert-file",       "tls-key-file",     "tls-key-file-pass",
-    "tls-dh-params-file",  "tls-ca-cert-file", "tls-ca-cert-dir",
-    "tls-auth-clients",    "tls-protocols",    "tls-ciphers",
-    "tls-ciphersuites",    "tls-session-caching", "tls-prefer-server-ciphers",
-    "tls-session-cache-size", "tls-session-cache-timeout",
+    "tls-cert-file",
+    "tls-key-file",
+    "tls-key-file-pass",
+    "tls-dh-params-file",
+    "tls-ca-cert-file",
+    "tls-ca-cert-dir",
+    "tls-auth-clients",
+    "tls-protocols",
+    "tls-ciphers",
+    "tls-ciphersuites",
+    "tls-session-caching",
+    "tls-prefer-server-ciphers",
+    "tls-session-cache-size",
+    "tls-session-cache-timeout",
 };
 
 bool tls_option_is(const char *name)
@@ -50,23 +57,40 @@ struct tls_context *tls_configured(const struct config *config, char *error, siz
     return tls_context_create(&o, error, size);
 }
 
-// Whoever fails on purpose shall not fill the log: one line a second for each cause.
+// Whoever fails on purpose shall not fill the log: one line a second for each cause. True: it is
+// told, with how many were not.
+static bool tell(struct core *c, unsigned why, char *more, size_t size)
+{
+    struct tls_quiet *quiet = &c->tls_quiet[why];
+    *more = '\0';
+    if (c->now_us < quiet->until_us) {
+        quiet->untold++;
+        return false;
+    }
+    if (quiet->untold)
+        snprintf(more, size, " (and %lu more like it)", (unsigned long)quiet->untold);
+    *quiet = (struct tls_quiet){.until_us = c->now_us + SECOND_US};
+    return true;
+}
+
 static void failed(void *context, const struct stream *lower, enum tls_failure why,
                    const char *text)
 {
     struct core *c = context;
-    struct tls_quiet *quiet = &c->tls_quiet[why];
-    if (c->now_us < quiet->until_us) {
-        quiet->untold++;
+    char address[ENDPOINT_TEXT_MAX], more[64];
+    if (!tell(c, why, more, sizeof(more)))
         return;
-    }
     struct stream_info info = {0};
-    char address[ENDPOINT_TEXT_MAX], more[64] = "";
     lower->ops->info(lower, &info);
-    if (quiet->untold)
-        snprintf(more, sizeof(more), " (and %lu more like it)", (unsigned long)quiet->untold);
     log_warning("TLS with %s failed: %s%s", endpoint_format(&info.remote, address), text, more);
-    *quiet = (struct tls_quiet){.until_us = c->now_us + SECOND_US};
+}
+
+void tls_misdirected(struct core *c, const struct client *client)
+{
+    char address[ENDPOINT_TEXT_MAX], more[64];
+    if (tell(c, TLS_FAILURES, more, sizeof(more)))
+        log_warning("%s speaks TLS to port %u, which does not; tls-port is the one that does%s",
+                    endpoint_format(&client->remote, address), client->local.port, more);
 }
 
 bool tls_start(struct core *c)

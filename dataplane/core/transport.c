@@ -167,8 +167,8 @@ static int listen_stack(struct core *c, const struct config *config, char *error
     c->port_tls = move(c, c->port_tls, tls, backlog, &result);
     if (!result)
         return 0;
-    snprintf(error, size, "cannot listen on port %u: %s", c->port_plain == plain ? tls : plain,
-             strerror(-result));
+    unsigned port = c->port_plain == plain ? tls : plain;
+    snprintf(error, size, "cannot listen on port %u: %s", port, strerror(-result));
     c->port_plain = move(c, c->port_plain, before, backlog, &ignored);
     return result;
 }

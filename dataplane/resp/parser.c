@@ -15,6 +15,8 @@
 // A buffer that grew beyond this is given back once its command is done.
 #define PARSER_BUFFER_KEEP (16 * 1024)
 
+const char parser_error_tls[] = "Protocol error: TLS was spoken to a port without it";
+
 enum step { STEP_COMMAND, STEP_EMPTY, STEP_MORE, STEP_ERROR, STEP_NO_MEMORY };
 
 void parser_init(struct parser *p)
@@ -190,6 +192,9 @@ static bool buffer_append(struct parser *p, const uint8_t *data, size_t n)
 // An inline command: everything up to '\n'.
 static enum step step_inline(struct parser *p, const uint8_t *base, size_t avail)
 {
+    // The header of TLS's first record: its peer would wait for an answer for ever.
+    if (base[0] == 0x16 && avail > 1 && base[1] == 0x03)
+        return fail(p, parser_error_tls);
     const uint8_t *nl = memchr(base + p->scanned, '\n', avail - p->scanned);
     if (!nl) {
         if (avail > PARSER_INLINE_MAX)

@@ -14,6 +14,8 @@
 #include "common/arg.h"
 
 #define PARSER_INLINE_MAX (64 * 1024) // an inline command, or a line of RESP's header
+// What `error` is when the peer speaks TLS.
+extern const char parser_error_tls[];
 #define PARSER_BIG_ARG (32 * 1024)
 #define PARSER_ARGS_MAX INT32_MAX // as Redis 7.0
 #define PARSER_ARGS_UNAUTHENTICATED 10

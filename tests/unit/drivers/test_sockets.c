@@ -559,7 +559,8 @@ static void test_cores_of_one_process_share_a_port(void **state)
     struct io *io = io_create(64, error, sizeof(error));
     struct sockets *second = sockets_create(io, &(struct sockets_config){0}, error, sizeof(error));
     assert_non_null(second);
-    assert_int_equal(sockets_listen(second, "127.0.0.1", core.port, 0, 64, error, sizeof(error)), 0);
+    assert_int_equal(sockets_listen(second, "127.0.0.1", core.port, 0, 64, error, sizeof(error)),
+                     0);
     int fd[64];
     for (int i = 0; i < 64; i++)
         fd[i] = client();
