@@ -358,8 +358,7 @@ static void sockets_complete(void *context, uint64_t tag, const struct io_uring_
         sockets_ticked(s);
         break;
     case OP_HANGUP:
-        c->pending--;
-        receive_hung_up(c, cqe->res);
+        receive_hung_up(c, cqe);
         break;
     default:
         assert(!"a completion of no operation");

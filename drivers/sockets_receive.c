@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <liburing.h>
 #include <mimalloc.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -163,16 +164,21 @@ void receive_completed(struct connection *c, const struct io_uring_cqe *cqe)
 static void hangup_watch(struct connection *c)
 {
     struct io_uring_sqe *sqe = io_sqe(c->s->io, IO_SOCKETS, sockets_tag(c, OP_HANGUP));
-    io_uring_prep_poll_add(sqe, c->fd, 0); // errors and resets are told in any case
+    // Errors and resets are told in any case, and first of all that the peer's side is closed: a
+    // poll that goes on tells each of them once.
+    io_uring_prep_poll_multishot(sqe, c->fd, 0);
     c->watching = true;
     c->pending++;
 }
 
-void receive_hung_up(struct connection *c, int result)
+void receive_hung_up(struct connection *c, const struct io_uring_cqe *cqe)
 {
-    c->watching = false;
     connection_touch(c);
-    if (c->dead || result < 0)
+    if (!(cqe->flags & IORING_CQE_F_MORE)) {
+        c->watching = false;
+        c->pending--;
+    }
+    if (c->dead || cqe->res < 0 || !(cqe->res & (POLLERR | POLLHUP)))
         return;
     int error = 0;
     socklen_t len = sizeof(error);

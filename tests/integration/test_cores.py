@@ -180,3 +180,14 @@ def test_clients_that_leave_in_the_middle(wire):
         client.close(reset=n % 2 == 0)
     with pollux.Client(wire.connect()) as client:
         assert client.call("PING") == b"+PONG"
+
+
+def test_clients_that_close_their_side(wire):
+    """What they asked for is answered, on whatever core it is, before the connection ends."""
+    with pollux.Client(wire.connect()) as client:
+        client.call("MSET", "half:1", "x" * 1000, "half:2", "y" * 1000)
+    for _ in range(30):
+        with pollux.Client(wire.connect()) as client:
+            client.sock.sendall((pollux.encode("GET", "half:1") + pollux.encode("GET", "half:2")) * 3)
+            client.sock.shutdown(socket.SHUT_WR)
+            assert len(client.rest()) == 6 * 1009
