@@ -70,6 +70,8 @@ class Secure:
             "tls-port": self.tls_port, "tls-cert-file": certificates("cert.pem"),
             "tls-key-file": certificates("key.pem"), "tls-ca-cert-file": certificates("ca.crt"),
             "tls-auth-clients": "no", "unixsocket": self.path, "unixsocketperm": "700"})
+        nic = [pollux.program("polluxctl"), "-p", str(self.wire.port), "--runtime-dir", self.wire.server.folder, "nic"]
+        pollux.wait_for(lambda: pollux.run(*nic, check=False).returncode == 0, "the control plane")
 
     @property
     def host(self):
@@ -402,7 +404,7 @@ def test_ends(secure):
     while more := raw.recv(1 << 16):
         data += more
     raw.close()
-    assert len(data) > 300000
+    assert len(data) > 300000, (len(data), secure.counters(), secure.wire.server.tail())
     before = secure.counters()["tls_truncated"]
     client = secure.client()
     assert client.call("PING") == b"+PONG"
