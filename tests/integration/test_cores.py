@@ -1,6 +1,7 @@
 """What several cores must not show: one answer, as if there were one. Also run with one core."""
 
 import random
+import socket
 import threading
 
 import pytest
