@@ -95,6 +95,8 @@ void shutdown_command(struct request *r)
         request_error(r, ERR_SYNTAX);
     else if (o.abort)
         request_error(r, "ERR No shutdown in progress.");
+    else if (!o.nosave && r->services->script_busy(r->core))
+        request_error(r, r->services->script_busy(r->core));
     else
         r->services->shutdown(r->core);
 }

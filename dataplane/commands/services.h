@@ -214,6 +214,8 @@ struct services {
     bool (*script_exists)(struct core *core, const struct arg *sha);
     void (*script_flush)(struct core *core); // of this core, and what all share
     enum script_killed (*script_kill)(struct core *core, bool function);
+    // The error of a command while a script is busy; NULL: none is.
+    const char *(*script_busy)(struct core *core);
     void (*script_figures)(struct core *core, struct script_figures *figures);
 
     // --- client-side caching

@@ -130,7 +130,7 @@ static int core_start(struct core *c, char *error, size_t size)
         snprintf(error, size, "out of memory");
         return -1;
     }
-    if (!blocked_start(c) || !publish_start(c) || !tracking_start(c) || !script_core_start(c)) {
+    if (!blocked_start(c) || !publish_start(c) || !tracking_start(c) || !scripts_start(c)) {
         snprintf(error, size, "out of memory");
         return -1;
     }
@@ -203,6 +203,7 @@ static bool core_turn(struct core *c)
         transport_flush(c);
     }
     any |= steps_run(c);
+    any |= scripts_turn(c);
     any |= c->migrations && migrate_turn(c);
     core_stage(c, STAGE_EXECUTE);
     tracking_look(c);
@@ -325,6 +326,7 @@ void *core_main(void *context)
     }
     core_drain(c, failed);
     pthread_barrier_wait(&c->server->end);
+    scripts_end(c);
     steps_end(c);
     migrate_end(c);
     clients_end(c);
@@ -333,7 +335,7 @@ void *core_main(void *context)
     transport_stop(c);
     control_end(c);
     blocked_stop(c);
-    script_core_stop(c);
+    scripts_stop(c);
     publish_stop(c);
     tracking_stop(c);
     if (c->store)

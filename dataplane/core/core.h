@@ -37,7 +37,7 @@ struct tracked_slot;
 struct tracking;
 struct message;
 struct queued;
-struct script_engine;
+struct scripts;
 struct script_texts;
 struct server;
 struct loan;
@@ -80,6 +80,7 @@ struct settings {
     bool all_channels; // acl-pubsub-default
     bool spin;         // idle-policy
     uint64_t maxmemory;
+    uint64_t busy_reply_us; // busy-reply-threshold, 0: never
     struct store_options store;
     struct value_limits limits;
 };
@@ -264,7 +265,7 @@ struct core {
     struct stepped *steps_first, *steps_last; // replies that are written over several turns
     uint64_t steps_bytes;                     // that they have written
     struct migration *migrations;             // keys on their way to other servers
-    struct script_engine *script;             // Lua (script.h)
+    struct scripts *scripts;                  // Lua (script.h)
 
     // --- figures
     struct command_figures *command_figures; // by command id
@@ -452,6 +453,7 @@ void route_later(struct core *c, struct client *client); // its pending commands
 enum attention {
     ATTEND_BUSY = 1u << 0,     // a script runs for too long: most commands are refused
     ATTEND_PAUSED = 1u << 1,   // CLIENT PAUSE
+    ATTEND_SCRIPT = 1u << 3,   // a script of this core is under way: others wait
     ATTEND_MONITORS = 1u << 2, // clients of this core are in MONITOR: they may not use keys
 };
 enum attended {
@@ -460,6 +462,8 @@ enum attended {
     ATTENDED_LATER, // it waits: the client's further commands do, too, until route_later
 };
 enum attended attend(struct core *c, struct client *client, const struct work *w);
+// While a script is busy: true when the command may not run, and was answered.
+bool attend_busy(struct core *c, struct client *client, const struct work *w);
 
 // --- execute: runs a handler here
 struct execution {

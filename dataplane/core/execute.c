@@ -91,7 +91,8 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
         .n_parts = e->n_parts,
         .core_index = c->index,
         .limits = &c->settings.limits,
-        .effects = c->effects,
+        // A script is told by what its commands do.
+        .effects = command->route == ROUTE_SCRIPT ? NULL : c->effects,
         .observed = c->observed,
         .may_block = e->may_block,
         .woken = e->woken,

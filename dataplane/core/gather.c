@@ -43,7 +43,7 @@ static void gather_finish(struct core *c, struct gather *g)
     for (unsigned i = 0; i < g->n; i++) // they ran at the same time
         if (g->part[i]->cycles > e.cycles)
             e.cycles = g->part[i]->cycles;
-    if (e.client) // else nobody is left to read the answer
+    if (e.client || m->script) // else nobody is left to read the answer
         execute(c, &e, EXECUTE_HANDLER);
     slowlog_look(c, e.client, m->command, m->argc, m->argv, e.cycles);
     for (unsigned i = 0; i < g->n; i++) {
@@ -52,7 +52,7 @@ static void gather_finish(struct core *c, struct gather *g)
     }
     struct loan *loan = g->loan;
     mi_free(g);
-    if (m->loan) {
+    if (m->loan || m->script) {
         transaction_resumed(c, loan, m);
         return;
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/script.h"
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/tracking.h"
 #include "dataplane/core/transaction.h"
@@ -361,6 +362,27 @@ static struct execution execution_of(const struct message *m)
     };
 }
 
+// A call that will be counted again.
+static void uncount(struct core *c, const struct command *command)
+{
+    c->command_figures[command->id].calls--;
+    c->counters.commands--;
+}
+
+void loan_again(struct core *c, struct loan *loan)
+{
+    struct message *m = loan->command;
+    give_back(c, loan);
+    c->together--;
+    outbuf_clear(&loan->out);
+    mi_free(loan);
+    mi_free(m->slots);
+    m->slots = NULL;
+    m->n_slots = 0;
+    m->whole = true;
+    loan_begin(c, m);
+}
+
 // The command waits: the lenders hear of it when their slots come home, before anything else runs
 // there.
 static void loan_waits(struct core *c, struct loan *loan)
@@ -404,8 +426,22 @@ void loan_granted(struct core *c, struct message *b)
         loan_next(c, loan);
         return;
     }
+    loan_run(c, loan);
+}
+
+static bool runs_script(const struct loan *loan)
+{
+    return loan->command->command->route == ROUTE_SCRIPT;
+}
+
+void loan_run(struct core *c, struct loan *loan)
+{
     if (loan->command->waiter) {
         loan_retry(c, loan);
+        return;
+    }
+    if (runs_script(loan) && scripts_engaged(c)) {
+        scripts_wait(c, loan);
         return;
     }
     if (loan->command->transaction) {
@@ -419,9 +455,23 @@ void loan_granted(struct core *c, struct message *b)
     struct execution e = execution_of(loan->command);
     e.may_migrate = e.command->route == ROUTE_BORROW;
     e.may_block = !e.session.internal;
-    e.may_work = !loan->command->whole && !e.may_migrate;
+    e.may_work = runs_script(loan) || (!loan->command->whole && !e.may_migrate);
+    if (runs_script(loan))
+        scripts_lend(c, loan);
     loan_execute(c, loan, &e);
+    scripts_lend(c, NULL);
     loan->command->cycles = e.cycles;
+    switch (scripts_left(c, e.stepped)) {
+    case SCRIPT_GOES_ON:
+        scripts_take(c, loan->command->slot, loan);
+        return;
+    case SCRIPT_BEGINS_AGAIN:
+        uncount(c, loan->command->command);
+        loan_again(c, loan);
+        return;
+    case SCRIPT_OVER:
+        break;
+    }
     if (__builtin_expect(!!e.stepped, 0)) {
         steps_take_loan(c, e.stepped, loan);
         return;
@@ -443,8 +493,7 @@ void loan_finish(struct core *c, struct loan *loan, const struct gathered *resul
     e.parts = result;
     e.n_parts = 1;
     e.cycles = m->cycles;
-    c->command_figures[e.command->id].calls--; // the second half of one call
-    c->counters.commands--;
+    uncount(c, e.command); // the second half of one call
     loan_execute(c, loan, &e);
     if (t) {
         slowlog_look(c, m->slot->client, m->command, m->argc, m->argv, e.cycles);
@@ -476,7 +525,7 @@ void loan_drop(struct loan *loan)
 
 void loan_hold(struct core *c, uint16_t slot)
 {
-    assert(!loan_holds(c, slot));
+    assert(!(c->lent[slot / 64] >> (slot % 64) & 1));
     c->lent[slot / 64] |= 1ull << (slot % 64);
     c->held[slot / 64] |= 1ull << (slot % 64);
     c->loans++;

@@ -56,12 +56,14 @@ struct message {
     struct passed *passed;           // MESSAGE_NET
     struct waiter *waiter; // MESSAGE_BLOCKED …; of a loan: the command that came to wait
     void (*news)(struct core *c, struct message *m); // MESSAGE_NEWS: the receiver runs it
-    bool failed;                                     // the service thread's answer is an error
-    bool retried;  // MESSAGE_RETURN: it waited before, and ran again
-    bool changed;  // MESSAGE_RETURN: keys may be other than they were
-    bool observed; // MESSAGE_GRANT: somebody watches keys of the lender
-    bool refused;  // MESSAGE_GRANT: nothing was lent, the borrower is gone
-    bool whole;    // needs all slots of the core that executes it
+    bool script;                                     // a script has called it (script.h)
+    struct loan *waiting_loan; // of the command that has borrowed, and waits for a script
+    bool failed;               // the service thread's answer is an error
+    bool retried;              // MESSAGE_RETURN: it waited before, and ran again
+    bool changed;              // MESSAGE_RETURN: keys may be other than they were
+    bool observed;             // MESSAGE_GRANT: somebody watches keys of the lender
+    bool refused;              // MESSAGE_GRANT: nothing was lent, the borrower is gone
+    bool whole;                // needs all slots of the core that executes it
     bool has_key;
     struct key key;
     unsigned n_slots;
@@ -128,6 +130,9 @@ void loan_granted(struct core *c, struct message *m);
 // The command goes on to its end with what came of waiting, as its only part (ROUTE_BORROW).
 void loan_finish(struct core *c, struct loan *loan, const struct gathered *result);
 struct message *loan_command(const struct loan *loan);
+void loan_run(struct core *c, struct loan *loan); // its slots are there: the command begins
+// The command, a script, has done nothing, and begins again with all slots of all cores.
+void loan_again(struct core *c, struct loan *loan);
 // Whatever executes with the slots borrowed does so between these two, in one turn.
 uint64_t loan_enter(struct core *c, const struct loan *loan);
 void loan_leave(struct core *c, struct loan *loan, uint64_t entered);

@@ -15,6 +15,7 @@
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/publish.h"
+#include "dataplane/core/script.h"
 #include "dataplane/core/service.h"
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/tracking.h"
@@ -172,7 +173,12 @@ static struct routing route_of(struct core *c, const struct work *w, struct clie
         if (!gather_is_home(c, w->command, w->argv, w->argc))
             r.place = PLACE_GATHER;
         return r;
-    case ROUTE_SCRIPT:
+    case ROUTE_SCRIPT: {
+        enum script_place place = scripts_place(c, w);
+        r.place = place == SCRIPT_HERE ? PLACE_HERE : PLACE_BORROW;
+        r.whole = place == SCRIPT_WHOLE;
+        return r;
+    }
     case ROUTE_ALL:
         r.place = PLACE_BORROW;
         r.whole = true;
@@ -336,6 +342,35 @@ static void run_in_steps(struct core *c, struct client *client, const struct wor
     steps_take(c, e->stepped, m);
 }
 
+static void run_as_message(struct core *c, struct client *client, const struct work *w,
+                           const struct routing *r);
+
+// A script goes on for some turns, or begins again with all slots. False: it is over.
+static bool script_left(struct core *c, struct client *client, const struct work *w,
+                        const struct execution *e)
+{
+    enum script_left left = scripts_left(c, e->stepped);
+    if (__builtin_expect(left == SCRIPT_OVER, 1))
+        return false;
+    if (left == SCRIPT_BEGINS_AGAIN) {
+        c->command_figures[w->command->id].calls--; // it will be counted again
+        c->counters.commands--;
+        run_as_message(
+            c, client, w,
+            &(struct routing){
+                .place = PLACE_BORROW, .core = c->index, .barrier = true, .whole = true});
+        return true;
+    }
+    struct reply_slot *slot = client_expect(c, client);
+    client_reply_mode_next(client);
+    client->flags |= CLIENT_BARRIER;
+    struct message *m = scripts_take(c, slot, NULL);
+    m->cycles = e->cycles;
+    if (!slot)
+        client_abort(c, client, "out of memory");
+    return true;
+}
+
 // Commands that nothing special is about.
 static inline bool run_quick(struct core *c, struct client *client, const struct work *w)
 {
@@ -351,7 +386,8 @@ static inline bool run_quick(struct core *c, struct client *client, const struct
     } else if (__builtin_expect(r->stepped != NULL, 0)) {
         struct execution e = {.stepped = r->stepped};
         session_of(client, &e.session);
-        run_in_steps(c, client, w, NULL, &e);
+        if (!script_left(c, client, w, &e))
+            run_in_steps(c, client, w, NULL, &e);
     } else {
         client_reply_mode_next(client);
         client_push(c, client);
@@ -376,7 +412,7 @@ static void run_here(struct core *c, struct client *client, const struct work *w
     session_of(client, &e.session);
     bool silent = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP);
     e.may_step = true;
-    e.may_work = !silent;
+    e.may_work = !silent || w->command->route == ROUTE_SCRIPT;
     monitor_before(c, client, w->command, w->argc, w->argv);
     if (__builtin_expect(w->command->route == ROUTE_GATHER, 0))
         gather_alone(c, &e);
@@ -387,6 +423,8 @@ static void run_here(struct core *c, struct client *client, const struct work *w
         slowlog_look(c, client, w->command, w->argc, w->argv, e.cycles);
     if (__builtin_expect(e.blocked, 0))
         wait_here(c, client, blocked_take(c));
+    else if (__builtin_expect(e.stepped && script_left(c, client, w, &e), 0))
+        return;
     else if (__builtin_expect(e.stepped && !silent, 0))
         run_in_steps(c, client, w, slot, &e);
     else {

@@ -365,5 +365,5 @@ void services_init(struct core *c)
     tracking_services(&c->services);
     transaction_services(&c->services);
     access_services(&c->services);
-    script_services(&c->services);
+    scripts_services(&c->services);
 }

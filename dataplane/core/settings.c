@@ -81,7 +81,7 @@ void settings_read(struct core *c)
     };
     store_configure(c->store, &s->store);
     slowlog_configure(c);
-    script_core_settings(c);
+    scripts_configure(c);
     s->limits = (struct value_limits){
         .hash_max_listpack_entries = limit(config, "hash-max-listpack-entries"),
         .hash_max_listpack_value = limit(config, "hash-max-listpack-value"),

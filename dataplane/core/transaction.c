@@ -11,6 +11,7 @@
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/monitor.h"
+#include "dataplane/core/script.h"
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/tracking.h"
 #include "dataplane/core/watch.h"
@@ -149,7 +150,9 @@ static bool add_needs(struct transaction *t, const struct work *w)
         t->asks |= command->asks != NULL;
         t->wide_far |= !command->asks;
         return true;
-    case ROUTE_SCRIPT:
+    case ROUTE_SCRIPT: // it may go on for many turns
+        t->wide = true;
+        return true;
     case ROUTE_CURSOR:
     case ROUTE_ALL:
         t->wide_far = true;
@@ -294,6 +297,24 @@ static void look(struct core *c, const struct running *run, const struct queued 
     slowlog_look(c, run->client, q->command, q->argc, q->argv, e->cycles);
 }
 
+// A script that goes on later is `under_way` then. It has all slots, so it never begins again.
+static void run_script(struct core *c, const struct running *run, const struct queued *q,
+                       struct execution *e)
+{
+    e->may_work = true;
+    scripts_lend(c, run->loan);
+    execute(c, e, EXECUTE_HANDLER);
+    scripts_lend(c, NULL);
+    if (scripts_left(c, e->stepped) == SCRIPT_OVER) {
+        look(c, run, q, e);
+        return;
+    }
+    struct message *m = scripts_take(c, loan_command(run->loan)->slot, run->loan);
+    m->cycles = e->cycles;
+    m->loan = run->loan;
+    run->t->under_way = m;
+}
+
 // What goes on elsewhere is `under_way` then, and comes back by transaction_resumed.
 static void run_one(struct core *c, struct running *run, const struct queued *q)
 {
@@ -361,9 +382,11 @@ static void run_one(struct core *c, struct running *run, const struct queued *q)
         run->t->under_way = NULL;
         look(c, run, q, &e);
         return;
+    case ROUTE_SCRIPT:
+        run_script(c, run, q, &e);
+        return;
     case ROUTE_KEYS:
     case ROUTE_HOME:
-    case ROUTE_SCRIPT:
     case ROUTE_HELD:
     case ROUTE_ALL:
         break;
@@ -415,8 +438,14 @@ static bool go_on(struct core *c, struct running *run)
     uint64_t begin = c->command_mark;
     c->executing++; // waiters are served when all of it is done
     t->running = true;
+    bool waits = false; // for another script
     while (t->next && !t->under_way) {
         const struct queued *q = t->next;
+        if (q->command->route == ROUTE_SCRIPT && scripts_engaged(c)) {
+            scripts_wait(c, run->loan);
+            waits = true;
+            break;
+        }
         t->next = q->next;
         if (run->client) {
             session_of(run->client, &run->session);
@@ -436,7 +465,7 @@ static bool go_on(struct core *c, struct running *run)
         session_of(run->client, &run->session);
     if (run->loan) // the client may be gone when it goes on
         message_session(loan_command(run->loan), &run->session);
-    return !t->under_way;
+    return !t->under_way && !waits;
 }
 
 // EXEC is done: its time is that of all.
@@ -451,6 +480,7 @@ static void ended(struct core *c, const struct running *run, const struct comman
 static void start(struct core *c, struct running *run, const struct command *command)
 {
     struct transaction *t = run->t;
+    t->begun = true;
     c->counters.commands++;
     c->command_figures[command->id].calls++;
     bool broken = watch_broken(c, run->client);
@@ -508,7 +538,9 @@ void transaction_granted(struct core *c, struct loan *loan)
     struct running run = running_of(loan);
     bool done = true;
     uint64_t dirty = loan_enter(c, loan);
-    if (run.client) { // else nothing of it has begun, nor will
+    if (run.t->begun) { // it waited for a script
+        done = go_on(c, &run);
+    } else if (run.client) { // else nothing of it has begun, nor will
         start(c, &run, loan_command(loan)->command);
         done = go_on(c, &run);
     }
@@ -520,6 +552,10 @@ void transaction_granted(struct core *c, struct loan *loan)
 
 void transaction_resumed(struct core *c, struct loan *loan, struct message *m)
 {
+    if (m->script) {
+        scripts_called(c, m);
+        return;
+    }
     struct running run = running_of(loan);
     assert(run.t->under_way == m);
     run.t->under_way = NULL;
@@ -644,7 +680,8 @@ static enum transaction_taken exec(struct core *c, struct client *client, const 
 enum transaction_taken transaction_take(struct core *c, struct client *client, const struct work *w)
 {
     const struct command *command = w->command;
-    if (route_refused(c, client, w)) {
+    if (route_refused(c, client, w) ||
+        (__builtin_expect(c->attention & ATTEND_BUSY, 0) && attend_busy(c, client, w))) {
         if (client->transaction) // else it was EXEC, and is over
             client->transaction->refused = true;
         return TRANSACTION_TAKEN;

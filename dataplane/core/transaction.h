@@ -39,6 +39,7 @@ struct transaction {
     struct queued *next;
     uint64_t cycles;           // that it has executed for
     struct message *under_way; // the command that goes on elsewhere
+    bool begun;                // it has
     bool running;              // its commands are being run, in this call
     _Alignas(16) uint8_t first_room[];
 };

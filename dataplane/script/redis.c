@@ -99,7 +99,7 @@ static bool take_arguments(lua_State *L, struct script_engine *e, int n)
 }
 
 // What the engine can refuse itself, in Redis's order. NULL: nothing.
-static const char *refuse(const struct script_run *run, const struct command *command, int argc)
+static const char *refuse(const struct command *command, int argc)
 {
     if (!command)
         return "Unknown Redis command called from script";
@@ -107,7 +107,6 @@ static const char *refuse(const struct script_run *run, const struct command *co
         return "Wrong number of args calling Redis command from script";
     if (command->flags & CMD_NOSCRIPT)
         return "This Redis command is not allowed from script";
-    (void)run;
     return NULL;
 }
 
@@ -128,19 +127,19 @@ static bool run_command(lua_State *L, struct script_engine *e, int n)
     if (!take_arguments(L, e, n))
         return false;
     const struct command *command = commands_find_again(&e->memo, e->args, n);
-    const char *text = refuse(run, command, n);
-    if (!text && !e->host->allowed(run, command, e->args, n, error, sizeof(error)))
-        text = error;
+    struct request *r = &e->call;
+    r->command = command;
+    r->argc = n;
+    r->argv = e->args;
+    const char *text = refuse(command, n);
+    if (!text && __builtin_expect(run->session.user != NULL, 0))
+        text = e->host->denied(run, r, false);
     if (!text)
         text = refuse_write(run, command);
     if (__builtin_expect(text != NULL, 0)) {
         push_error_text(L, text);
         return false;
     }
-    struct request *r = &e->call;
-    r->command = command;
-    r->argc = n;
-    r->argv = e->args;
     r->replied_error = false;
     r->error_prefix[0] = '\0';
     reply_buffer_reset(&e->reply);
@@ -304,11 +303,13 @@ static int acl_check_cmd(lua_State *L)
         return raise_text(L, "Please specify at least one argument for this redis lib call");
     if (!take_arguments(L, e, n))
         return lua_error(L);
-    const struct command *command = commands_find(e->args, n);
-    if (!command)
+    struct request *r = &e->call;
+    r->command = commands_find(e->args, n);
+    r->argc = n;
+    r->argv = e->args;
+    if (!r->command)
         return raise_text(L, "Invalid command passed to redis.acl_check_cmd()");
-    char error[ERROR_TEXT_MAX];
-    lua_pushboolean(L, e->host->allowed(run, command, e->args, n, error, sizeof(error)));
+    lua_pushboolean(L, !e->host->denied(run, r, true));
     return 1;
 }
 

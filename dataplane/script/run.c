@@ -12,6 +12,7 @@
 #define REPLY_KEPT_MAX (1u << 20)
 #define REPLY_FIRST 4096
 #define ERROR_TEXT_MAX 1024
+#define GC_STEP 256 // KiB that a look at the clock lets Lua collect where memory is getting short
 
 // --- the reply of a command ----------------------------------------------------------------------
 
@@ -177,6 +178,9 @@ static void look(lua_State *L, lua_Debug *ar)
     struct script_engine *e = script_engine_of(L);
     if (!e->running || L == e->loader)
         return;
+    // Garbage must not be what a script is refused memory for.
+    if (e->memory_limit && e->memory > e->memory_limit / 2)
+        lua_gc(L, LUA_GCSTEP, GC_STEP);
     e->host->look(&e->run);
     if (!e->run.killed)
         return;
@@ -246,7 +250,6 @@ enum script_ended script_start(struct script_engine *e, const struct script_star
         .allow_oom = start->code->flags & SCRIPT_ALLOW_OOM,
         .short_of_memory = start->short_of_memory,
         .started_us = r->now_us,
-        .host = start->host,
         .first_key = start->first_key,
         .n_keys = start->n_keys,
     };
@@ -265,15 +268,15 @@ enum script_ended script_start(struct script_engine *e, const struct script_star
 
 enum script_ended script_resume(struct script_engine *e, struct request *r)
 {
+    // The time stands still for a script, so that no key expires under it.
     e->run.request = r;
-    e->call.now_ms = r->now_ms;
-    e->call.now_us = r->now_us;
+    e->run.session.user = r->session->user;
     return left(e, fiber_resume(&e->fiber));
 }
 
 void script_pause(struct script_run *run)
 {
-    run->paused_before = true;
+    run->paused = true;
     fiber_pause(&run->engine->fiber);
 }
 

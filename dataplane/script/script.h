@@ -80,9 +80,9 @@ struct script_host {
     void (*look)(struct script_run *run);
     // redis.log; `level` from redis.LOG_DEBUG, 0, to redis.LOG_WARNING, 3.
     void (*log)(int level, const char *text, size_t len);
-    // Whether the caller's user may run it; else the text that redis.call raises is in `error`.
-    bool (*allowed)(struct script_run *run, const struct command *command, struct arg *argv,
-                    int argc, char *error, size_t size);
+    // Whether the caller's user may run it; NULL, or the text that redis.call raises. `asks`: by
+    // redis.acl_check_cmd, so that nothing is denied.
+    const char *(*denied)(struct script_run *run, struct request *r, bool asks);
 };
 
 // --- engine.c: the engine of a core ------------------------------------------------------------
@@ -134,14 +134,12 @@ struct script_run {
     bool read_only;          // may not write: EVAL_RO, or its flags say so
     bool allow_oom;
     bool short_of_memory; // memory was beyond maxmemory when it began
-    bool wrote;           // a command that may change something has run
+    bool wrote;           // a command that writes has run
+    bool acted;           // or one whose work others see: it cannot begin again
     bool killed;
     bool again;          // unwinds, to begin again with all keys at hand
-    bool paused_before;  // it has been paused: it is no longer alone in its turn
-    bool busy;           // others are told BUSY because of it
+    bool paused;         // it has been, at least once: it is no longer alone in its turn
     uint64_t started_us; // monotonic
-    struct fiber *fiber;
-    void *host; // of the room above
     int first_key, n_keys;
 };
 struct script_start {
@@ -150,7 +148,6 @@ struct script_start {
     int first_key, n_keys;   // arguments; what stands behind the keys are the script's arguments
     bool read_only;          // EVAL_RO, FCALL_RO
     bool short_of_memory;    // memory is beyond maxmemory
-    void *host;              // for script_run.host
 };
 enum script_ended { SCRIPT_DONE, SCRIPT_PAUSED, SCRIPT_START_AGAIN };
 // Nothing may be under way (script_under_way). SCRIPT_DONE: the reply was written.
