@@ -226,6 +226,11 @@ bool config_bool(const struct config *c, const char *name)
     return typed(c, name, 1u << CONFIG_BOOL)->number;
 }
 
+bool config_notifies_new(const struct config *c)
+{
+    return typed(c, "notify-keyspace-events", 1u << CONFIG_STRING)->number;
+}
+
 const char *config_string(const struct config *c, const char *name)
 {
     return typed(c, name, 1u << CONFIG_STRING | 1u << CONFIG_ENUM)->text;

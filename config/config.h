@@ -91,6 +91,8 @@ unsigned config_multi(const struct config *c, const char *name, unsigned i,
                       const char *const **words);
 bool config_percent_or_memory(const struct config *c, const char *name, uint64_t total,
                               uint64_t *bytes);
+// notify-keyspace-events asks for new keys (`n`): beside `A` its text does not say so, as in Redis.
+bool config_notifies_new(const struct config *c);
 // Output limits of a client class ("normal", "replica", "pubsub").
 struct config_output_limit {
     uint64_t hard, soft;

@@ -184,7 +184,7 @@ static struct value *parse_events(const struct parse *p)
             *out++ = *c;
     }
     *out = 0;
-    return value_new_scalar(text, 0);
+    return value_new_scalar(text, strchr(word, 'n') != NULL); // config_notifies_new
 }
 
 static struct value *parse_replicaof(const struct parse *p)

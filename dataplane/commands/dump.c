@@ -167,6 +167,8 @@ static void restore(struct request *r, const struct key *key, struct entry *at,
     int64_t idle_s = o->idle_s < INT64_MAX / 1000 ? o->idle_s : INT64_MAX / 1000;
     if (idle_s >= 0 || o->frequency >= 0)
         entry_set_access(r->store, e, idle_s < 0 ? -1 : idle_s * 1000, (int)o->frequency);
+    if (at) // to Redis it goes, and a new one comes
+        request_changed(r, key, EVENT_NEW | EVENT_ASIDE, "new");
     request_changed(r, key, EVENT_GENERIC, "restore");
     if (o->ttl_ms && !o->absolute)
         tell(r, expiry_ms);

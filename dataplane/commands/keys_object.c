@@ -14,7 +14,8 @@
 static struct entry *find_object(struct request *r)
 {
     struct key key = request_key(r, 2);
-    struct entry *e = lookup_peek(r, &key);
+    struct entry *e =
+        store_find(r->store, r->session->db, &key, LOOKUP_NO_TOUCH | LOOKUP_NO_NOTIFY);
     if (!e)
         reply_null(r->out, r->session->resp);
     return e;

@@ -1,4 +1,5 @@
 // Pending entries of a group: who has them, and who shall have them.
+#include "dataplane/commands/lookup.h"
 #include "dataplane/commands/streams_commands.h"
 
 #include "dataplane/commands/effects.h"
@@ -375,7 +376,12 @@ void xautoclaim_command(struct request *r)
     struct stream_id start;
     int64_t count;
     if (!parse_min_idle(r, &c, "ERR Invalid min-idle-time argument for XAUTOCLAIM") ||
-        !stream_parse_start(r, 5, &start) || !parse_autoclaim(r, &c, &count) || !open_claim(r, &c))
+        !stream_parse_start(r, 5, &start) || !parse_autoclaim(r, &c, &count)) {
+        struct key key = request_key(r, 1);
+        lookup_read(r, &key); // whatever is wrong, a miss is one, as in Redis
+        return;
+    }
+    if (!open_claim(r, &c))
         return;
     if (count > COUNT_FITS) {
         request_error(r, "ERR Insufficient memory, failed allocating transient memory, COUNT too "

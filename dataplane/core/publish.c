@@ -6,6 +6,7 @@
 
 #include "common/block.h"
 #include "common/glob.h"
+#include "dataplane/core/blocked.h"
 #include "dataplane/core/message.h"
 
 // Two bits of notify-keyspace-events beside the classes: which channels tell of events.
@@ -432,7 +433,7 @@ void publish_event(struct core *c, const char *event, unsigned db, const void *k
         send_to(c, "keyevent", db, &what, &where);
 }
 
-unsigned publish_events(const char *text)
+static unsigned events_of(const char *text)
 {
     static const struct {
         char letter;
@@ -462,4 +463,25 @@ unsigned publish_events(const char *text)
                 bits |= letters[i].bits;
     // Without a channel nothing is told of.
     return bits & (NOTIFY_KEYSPACE | NOTIFY_KEYEVENT) ? bits : 0;
+}
+
+static void key_missed(void *core, unsigned db, const struct key *key)
+{
+    publish_event(core, "keymiss", db, key->ptr, key->len);
+}
+
+static void key_added(void *core, unsigned db, const struct key *key)
+{
+    publish_event(core, "new", db, key->ptr, key->len);
+}
+
+void publish_configure(struct core *c, const struct config *config)
+{
+    unsigned notify = events_of(config_string(config, "notify-keyspace-events"));
+    if (notify && config_notifies_new(config))
+        notify |= EVENT_NEW;
+    c->settings.notify = notify;
+    store_on_missed(c->store, notify & EVENT_MISS ? key_missed : NULL, c);
+    store_on_added(c->store, notify & EVENT_NEW ? key_added : NULL, c);
+    core_observe(c);
 }

@@ -55,5 +55,4 @@ static inline bool publish_enough(const struct core *c)
 {
     return c->publisher->told >= TURN_TELLS;
 }
-// Bits of notify-keyspace-events as CONFIG GET shows it.
-unsigned publish_events(const char *text);
+void publish_configure(struct core *c, const struct config *config); // notify-keyspace-events

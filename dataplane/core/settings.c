@@ -60,8 +60,7 @@ void settings_read(struct core *c)
     if (!s->monitor_limit.hard && !s->monitor_limit.soft)
         s->monitor_limit = config_output_limit(config, "replica");
     s->pubsub_limit = config_output_limit(config, "pubsub");
-    s->notify = publish_events(config_string(config, "notify-keyspace-events"));
-    core_observe(c);
+    publish_configure(c, config);
     s->collected_max = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4 /
                        c->server->n_cores;
     log_set_level(settings_log_level(config));

@@ -154,6 +154,8 @@ bool change_put(struct store *s, struct change *c, const struct key *key, struct
             entry_discard(s, at);
     } else if (!table_insert(&s->env, slot, key->hash, fresh)) {
         return false;
+    } else if (__builtin_expect(!!s->added, 0)) {
+        s->added(s->added_context, c->db, key);
     }
     slot->bytes += entry_bytes(fresh);
     if (push)

@@ -290,6 +290,18 @@ void store_on_gone(struct store *s, store_gone_fn *gone, void *context)
     s->gone_context = context;
 }
 
+void store_on_missed(struct store *s, store_heard_fn *missed, void *context)
+{
+    s->missed = missed;
+    s->missed_context = context;
+}
+
+void store_on_added(struct store *s, store_heard_fn *added, void *context)
+{
+    s->added = added;
+    s->added_context = context;
+}
+
 void gone_tell(struct store *s, enum store_gone why, const struct change *c, uint64_t hash,
                const struct entry *e, const struct entry *field)
 {

@@ -86,6 +86,8 @@ struct store {
 
     store_gone_fn *gone; // NULL: nobody listens
     void *gone_context;
+    store_heard_fn *missed, *added; // NULL: nobody listens
+    void *missed_context, *added_context;
 
     struct garbage *garbage;
     struct garbage_object *garbage_objects;

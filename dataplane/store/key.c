@@ -126,6 +126,13 @@ static void remove_expired(struct store *s, unsigned db, const struct key *key, 
     s->stats.dirty++;
 }
 
+static void missed(struct store *s, unsigned db, const struct key *key, unsigned flags)
+{
+    s->stats.misses++;
+    if (s->missed && !(flags & LOOKUP_NO_NOTIFY))
+        s->missed(s->missed_context, db, key);
+}
+
 struct entry *store_find(struct store *s, unsigned db, const struct key *key, unsigned flags)
 {
     uint64_t *word = table_find(slot_of(s->ks, db, key->slot), key);
@@ -138,7 +145,7 @@ struct entry *store_find(struct store *s, unsigned db, const struct key *key, un
         if (e)
             s->stats.hits++;
         else
-            s->stats.misses++;
+            missed(s, db, key, flags);
     }
     if (e && !(flags & LOOKUP_NO_TOUCH))
         access_touch(s, e);
@@ -239,6 +246,8 @@ static bool put_value(struct store *s, unsigned db, const struct key *key,
     uint64_t *word = table_find(c.slot, key);
     bool ok = change_put(s, &c, key, word ? word_entry(*word) : NULL, fresh);
     change_end(s, &c);
+    if (ok && word && s->added)
+        s->added(s->added_context, db, key);
     if (!ok)
         mi_free(fresh);
     return ok;

@@ -139,8 +139,9 @@ bool store_prefetch_object(const struct store *s, const struct arg *name, unsign
 enum lookup_flags {
     LOOKUP_NO_TOUCH =
         1u << 0, // leaves LRU/LFU as they are (OBJECT, TYPE, TTL … and CLIENT NO-TOUCH)
-    LOOKUP_NO_STATS = 1u << 1, // counts neither hit nor miss
-    LOOKUP_WRITE = 1u << 2,    // for a change: counts neither hit nor miss
+    LOOKUP_NO_STATS = 1u << 1,  // counts neither hit nor miss
+    LOOKUP_WRITE = 1u << 2,     // for a change: counts neither hit nor miss
+    LOOKUP_NO_NOTIFY = 1u << 3, // nobody hears that it is not there
 };
 // The live entry or NULL. An expired one is deleted (or hidden, on a replica) and NULL returned.
 struct entry *store_find(struct store *s, unsigned db, const struct key *key, unsigned flags);
@@ -249,6 +250,12 @@ enum store_gone { GONE_EXPIRED, GONE_EVICTED, GONE_FIELD };
 typedef void store_gone_fn(void *context, enum store_gone why, unsigned db, const struct key *key,
                            const uint8_t *field, size_t field_len);
 void store_on_gone(struct store *s, store_gone_fn *gone, void *context); // NULL: nobody listens
+
+// A look-up that counts finds no key; a key is added that was not there, or in the place of another
+// one by store_rename or store_copy. NULL: nobody listens. The functions must not touch the store.
+typedef void store_heard_fn(void *context, unsigned db, const struct key *key);
+void store_on_missed(struct store *s, store_heard_fn *missed, void *context);
+void store_on_added(struct store *s, store_heard_fn *added, void *context);
 
 // Lending: called by the owner before another core may execute on the slot, and after.
 void store_slot_lent(struct store *owner, uint16_t slot);
