@@ -259,8 +259,8 @@ static void bitfield(struct request *r, bool may_write)
         else
             changed |= change_field(r, &key, &e, &op);
     }
-    if (changed || grown)
-        request_changed(r, &key, EVENT_STRING, "setbit");
+    if (changed || grown) // that it grew alone is no event in Redis
+        request_changed(r, &key, changed ? EVENT_STRING : EVENT_NONE, "setbit");
 }
 
 void bitfield_command(struct request *r)
