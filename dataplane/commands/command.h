@@ -328,6 +328,13 @@ static inline int commands_single_key(const struct command *c, int argc)
         return c->sole_key;
     return commands_single_key_long(c, argc);
 }
+// The same where the arguments may tell: of keys that are counted, one counts as the only one.
+int commands_counted_key(const struct command *c, const struct arg *argv, int argc);
+static inline int commands_only_key(const struct command *c, const struct arg *argv, int argc)
+{
+    int at = commands_single_key(c, argc);
+    return __builtin_expect(at >= 0, 1) ? at : commands_counted_key(c, argv, argc);
+}
 
 // --- helpers for handlers (helpers.c) ----------------------------------------------------------
 

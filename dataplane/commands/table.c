@@ -343,3 +343,15 @@ int commands_single_key_long(const struct command *c, int argc)
         return k->begin_index;
     return -1;
 }
+
+int commands_counted_key(const struct command *c, const struct arg *argv, int argc)
+{
+    const struct keyspec *k = c->keys;
+    if (c->n_keys != 1 || k->begin != BEGIN_INDEX || k->find != FIND_KEYNUM ||
+        k->flags & (KS_NOT_KEY | KS_INCOMPLETE))
+        return -1;
+    int count = k->begin_index + k->keynum_index, at = k->begin_index + k->first_key;
+    if (count >= argc || at >= argc || argv[count].len != 1 || *argv[count].ptr != '1')
+        return -1;
+    return at;
+}

@@ -46,7 +46,7 @@ void work_find(struct core *c, struct work *w)
 {
     w->command = commands_find_again(&c->memo, w->argv, w->argc);
     w->has_key = w->ours = false;
-    int at = w->command && w->command->n_keys ? commands_single_key(w->command, w->argc) : 0;
+    int at = w->command && w->command->n_keys ? commands_only_key(w->command, w->argv, w->argc) : 0;
     if (at > 0 && at < w->argc) {
         w->key = keyspace_key(c->server->keyspace, w->argv[at].ptr, w->argv[at].len);
         w->has_key = true;
@@ -507,7 +507,7 @@ static void run_as_message(struct core *c, struct client *client, const struct w
     if (w->has_key) {
         m->has_key = true;
         m->key = w->key;
-        m->key.ptr = m->argv[commands_single_key(w->command, w->argc)].ptr;
+        m->key.ptr = m->argv[commands_only_key(w->command, w->argv, w->argc)].ptr;
     }
     switch (r->place) {
     case PLACE_OWNER:

@@ -212,7 +212,7 @@ static bool keep(struct transaction *t, const struct work *w)
     *q = (struct queued){
         .command = w->command, .argc = w->argc, .argv = argv, .has_key = w->has_key, .key = w->key};
     if (q->has_key)
-        q->key.ptr = argv[commands_single_key(w->command, w->argc)].ptr;
+        q->key.ptr = argv[commands_only_key(w->command, w->argv, w->argc)].ptr;
     if (t->last)
         t->last->next = q;
     else
