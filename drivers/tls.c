@@ -213,6 +213,7 @@ static void stream_close(struct stream *stream)
     stream->in_len = 0;
     if (s->dead)
         return;
+    tls_no_chunk(s); // what is written from now on is for nobody
     if (s->first) {
         s->linger_unsent = tls_unsent(stream);
         timer_start(s, &s->tls->lingering, s->tls->config.linger_ms);
