@@ -29,6 +29,8 @@ const char options_help[] =
     "\n"
     "Where   -h, --host ADDRESS (127.0.0.1)   -p, --port N (6379)   -s, --socket PATH\n"
     "        -a, --password WORD   --user NAME   --db N   -3, --resp3   --protocol resp|memcache\n"
+    "        --tls   --cacert FILE   --insecure (any certificate)   --cert FILE   --key FILE   "
+    "--sni NAME\n"
     "        --cluster               the server is one node: load all of them, follow MOVED and "
     "ASK\n"
     "Who     -c, --connections N     of all threads together (50); in a cluster to each node\n"
@@ -67,6 +69,12 @@ enum {
     OPT_USER,
     OPT_DB,
     OPT_CLUSTER,
+    OPT_TLS,
+    OPT_CA,
+    OPT_INSECURE,
+    OPT_CERT,
+    OPT_KEY,
+    OPT_SNI,
     OPT_THREADS,
     OPT_CPU,
     OPT_RATE,
@@ -117,6 +125,13 @@ static const struct option long_options[] = {
     {"dbnum", required_argument, NULL, OPT_DB},
     {"select-db", required_argument, NULL, OPT_DB},
     {"resp3", no_argument, NULL, '3'},
+    {"tls", no_argument, NULL, OPT_TLS},
+    {"cacert", required_argument, NULL, OPT_CA},
+    {"insecure", no_argument, NULL, OPT_INSECURE},
+    {"tls-skip-verify", no_argument, NULL, OPT_INSECURE},
+    {"cert", required_argument, NULL, OPT_CERT},
+    {"key", required_argument, NULL, OPT_KEY},
+    {"sni", required_argument, NULL, OPT_SNI},
     {"cluster", no_argument, NULL, OPT_CLUSTER},
     {"cluster-mode", no_argument, NULL, OPT_CLUSTER},
     {"threads", required_argument, NULL, OPT_THREADS},
@@ -204,6 +219,10 @@ static const struct {
     {OPT_CSV, "a file to write"},
     {OPT_HDR, "a file to write"},
     {OPT_USER, "a name, and the password with -a"},
+    {OPT_CA, "a PEM file of certificate authorities"},
+    {OPT_CERT, "a PEM file of a certificate, and its key with --key"},
+    {OPT_KEY, "a PEM file of a private key"},
+    {OPT_SNI, "the name of the server in its certificate"},
     {OPT_NIC_ADDRESS, "an IPv4 address and a prefix length, as in 10.9.0.2/24"},
     {OPT_NIC_GATEWAY, "an IPv4 address"},
     {OPT_CONGESTION, "cubic, newreno or dctcp"},
@@ -438,6 +457,24 @@ static bool take_server(struct options *o, struct options_said *said, int option
         o->protocol = word >= 4 ? BENCH_MEMCACHE : BENCH_RESP;
         o->resp3 = o->resp3 || word == 3;
         return true;
+    case OPT_TLS:
+        o->tls = true;
+        return true;
+    case OPT_INSECURE:
+        o->insecure = true;
+        return true;
+    case OPT_CA:
+        o->ca_file = value;
+        return *value;
+    case OPT_CERT:
+        o->cert_file = value;
+        return *value;
+    case OPT_KEY:
+        o->key_file = value;
+        return *value;
+    case OPT_SNI:
+        o->sni = value;
+        return *value;
     default: // OPT_CLUSTER
         o->cluster = true;
         return true;
@@ -616,6 +653,12 @@ static bool take(struct options *o, struct options_said *said, int option, const
     case OPT_DB:
     case OPT_TRANSPORT:
     case OPT_PROTOCOL:
+    case OPT_TLS:
+    case OPT_CA:
+    case OPT_INSECURE:
+    case OPT_CERT:
+    case OPT_KEY:
+    case OPT_SNI:
     case OPT_CLUSTER:
         return take_server(o, said, option, value);
     case 'c':

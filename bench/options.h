@@ -54,6 +54,8 @@ struct options {
     struct endpoint server; // host and port, resolved; IPv4 or IPv6
     const char *user, *password;
     unsigned database;
+    bool tls, insecure; // --insecure: whatever certificate the server shows
+    const char *ca_file, *cert_file, *key_file, *sni;
     bool resp3;   // -3: HELLO 3 on every connection
     bool cluster; // the server is one node of a cluster: read its slot map
 

@@ -85,6 +85,16 @@ static bool check_server(struct options *o, const struct options_said *said,
 {
     if (o->user && !o->password)
         return bad(c, "--user %s: give the password with -a too", o->user);
+    if (!o->tls && (o->ca_file || o->cert_file || o->key_file || o->insecure || o->sni))
+        return bad(c, "%s belongs to TLS: give --tls too",
+                   o->ca_file     ? "--cacert"
+                   : o->cert_file ? "--cert"
+                   : o->key_file  ? "--key"
+                   : o->insecure  ? "--insecure"
+                                  : "--sni");
+    if (!o->cert_file != !o->key_file)
+        return bad(c, "%s needs %s too", o->cert_file ? "--cert" : "--key",
+                   o->cert_file ? "--key" : "--cert");
     if (o->unix_path) {
         if (o->transport == BENCH_DPDK)
             return bad(c, "--socket needs --transport socket: a UNIX socket is the kernel's");

@@ -209,6 +209,7 @@ static void set_options(json_t *r, const struct options *o)
     set_text(r, "time", now);
     set_text(r, "transport", o->transport == BENCH_DPDK ? "dpdk" : "socket");
     set_text(r, "protocol", o->protocol == BENCH_MEMCACHE ? "memcache" : "resp");
+    set(r, "tls", json_boolean(o->tls));
     if (o->unix_path)
         set_text(r, "socket", o->unix_path);
     else {

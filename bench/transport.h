@@ -39,5 +39,8 @@ void devices_close(struct devices *d);
 
 // On the thread that will use it, number `thread` < o->threads. NULL with one line in `error`.
 struct transport *transport_socket_open(const struct options *o, char *error, size_t error_size);
+// TLS over `under`, which goes with it, also when this fails.
+struct transport *transport_tls_open(struct transport *under, const struct options *o, char *error,
+                                     size_t error_size);
 struct transport *transport_nic_open(struct devices *d, const struct options *o, unsigned thread,
                                      char *error, size_t error_size);

@@ -329,7 +329,7 @@ static unsigned find_by_info(const struct options *o, uid_t uid, struct usage_pr
     const char *const login[] = {"AUTH", o->password}, *const as_user[] = {"AUTH", o->user,
                                                                            o->password};
     const char *const info[] = {"INFO", "server"};
-    int fd = o->protocol == BENCH_RESP ? open_server(o) : -1;
+    int fd = o->protocol == BENCH_RESP && !o->tls ? open_server(o) : -1;
     if (fd < 0)
         return 0;
     if (o->password)

@@ -81,9 +81,11 @@ static struct transport *open_transport(struct worker *w)
                  o->cpus[w->index % o->n_cpus]);
         return NULL;
     }
-    if (o->transport == BENCH_DPDK)
-        return transport_nic_open(all->devices, o, w->index, w->error, sizeof(w->error));
-    return transport_socket_open(o, w->error, sizeof(w->error));
+    struct transport *t =
+        o->transport == BENCH_DPDK
+            ? transport_nic_open(all->devices, o, w->index, w->error, sizeof(w->error))
+            : transport_socket_open(o, w->error, sizeof(w->error));
+    return t && o->tls ? transport_tls_open(t, o, w->error, sizeof(w->error)) : t;
 }
 
 static void *work(void *argument)

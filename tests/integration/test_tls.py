@@ -152,7 +152,7 @@ def secured(kind, cores, certificates):
     except pollux.Skip as reason:
         pytest.skip(str(reason))
     try:
-        with made.wire.enter():
+        with made.wire.enter() if made.wire.kernel_clients else contextlib.nullcontext():
             yield made
         assert made.wire.healthy(), made.wire.server.tail()
     finally:
@@ -617,3 +617,29 @@ def test_tls_alone(certificates):
         pollux.wait_for(lambda: pollux.run(*status, check=False).returncode == 0, "both planes")
     finally:
         server.close()
+
+
+# --- the load generator ----------------------------------------------------------------------------
+
+
+def test_bench_over_memif(certificates):
+    """Our own stack on both sides, TLS above it: every reply is checked."""
+    for secure in secured("memif", 1, certificates):
+        tests, code, said = secure.wire.bench("-p", str(secure.tls_port), "--tls", "--cacert", certificates("ca.crt"),
+                                              "-t", "set,get", "-n", "3000", "-r", "50", "-c", "10", "-P", "4",
+                                              "-d", "1-100000", "--verify")
+        assert code == 0, said
+        assert all(test["errors"] == 0 and test["wrong"] == 0 for test in tests.values()), tests
+        with secure.unix() as client:
+            assert client.call("DBSIZE") == 50
+
+
+def test_bench_refuses(secure):
+    if secure.wire.name != "socket":
+        pytest.skip("once is enough")
+    bench = [pollux.program("pollux-bench"), "-p", str(secure.tls_port), "-t", "get", "-n", "100", "--quiet"]
+    done = pollux.run(*bench, "--tls", check=False)
+    assert done.returncode != 0 and "certificate of the peer was refused" in done.stderr
+    done = pollux.run(*bench, "--insecure", check=False)
+    assert done.returncode != 0 and "give --tls too" in done.stderr
+    assert pollux.run(*bench, "--tls", "--insecure").returncode == 0
