@@ -155,6 +155,10 @@ struct command {
     // alone, or none, nothing travels. It touches no keys then. NULL: all cores.
     uint64_t (*asks)(struct core *core, const struct services *services, const struct arg *argv,
                      int argc);
+    // ROUTE_GATHER: `waits` tells of arguments that wait for a disk. Then `prepare` runs first, on
+    // the service thread: it reads what `start` will look for. Within a transaction it does not.
+    bool (*waits)(const struct arg *argv, int argc);
+    void (*prepare)(struct request *r);
     bool part_keys; // `part` looks at keys
     // All parts are of one moment: the slots of all cores are held until the last one is done.
     bool part_together;

@@ -132,6 +132,25 @@ static bool check_names(struct request *r, const struct pairs *p, unsigned n)
     return true;
 }
 
+// Certificates are read from files.
+bool config_set_waits(const struct arg *argv, int argc)
+{
+    for (int i = 2; i < argc; i += 2)
+        if (argv[i].len > 4 && !strncasecmp((const char *)argv[i].ptr, "tls-", 4))
+            return true;
+    return false;
+}
+
+void config_set_prepare(struct request *r)
+{
+    unsigned n = (unsigned)(r->argc - 2) / 2;
+    struct pairs p;
+    if (r->argc % 2 || !pairs_make(&p, r, n))
+        return;
+    r->services->config_prepare(r->core, n, p.names, p.values, p.lens);
+    mi_free(p.names);
+}
+
 // Changes the configuration; the parts then make every core take it over.
 bool config_set_start(struct request *r)
 {

@@ -23,6 +23,8 @@ void config_rewrite_command(struct request *r);
 void config_set_command(struct request *r);
 void config_set_part(struct request *r);
 bool config_set_start(struct request *r);
+bool config_set_waits(const struct arg *argv, int argc);
+void config_set_prepare(struct request *r);
 
 // info.c
 void info_command(struct request *r);

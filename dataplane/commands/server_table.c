@@ -309,6 +309,8 @@ static const struct command config_subcommands[] = {
         .handler = config_set_command,
         .part = config_set_part,
         .start = config_set_start,
+        .waits = config_set_waits,
+        .prepare = config_set_prepare,
     },
     {.name = NULL},
 };

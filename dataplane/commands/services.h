@@ -116,6 +116,10 @@ struct services {
                       const char *const *values, const size_t *value_lens, char *error,
                       size_t size);
     void (*config_adopt)(struct core *core);
+    // Reads the files that such a config_set will ask for. The one of these that runs on the
+    // service thread.
+    void (*config_prepare)(struct core *core, unsigned n, const char *const *names,
+                           const char *const *values, const size_t *value_lens);
     int (*config_rewrite)(struct core *core, char *error, size_t size);
     void (*config_reset_stat)(struct core *core); // this core's counters
 

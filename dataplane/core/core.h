@@ -315,8 +315,9 @@ struct server {
     uint64_t start_ms;
     uint64_t cycles_per_us;
     unsigned port;
-    _Atomic(struct config *) config; // the snapshot in force; replaced under config_lock
-    struct tls_context *tls_context; // that belongs to it; under config_lock. NULL: no tls-port
+    _Atomic(struct config *) config;   // the snapshot in force; replaced under config_lock
+    struct tls_prepared *tls_prepared; // under config_lock
+    struct tls_context *tls_context;   // that belongs to it; under config_lock. NULL: no tls-port
     pthread_mutex_t config_lock;
     struct config *retired[16];   // replaced snapshots, freed when no core can still read them
     struct server_access *access; // users (access.h)
@@ -381,6 +382,12 @@ const char *transport_moves(const struct config *a, const struct config *b);
 bool tls_option_is(const char *name);
 // Reads the files that the configuration names. NULL with one line in `error`. Any thread.
 struct tls_context *tls_configured(const struct config *config, char *error, size_t size);
+// On the service thread: reads them for a change that will be asked for at once.
+void tls_prepare(struct server *server, const struct config *changed);
+// With config_lock held: what was prepared for this configuration, else what is read now.
+struct tls_context *tls_prepared(struct server *server, const struct config *changed, char *error,
+                                 size_t size);
+void tls_prepared_drop(struct server *server);
 bool tls_start(struct core *c);                                    // false: memory is short
 void tls_take(struct core *c, struct stream *accepted);            // it came to the TLS port
 void tls_misdirected(struct core *c, const struct client *client); // it spoke TLS to another

@@ -30,6 +30,7 @@ enum place {
     PLACE_BORROW, // here, with borrowed slots
     PLACE_GATHER,
     PLACE_SERVICE, // on the service thread
+    PLACE_PREPARE, // a gather, when the service thread has read what it needs
 };
 
 struct routing {
@@ -127,11 +128,21 @@ unsigned route_cursor(struct core *c, const struct execution *e)
     return e->command->core_of(&request) % c->server->n_cores;
 }
 
+// Whether the service thread has to read files for it first.
+static inline bool waits(const struct work *w)
+{
+    return __builtin_expect(w->command->waits != NULL, 0) && w->command->waits(w->argv, w->argc);
+}
+
 static struct routing route_of(struct core *c, const struct work *w, struct client *client)
 {
     struct routing r = {.place = PLACE_HERE, .core = c->index, .barrier = true};
     if (w->command->route == ROUTE_SERVICE)
         r.place = PLACE_SERVICE;
+    if (waits(w)) {
+        r.place = PLACE_PREPARE;
+        return r;
+    }
     // Without a key it has nothing to wait for.
     if (w->command->route == ROUTE_BORROW) {
         if (commands_keys(w->command, w->argv, w->argc, NULL, 0) > 0)
@@ -480,6 +491,38 @@ void route_to_service(struct core *c, struct message *m)
     route_replied(c, m);
 }
 
+static void run_prepare(void *context)
+{
+    struct message *m = context;
+    struct request r = {
+        .session = &m->session,
+        .command = m->command,
+        .argc = m->argc,
+        .argv = m->argv,
+        .services = &m->server->cores[m->from]->services,
+        .core = m->server->cores[m->from],
+    };
+    m->command->prepare(&r);
+}
+
+static void prepared(void *context)
+{
+    struct message *m = context;
+    struct core *c = m->server->cores[m->from];
+    c->together--;
+    gather_begin(c, m);
+}
+
+// Goes on as a gather. Where the service thread has too much to do, the core reads the files.
+static void prepare(struct core *c, struct message *m)
+{
+    m->server = c->server;
+    c->together++;
+    if (!c->server->service ||
+        !service_call(c->server->service, c->index, run_prepare, prepared, m))
+        prepared(m);
+}
+
 // Leaves for another core, or for the list of what waits for a slot here.
 static void run_as_message(struct core *c, struct client *client, const struct work *w,
                            const struct routing *r)
@@ -531,6 +574,9 @@ static void run_as_message(struct core *c, struct client *client, const struct w
         return;
     case PLACE_SERVICE:
         route_to_service(c, m);
+        return;
+    case PLACE_PREPARE:
+        prepare(c, m);
         return;
     case PLACE_HERE:
         break;
@@ -600,7 +646,7 @@ static bool route_one(struct core *c, struct client *client, const struct work *
         return false;
     }
     client->last_command = w->command;
-    if (route_all_here(c) && w->command->route < ROUTE_SERVICE) {
+    if (route_all_here(c) && w->command->route < ROUTE_SERVICE && !waits(w)) {
         if (__builtin_expect(client->replies_waiting, 0))
             return false;
         run_here(c, client, w);

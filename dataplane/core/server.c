@@ -381,6 +381,7 @@ static void server_end(struct server *s)
     for (unsigned i = 0; i < sizeof(s->retired) / sizeof(*s->retired); i++)
         config_free(s->retired[i]);
     config_free(atomic_load(&s->config));
+    tls_prepared_drop(s);
     tls_context_release(s->tls_context);
     if (s->segment) {
         atomic_store(&s->segment->data_ready, 0);

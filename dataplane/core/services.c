@@ -85,7 +85,7 @@ static int apply_config(struct core *c, const struct config *old, const struct c
                              size);
     if (!tls_port)
         tls = NULL;
-    else if ((option || !tls) && !(tls = tls_configured(changed, why, sizeof(why))))
+    else if ((option || !tls) && !(tls = tls_prepared(server, changed, why, sizeof(why))))
         return refuse_config(option ? option : "tls-port", "Unable to update TLS configuration",
                              why, error, size);
     if (place && transport_listen(c, changed, why, sizeof(why))) {
@@ -134,6 +134,23 @@ static int set_config(struct core *c, unsigned n, const char *const *names,
     pthread_mutex_unlock(&server->config_lock);
     adopt_config(c);
     return result;
+}
+
+// On the service thread. What is wrong is told when it is set.
+static void prepare_config(struct core *c, unsigned n, const char *const *names,
+                           const char *const *values, const size_t *lens)
+{
+    struct server *server = c->server;
+    char error[CONFIG_ERROR_MAX];
+    pthread_mutex_lock(&server->config_lock);
+    struct config *changed = config_copy(atomic_load(&server->config));
+    pthread_mutex_unlock(&server->config_lock);
+    bool well = changed;
+    for (unsigned i = 0; well && i < n; i++)
+        well = set_one_config(changed, names[i], values[i], lens[i], error, sizeof(error)) == 0;
+    if (well && config_integer(changed, "tls-port"))
+        tls_prepare(server, changed);
+    config_free(changed);
 }
 
 // On the service thread. The lock keeps the snapshot in force from being retired meanwhile.
@@ -336,6 +353,7 @@ void services_init(struct core *c)
         .work = steps_begin_work,
         .migrate = migrate_start,
         .config_set = set_config,
+        .config_prepare = prepare_config,
         .config_adopt = adopt_config,
         .config_rewrite = rewrite_config,
         .config_reset_stat = figures_reset,

@@ -1,4 +1,5 @@
 // TLS as the configuration says it: certificates, which connections speak it, what goes wrong.
+#include <mimalloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,6 +56,55 @@ struct tls_context *tls_configured(const struct config *config, char *error, siz
         .session_timeout_s = (unsigned)config_integer(config, "tls-session-cache-timeout"),
     };
     return tls_context_create(&o, error, size);
+}
+
+// What was read for a change: the configuration that it is of, and what came of it.
+struct tls_prepared {
+    struct tls_context *context; // NULL: `error` says why
+    char *of[sizeof(of_context) / sizeof(*of_context)];
+    char error[384];
+};
+
+void tls_prepared_drop(struct server *server)
+{
+    struct tls_prepared *p = server->tls_prepared;
+    server->tls_prepared = NULL;
+    if (!p)
+        return;
+    tls_context_release(p->context);
+    for (unsigned i = 0; i < sizeof(of_context) / sizeof(*of_context); i++)
+        mi_free(p->of[i]);
+    mi_free(p);
+}
+
+void tls_prepare(struct server *server, const struct config *changed)
+{
+    struct tls_prepared *p = mi_zalloc(sizeof(*p));
+    if (!p)
+        return;
+    for (unsigned i = 0; i < sizeof(of_context) / sizeof(*of_context); i++)
+        p->of[i] = mi_strdup(config_get(changed, of_context[i]));
+    p->context = tls_configured(changed, p->error, sizeof(p->error));
+    pthread_mutex_lock(&server->config_lock);
+    tls_prepared_drop(server);
+    server->tls_prepared = p;
+    pthread_mutex_unlock(&server->config_lock);
+}
+
+struct tls_context *tls_prepared(struct server *server, const struct config *changed, char *error,
+                                 size_t size)
+{
+    struct tls_prepared *p = server->tls_prepared;
+    bool same = p;
+    for (unsigned i = 0; same && i < sizeof(of_context) / sizeof(*of_context); i++)
+        same = p->of[i] && strcmp(p->of[i], config_get(changed, of_context[i])) == 0;
+    if (!same)
+        return tls_configured(changed, error, size);
+    struct tls_context *context = p->context;
+    p->context = NULL;
+    snprintf(error, size, "%s", p->error);
+    tls_prepared_drop(server); // files may be others the next time
+    return context;
 }
 
 // Whoever fails on purpose shall not fill the log: one line a second for each cause. True: it is
