@@ -1,10 +1,11 @@
 // DEBUG: what test suites and failure drills use. It works on all cores: a part answers for the
 // core that has the key, freezes its core, or switches something there.
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/glob.h"
+#include "common/log.h"
+#include "dataplane/commands/debug.h"
 #include "dataplane/commands/families.h"
 #include "dataplane/commands/server.h"
 
@@ -19,25 +20,79 @@ enum debug_verb {
     DEBUG_ACTIVE_EXPIRE,
     DEBUG_ERROR,
     DEBUG_PROTOCOL,
+    DEBUG_DIGEST,
+    DEBUG_DIGEST_VALUE,
+    DEBUG_LISTPACK,
+    DEBUG_QUICKLIST,
+    DEBUG_PACKED_THRESHOLD,
+    DEBUG_HTSTATS,
+    DEBUG_POPULATE,
+    DEBUG_STRINGMATCH,
+    DEBUG_LOG,
     DEBUG_HELP,
     DEBUG_UNKNOWN
 };
 
+static const struct {
+    const char *name;
+    int least, most; // arguments, those of DEBUG itself included; most 0: any number
+} verbs[] = {
+    [DEBUG_SLEEP] = {"sleep", 3, 3},
+    [DEBUG_OBJECT] = {"object", 3, 4}, // `fast` leaves out nothing here
+    [DEBUG_ACTIVE_EXPIRE] = {"set-active-expire", 3, 3},
+    [DEBUG_ERROR] = {"error", 3, 3},
+    [DEBUG_PROTOCOL] = {"protocol", 3, 3},
+    [DEBUG_DIGEST] = {"digest", 2, 2},
+    [DEBUG_DIGEST_VALUE] = {"digest-value", 2, 0},
+    [DEBUG_LISTPACK] = {"listpack", 3, 3},
+    [DEBUG_QUICKLIST] = {"quicklist", 3, 4},
+    [DEBUG_PACKED_THRESHOLD] = {"quicklist-packed-threshold", 3, 3},
+    [DEBUG_HTSTATS] = {"htstats", 3, 4}, // `full` adds nothing here
+    [DEBUG_POPULATE] = {"populate", 3, 5},
+    [DEBUG_STRINGMATCH] = {"stringmatch-len", 4, 4},
+    [DEBUG_LOG] = {"log", 3, 3},
+    [DEBUG_HELP] = {"help", 2, 2},
+};
+
+// What redis-server has and Pollux has not, and why.
+static const struct {
+    const char *name, *why;
+} refused[] = {
+    {"aof-flush-sleep", "there is no append-only file"},
+    {"assert", "it has no command to crash by; send it a signal"},
+    {"change-repl-id", "there is no replication"},
+    {"client-eviction", "CLIENT LIST shows what clients take"},
+    {"clusterlink", "there is no cluster bus"},
+    {"config-rewrite-force-all", "CONFIG REWRITE writes what differs from the defaults"},
+    {"crash-and-recover", "it has no command to crash by; send it a signal"},
+    {"drop-cluster-packet-filter", "there is no cluster bus"},
+    {"htstats-key", "OBJECT ENCODING and MEMORY USAGE tell of one key"},
+    {"jmap", "values are no objects of a virtual machine"},
+    {"leak", "memory is not leaked on purpose"},
+    {"loadaof", "there is no append-only file"},
+    {"mallctl", "the allocator is another one; MEMORY MALLOC-STATS shows it"},
+    {"mallctl-str", "the allocator is another one; MEMORY MALLOC-STATS shows it"},
+    {"oom", "it has no command to crash by; send it a signal"},
+    {"panic", "it has no command to crash by; send it a signal"},
+    {"pause-cron", "nothing waits for a cron"},
+    {"reload", "there are no files of the data set"},
+    {"replicate", "there is no replication"},
+    {"replybuffer", "replies are written to the output of a connection directly"},
+    {"restart", "the supervisor starts it again when it ends"},
+    {"sdslen", "strings are kept in another form; DEBUG OBJECT tells their length"},
+    {"segfault", "it has no command to crash by; send it a signal"},
+    {"set-disable-deny-scripts", "commands that scripts may not use are refused to them always"},
+    {"set-skip-checksum-validation", "checksums are always looked at"},
+    {"stringmatch-test", "DEBUG STRINGMATCH-LEN matches what you give it"},
+    {"structsize", "its structures are others"},
+    {"ziplist", "there are none; see DEBUG LISTPACK"},
+};
+
 static enum debug_verb debug_verb(const struct request *r)
 {
-    static const struct {
-        const char *name;
-        int argc;
-    } verbs[] = {
-        [DEBUG_SLEEP] = {"sleep", 3},
-        [DEBUG_OBJECT] = {"object", 3},
-        [DEBUG_ACTIVE_EXPIRE] = {"set-active-expire", 3},
-        [DEBUG_ERROR] = {"error", 3},
-        [DEBUG_PROTOCOL] = {"protocol", 3},
-        [DEBUG_HELP] = {"help", 2},
-    };
     for (int i = 0; i < DEBUG_UNKNOWN; i++)
-        if (r->argc == verbs[i].argc && request_is(r, 1, verbs[i].name))
+        if (r->argc >= verbs[i].least && (!verbs[i].most || r->argc <= verbs[i].most) &&
+            request_is(r, 1, verbs[i].name))
             return (enum debug_verb)i;
     return DEBUG_UNKNOWN;
 }
@@ -55,17 +110,35 @@ static double number(const struct arg *a)
 static void reply_help(struct request *r)
 {
     static const char *const lines[] = {
+        "DIGEST",
+        "    A digest of all keys, the same as redis-server's.",
+        "DIGEST-VALUE <key> [<key> ...]",
+        "    Digests of values.",
         "ERROR <text>",
         "    Answers with this error.",
+        "HTSTATS <dbid>",
+        "    How many keys a database has, and how many of them expire.",
+        "LISTPACK <key>",
+        "    The elements of a value that is a listpack, as they lie in it.",
+        "LOG <message>",
+        "    Writes the message to the log.",
         "OBJECT <key>",
         "    How a value is kept.",
+        "POPULATE <count> [<prefix>] [<size>]",
+        "    Makes string keys prefix:0, prefix:1 and so on, of that size.",
         "PROTOCOL "
         "(STRING|INTEGER|DOUBLE|BIGNUM|NULL|ARRAY|SET|MAP|ATTRIB|PUSH|VERBATIM|TRUE|FALSE)",
         "    A reply of that type, to test clients.",
+        "QUICKLIST <key> [<0|1>]",
+        "    The nodes of a list.",
+        "QUICKLIST-PACKED-THRESHOLD <size>",
+        "    List elements of that size get a node of their own from now on; 0: large ones only.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    Whether keys expire that nobody asks for.",
         "SLEEP <seconds>",
         "    Freezes every core for so long.",
+        "STRINGMATCH-LEN <pattern> <text>",
+        "    Whether the text matches, as KEYS would have it.",
         NULL,
     };
     request_help(r, "DEBUG", lines);
@@ -140,48 +213,6 @@ static void reply_of_type(struct request *r)
     }
 }
 
-// --- OBJECT ------------------------------------------------------------------------------------
-
-// Bytes of a string in an RDB file, uncompressed: its length or integer tag, and what follows.
-static size_t serialized_length(const struct entry *e)
-{
-    char scratch[24];
-    int64_t value;
-    struct string_view s = entry_string(e, scratch);
-    if (entry_encoding(e) == ENC_INT && entry_integer(e, &value)) {
-        if (value >= INT8_MIN && value <= INT8_MAX)
-            return 2;
-        if (value >= INT16_MIN && value <= INT16_MAX)
-            return 3;
-        if (value >= INT32_MIN && value <= INT32_MAX)
-            return 5;
-    }
-    return s.len + (s.len < 64 ? 1 : s.len < 16384 ? 2 : 5);
-}
-
-// Only the core that the key belongs to answers.
-static void object_part(struct request *r)
-{
-    struct key key = request_key(r, 2);
-    if (keyspace_core(store_keyspace(r->store), key.slot) != r->core_index)
-        return;
-    const struct entry *e =
-        store_find(r->store, r->session->db, &key, LOOKUP_NO_TOUCH | LOOKUP_NO_STATS);
-    if (!e) {
-        reply_error(r->out, ERR_NO_KEY);
-        return;
-    }
-    uint64_t idle_s = entry_idle_ms(r->store, e) / 1000;
-    char text[256];
-    snprintf(text, sizeof(text),
-             "Value at:%p refcount:1 encoding:%s serializedlength:%zu lru:%" PRIu64
-             " lru_seconds_idle:%" PRIu64,
-             (const void *)e, encoding_name(entry_encoding(e)),
-             entry_type(e) == OBJ_STRING ? serialized_length(e) : 0,
-             (r->now_ms / 1000 - idle_s) & 0xffffff, idle_s);
-    reply_status(r->out, text);
-}
-
 // --- the command -------------------------------------------------------------------------------
 
 // Answers what needs no other core.
@@ -198,7 +229,26 @@ bool debug_start(struct request *r)
     case DEBUG_SLEEP:
     case DEBUG_OBJECT:
     case DEBUG_ACTIVE_EXPIRE:
+    case DEBUG_DIGEST:
+    case DEBUG_DIGEST_VALUE:
+    case DEBUG_LISTPACK:
+    case DEBUG_QUICKLIST:
         return true;
+    case DEBUG_HTSTATS:
+        return debug_htstats_start(r);
+    case DEBUG_POPULATE:
+        return debug_populate_start(r);
+    case DEBUG_PACKED_THRESHOLD:
+        debug_packed_threshold(r);
+        return false;
+    case DEBUG_STRINGMATCH:
+        reply_integer(r->out, glob_match((const char *)r->argv[2].ptr, r->argv[2].len,
+                                         (const char *)r->argv[3].ptr, r->argv[3].len, false));
+        return false;
+    case DEBUG_LOG:
+        log_warning("DEBUG LOG: %.*s", (int)r->argv[2].len, (const char *)r->argv[2].ptr);
+        reply_status(r->out, "OK");
+        return false;
     case DEBUG_ERROR:
         request_errorf(r, "%.*s", (int)r->argv[2].len, (const char *)r->argv[2].ptr);
         return false;
@@ -211,6 +261,11 @@ bool debug_start(struct request *r)
     case DEBUG_UNKNOWN:
         break;
     }
+    for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++)
+        if (request_is(r, 1, refused[i].name)) {
+            request_errorf(r, "ERR DEBUG %s is not in Pollux: %s", refused[i].name, refused[i].why);
+            return false;
+        }
     request_errorf(r,
                    "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try DEBUG "
                    "HELP.",
@@ -228,11 +283,29 @@ void debug_part(struct request *r)
                                 (uint64_t)((s < SLEEP_MAX_S ? s : SLEEP_MAX_S) * US_PER_S));
         break;
     }
-    case DEBUG_OBJECT:
-        object_part(r);
-        break;
     case DEBUG_ACTIVE_EXPIRE:
         store_active_expire(r->store, number(&r->argv[2]) != 0);
+        break;
+    case DEBUG_OBJECT:
+        debug_key_part(r, debug_tell_object);
+        break;
+    case DEBUG_LISTPACK:
+        debug_key_part(r, debug_tell_listpack);
+        break;
+    case DEBUG_QUICKLIST:
+        debug_key_part(r, debug_tell_quicklist);
+        break;
+    case DEBUG_DIGEST:
+        debug_digest_part(r);
+        break;
+    case DEBUG_DIGEST_VALUE:
+        debug_digest_value_part(r);
+        break;
+    case DEBUG_HTSTATS:
+        debug_htstats_part(r);
+        break;
+    case DEBUG_POPULATE:
+        debug_populate_part(r);
         break;
     default:
         break;
@@ -241,17 +314,26 @@ void debug_part(struct request *r)
 
 void debug_command(struct request *r)
 {
-    if (debug_verb(r) != DEBUG_OBJECT) {
+    switch (debug_verb(r)) {
+    case DEBUG_OBJECT:
+    case DEBUG_LISTPACK:
+    case DEBUG_QUICKLIST:
+        debug_key_reply(r);
+        break;
+    case DEBUG_DIGEST:
+        debug_digest_reply(r);
+        break;
+    case DEBUG_DIGEST_VALUE:
+        debug_digest_value_reply(r);
+        break;
+    case DEBUG_HTSTATS:
+        debug_htstats_reply(r);
+        break;
+    case DEBUG_POPULATE:
+        debug_populate_reply(r);
+        break;
+    default:
         reply_status(r->out, "OK");
-        return;
+        break;
     }
-    for (unsigned i = 0; i < r->n_parts; i++)
-        if (r->parts[i].len) {
-            if (r->parts[i].ptr[0] == '-')
-                request_error(r, ERR_NO_KEY);
-            else
-                out_write(r->out, r->parts[i].ptr, r->parts[i].len);
-            return;
-        }
-    request_error(r, ERR_OOM); // the core that has the key could not write its part
 }

@@ -337,6 +337,9 @@ static int64_t write_keys(const struct request *r, const struct command *c, bool
             one.n_keys = 1;
         }
         int found = commands_key_uses(&one, argv, argc, uses, argc);
+        // A word that ends the command names nothing: GEORADIUS … STORE.
+        if (found < 0 && s && c->keys[s].begin == BEGIN_KEYWORD && c->keys[s].begin_index > 0)
+            continue;
         // A counted run must have keys; without any the command would only tell an error.
         if (found < 0 || (!found && !c->find_keys && one.keys->find == FIND_KEYNUM))
             return -1;
@@ -374,7 +377,7 @@ static void getkeys(struct request *r, bool with_flags)
     int64_t n = uses ? write_keys(r, c, with_flags, uses, &keys.out) : 0;
     if (!uses)
         request_error(r, ERR_OOM);
-    else if (n < 0 && !(c->flags & CMD_NO_MANDATORY_KEYS))
+    else if (n <= 0 && !(c->flags & CMD_NO_MANDATORY_KEYS))
         request_error(r, "ERR Invalid arguments specified for command");
     else if (n < 0)
         reply_array(r->out, 0);

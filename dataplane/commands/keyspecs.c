@@ -111,7 +111,8 @@ static int walk(const struct command *c, const struct arg *argv, int argc, struc
         if (first == 0)
             continue;
         // A list behind other keys may be empty: PFMERGE with nothing but a destination.
-        if (s && k->begin == BEGIN_INDEX && first >= argc)
+        // So may one behind a word that ends the command: GEORADIUS … STORE.
+        if (s && first >= argc && (k->begin == BEGIN_INDEX || k->begin_index > 0))
             continue;
         if (first < 0 || (k->flags & KS_INCOMPLETE) || !spec_range(k, argv, argc, &first, &last))
             return -1;

@@ -21,13 +21,23 @@ struct memory_view {
     struct core_figures sum;
     struct server_figures server;
     uint64_t used, dataset, keys, peak;
+    uint64_t scripts; // texts of all cores, and the Lua of each
+};
+
+// What a core tells.
+struct memory_part {
+    struct core_figures figures;
+    uint64_t lua_bytes;
 };
 
 static void write_figures(struct request *r)
 {
-    struct core_figures f;
-    r->services->core_figures(r->core, &f);
-    out_write(r->out, &f, sizeof(f));
+    struct memory_part part;
+    struct script_figures scripts;
+    r->services->core_figures(r->core, &part.figures);
+    r->services->script_figures(r->core, &scripts);
+    part.lua_bytes = scripts.lua_bytes;
+    out_write(r->out, &part, sizeof(part));
 }
 
 static struct memory_view view(struct request *r)
@@ -35,14 +45,18 @@ static struct memory_view view(struct request *r)
     struct memory_view v = {0};
     const struct keyspace *ks = store_keyspace(r->store);
     for (unsigned i = 0; i < r->n_parts; i++) {
-        struct core_figures f;
-        if (r->parts[i].len != sizeof(f))
+        struct memory_part part;
+        if (r->parts[i].len != sizeof(part))
             continue; // that core was short of memory
-        memcpy(&f, r->parts[i].ptr, sizeof(f));
-        v.sum.clients += f.clients;
-        v.sum.query_buffer_bytes += f.query_buffer_bytes;
-        v.sum.output_bytes += f.output_bytes;
+        memcpy(&part, r->parts[i].ptr, sizeof(part));
+        v.sum.clients += part.figures.clients;
+        v.sum.query_buffer_bytes += part.figures.query_buffer_bytes;
+        v.sum.output_bytes += part.figures.output_bytes;
+        v.scripts += part.lua_bytes;
     }
+    struct script_figures scripts;
+    r->services->script_figures(r->core, &scripts);
+    v.scripts += scripts.text_bytes;
     r->services->server_figures(r->core, &v.server);
     v.dataset = keyspace_memory(ks);
     v.used = info_used_memory(r, &v.sum);
@@ -108,7 +122,7 @@ void memory_stats_command(struct request *r)
     pair_integer(r, "clients.normal", v.sum.query_buffer_bytes + v.sum.output_bytes);
     pair_integer(r, "cluster.links", 0);
     pair_integer(r, "aof.buffer", 0);
-    pair_integer(r, "lua.caches", 0);
+    pair_integer(r, "lua.caches", v.scripts);
     pair_integer(r, "functions.caches", 0);
     pair_integer(r, "overhead.total", v.used - v.dataset);
     pair_integer(r, "keys.count", v.keys);

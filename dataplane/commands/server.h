@@ -45,6 +45,12 @@ void memory_purge_part(struct request *r);
 void memory_stats_command(struct request *r);
 void memory_stats_part(struct request *r);
 
+// modules.c
+void module_help_command(struct request *r);
+void module_list_command(struct request *r);
+void module_load_command(struct request *r);
+void module_unload_command(struct request *r);
+
 // server.c
 void lolwut_command(struct request *r);
 void shutdown_command(struct request *r);

@@ -1,6 +1,7 @@
 // The table of the server family: COMMAND, CONFIG, DEBUG, INFO, LOLWUT, MEMORY, SHUTDOWN, TIME.
 #include "dataplane/commands/families.h"
 #include "dataplane/commands/server.h"
+#include "dataplane/commands/tables.h"
 
 static const struct command_doc command_doc = {
     .summary = "Describes all commands",
@@ -552,6 +553,76 @@ static const struct command_doc time_doc = {
 
 static const char *const time_tips[] = {"nondeterministic_output", NULL};
 
+static const struct command module_subcommands[] = {
+    {
+        .name = "help",
+        .arity = 2,
+        .flags = CMD_LOADING | CMD_STALE,
+        .categories = CAT_SLOW,
+        .route = ROUTE_HOME,
+        .handler = module_help_command,
+        .doc = DOC(.summary = "Lists the subcommands", .since = "5.0.0", .group = "server",
+                   .complexity = "O(1)"),
+    },
+    {
+        .name = "list",
+        .arity = 2,
+        .flags = CMD_ADMIN | CMD_NOSCRIPT,
+        .categories = CAT_ADMIN | CAT_SLOW | CAT_DANGEROUS,
+        .route = ROUTE_HOME,
+        .handler = module_list_command,
+        .tips = TEXTS("nondeterministic_output_order"),
+        .doc = DOC(.summary = "Lists the modules that are loaded: none", .since = "4.0.0",
+                   .group = "server", .complexity = "O(1)"),
+    },
+    {
+        .name = "load",
+        .arity = -3,
+        .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_NO_ASYNC_LOADING,
+        .categories = CAT_ADMIN | CAT_SLOW | CAT_DANGEROUS,
+        .route = ROUTE_HOME,
+        .handler = module_load_command,
+        .doc = DOC(.summary = "Refused: modules are not run", .since = "4.0.0", .group = "server",
+                   .complexity = "O(1)",
+                   .args = DOC_ARGS(
+                       {.name = "path", .type = DOC_STRING},
+                       {.name = "arg", .type = DOC_STRING, .flags = DOC_OPTIONAL | DOC_MULTIPLE})),
+    },
+    {
+        .name = "loadex",
+        .arity = -3,
+        .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_NO_ASYNC_LOADING,
+        .categories = CAT_ADMIN | CAT_SLOW | CAT_DANGEROUS,
+        .route = ROUTE_HOME,
+        .handler = module_load_command,
+        .doc = DOC(.summary = "Refused: modules are not run", .since = "7.0.0", .group = "server",
+                   .complexity = "O(1)",
+                   .args =
+                       DOC_ARGS({.name = "path", .type = DOC_STRING},
+                                {.name = "configs",
+                                 .type = DOC_BLOCK,
+                                 .flags = DOC_OPTIONAL | DOC_MULTIPLE | DOC_MULTIPLE_TOKEN,
+                                 .token = "CONFIG",
+                                 .args = DOC_ARGS({.name = "name", .type = DOC_STRING}, ARG_VALUE)},
+                                {.name = "args",
+                                 .type = DOC_BLOCK,
+                                 .flags = DOC_OPTIONAL | DOC_MULTIPLE,
+                                 .token = "ARGS",
+                                 .args = DOC_ARGS({.name = "arg", .type = DOC_STRING})})),
+    },
+    {
+        .name = "unload",
+        .arity = 3,
+        .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_NO_ASYNC_LOADING,
+        .categories = CAT_ADMIN | CAT_SLOW | CAT_DANGEROUS,
+        .route = ROUTE_HOME,
+        .handler = module_unload_command,
+        .doc = DOC(.summary = "Refused: modules are not run", .since = "4.0.0", .group = "server",
+                   .complexity = "O(1)", .args = DOC_ARGS({.name = "name", .type = DOC_STRING})),
+    },
+    {.name = NULL},
+};
+
 const struct command server_commands[] = {
     {
         .name = "command",
@@ -611,6 +682,15 @@ const struct command server_commands[] = {
         .route = ROUTE_HOME,
         .doc = &memory_doc,
         .subcommands = memory_subcommands,
+    },
+    {
+        .name = "module",
+        .arity = -2,
+        .categories = CAT_SLOW,
+        .route = ROUTE_HOME,
+        .subcommands = module_subcommands,
+        .doc = DOC(.summary = "Container of what concerns modules, of which there are none",
+                   .since = "4.0.0", .group = "server", .complexity = "That of the subcommand"),
     },
     {
         .name = "shutdown",

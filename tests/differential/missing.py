@@ -6,7 +6,6 @@ MISSING = {
     "clustering": ["asking", "cluster", "readonly", "readwrite"],
     "files of the data set": ["bgrewriteaof", "bgsave", "lastsave", "save"],
     "holding clients up, which failing over needs": ["client|pause", "client|unpause"],
-    "modules": ["module"],
     "replication": ["failover", "psync", "replconf", "replicaof", "role", "slaveof", "sync", "wait"],
     "scripts": ["fcall", "fcall_ro", "function"],
     "watching the server at work": ["latency"],

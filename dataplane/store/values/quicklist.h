@@ -113,6 +113,9 @@ struct quicklist_node {
     uint8_t *scratch; // to be freed by quicklist_node_end
 };
 uint32_t quicklist_nodes(const struct quicklist *ql);
+// From now on elements of so many bytes get nodes of their own in every list of the process; 0:
+// only those that are too big for a node. Any thread.
+void quicklist_plain_from(size_t bytes);
 // False: memory is short.
 bool quicklist_node_begin(struct quicklist_node *node, const struct quicklist *ql, uint32_t i);
 void quicklist_node_end(struct quicklist_node *node);

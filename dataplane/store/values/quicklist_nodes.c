@@ -1,6 +1,7 @@
 // The nodes of a quicklist: their ring, their memory, their compression.
 #include <liblzf/lzf.h>
 #include <mimalloc.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "dataplane/store/heap.h"
@@ -23,9 +24,18 @@ size_t ql_node_limit(const struct quicklist *ql)
     return ql->fill < 0 ? limits[-ql->fill - 1] : FILL_BYTES_MAX;
 }
 
+// For tests; otherwise out of reach. Read by all cores.
+static _Atomic size_t plain_from = SIZE_MAX;
+
+void quicklist_plain_from(size_t bytes)
+{
+    atomic_store_explicit(&plain_from, bytes ? bytes : SIZE_MAX, memory_order_relaxed);
+}
+
 bool ql_is_large(const struct quicklist *ql, size_t len)
 {
-    return len > ql_node_limit(ql);
+    return len > ql_node_limit(ql) ||
+           len >= atomic_load_explicit(&plain_from, memory_order_relaxed);
 }
 
 bool ql_node_takes(const struct quicklist *ql, uint32_t i, size_t len)

@@ -242,6 +242,12 @@ static void no_transaction(struct request *r)
     (void)r;
 }
 
+static void no_scripts(struct core *core, struct script_figures *f)
+{
+    (void)core;
+    *f = (struct script_figures){0};
+}
+
 static void nothing_tracked(const struct client *c, struct client_tracking *t)
 {
     (void)c;
@@ -281,6 +287,7 @@ int server_setup(void **state)
         .client_kill = kill_client,
         .client_memory = memory_of_client,
         .core_figures = core_figures,
+        .script_figures = no_scripts,
         .command_figures = command_figures,
         .each_error = each_error,
         .server_figures = server_figures,
@@ -392,12 +399,14 @@ const char *server_ask_args(struct server *s, struct arg *argv, int argc)
 {
     struct outbuf reply;
     outbuf_init(&reply);
+    static const struct value_limits limits = {.bulk_max = 512u << 20, .rdb_compression = true};
     struct request r = {
         .session = &s->session,
         .argc = argc,
         .argv = argv,
         .out = &reply.out,
         .services = &s->services,
+        .limits = &limits,
         .now_ms = NOW_MS,
         .now_us = (uint64_t)NOW_MS * 1000,
     };
