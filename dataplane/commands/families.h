@@ -23,7 +23,8 @@ extern const struct command strings_commands[];
 extern const struct command transactions_commands[];
 extern const struct command zsets_commands[];
 
-// clang-format off: one a line
+// One a line, so that a new one moves none.
+// clang-format off
 #define COMMAND_FAMILIES \
     acl_commands, \
     bitmaps_commands, \
