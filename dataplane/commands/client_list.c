@@ -55,6 +55,11 @@ static uint64_t seconds_since(const struct request *r, uint64_t since_us)
     return r->now_us > since_us ? (r->now_us - since_us) / US_PER_S : 0;
 }
 
+static const char *user_name(const struct client *c)
+{
+    return c->user ? access_user_name(c->user, NULL) : DEFAULT_USER;
+}
+
 // One line without its end. fd is -1: not every transport has one. What clients cannot do yet is
 // shown as Redis shows a client that does not do it.
 void client_describe(struct request *r, const struct client *c, struct out *to)
@@ -84,7 +89,9 @@ void client_describe(struct request *r, const struct client *c, struct out *to)
              waiting, unsent, r->services->client_memory(r->core, c), unsent ? "rw" : "r");
     text_add(to, " cmd=%s%s%s", last && last->parent ? last->parent->name : "",
              last && last->parent ? "|" : "", last ? last->name : "NULL");
-    text_add(to, " user=" DEFAULT_USER " redir=%" PRId64 " resp=%u lib-name=%s lib-ver=%s",
+    text_add(to, " user=");
+    out_write(to, user_name(c), strlen(user_name(c)));
+    text_add(to, " redir=%" PRId64 " resp=%u lib-name=%s lib-ver=%s",
              k.flags & TRACKING_ON ? (int64_t)k.redirect : -1, c->resp, c->lib_name,
              c->lib_version);
 }
@@ -243,8 +250,9 @@ void client_list_command(struct request *r)
 // --- KILL --------------------------------------------------------------------------------------
 
 struct kill_filter {
-    const struct arg *addr, *laddr;
-    uint64_t id; // 0: any
+    const struct arg *addr, *laddr, *user;
+    bool check_user; // that there is one of that name
+    uint64_t id;     // 0: any
     enum client_type type;
     bool skip_me;
 };
@@ -276,7 +284,10 @@ static bool kill_option(struct request *r, int i, struct kill_filter *f)
     } else if (request_is(r, i, "laddr")) {
         f->laddr = value;
     } else if (request_is(r, i, "user")) {
-        if (value->len != strlen(DEFAULT_USER) || memcmp(value->ptr, DEFAULT_USER, value->len)) {
+        f->user = value;
+        if (f->check_user &&
+            !access_users_find(r->services->access_users(r->core), (const char *)value->ptr,
+                               value->len)) {
             request_errorf(r, "ERR No such user '%.*s'", (int)value->len, (const char *)value->ptr);
             return false;
         }
@@ -291,9 +302,9 @@ static bool kill_option(struct request *r, int i, struct kill_filter *f)
 }
 
 // CLIENT KILL ADDRESS, or pairs of option and value. Answers where they are wrong.
-static bool kill_parse(struct request *r, struct kill_filter *f)
+static bool kill_parse(struct request *r, struct kill_filter *f, bool check_user)
 {
-    *f = (struct kill_filter){.skip_me = true};
+    *f = (struct kill_filter){.skip_me = true, .check_user = check_user};
     if (r->argc == 3) {
         f->addr = &r->argv[2];
         f->skip_me = false;
@@ -313,7 +324,7 @@ static bool kill_parse(struct request *r, struct kill_filter *f)
 bool client_kill_start(struct request *r)
 {
     struct kill_filter f;
-    return kill_parse(r, &f);
+    return kill_parse(r, &f, true);
 }
 
 static bool has_address(const struct endpoint *e, const struct arg *wanted)
@@ -338,6 +349,8 @@ static void kill_one(void *context, struct client *c)
         return;
     if ((f->id && c->id != f->id) || f->type == TYPE_OTHER || (self && f->skip_me) ||
         (f->addr && !has_address(&c->remote, f->addr)) ||
+        (f->user && (strlen(user_name(c)) != f->user->len ||
+                     memcmp(user_name(c), f->user->ptr, f->user->len) != 0)) ||
         (f->laddr && !has_address(&c->local, f->laddr)))
         return;
     k->part.killed++;
@@ -350,7 +363,7 @@ static void kill_one(void *context, struct client *c)
 void client_kill_part(struct request *r)
 {
     struct kill_context k = {.r = r};
-    bool understood = kill_parse(r, &k.filter);
+    bool understood = kill_parse(r, &k.filter, false);
     assert(understood); // client_kill_start saw the same arguments
     r->services->each_client(r->core, kill_one, &k);
     out_write(r->out, &k.part, sizeof(k.part));

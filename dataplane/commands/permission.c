@@ -195,17 +195,6 @@ bool permission_reads_all_keys(const struct access_user *user, const struct comm
     return all;
 }
 
-enum access_denial permission_of_call(struct request *r, const struct command *command,
-                                      const struct arg *argv, int argc)
-{
-    int at;
-    enum access_denial denial = permission_check(r->session->user, command, argv, argc, &at);
-    if (denial != ACCESS_GRANTED)
-        r->services->access_denied(r->core, r->client, r->session, denial, ACCESS_LUA, command,
-                                   &argv[at]);
-    return denial;
-}
-
 // --- what is told --------------------------------------------------------------------------------
 
 void permission_error(enum access_denial denial, const struct command *command, char *text,
@@ -237,13 +226,13 @@ const char *permission_error_of_call(enum access_denial denial)
 {
     switch (denial) {
     case ACCESS_DENIED_KEY:
-        return "ERR The user executing the script can't access at least one of the keys mentioned "
+        return "The user executing the script can't access at least one of the keys mentioned "
                "in the command arguments";
     case ACCESS_DENIED_CHANNEL:
-        return "ERR The user executing the script can't publish to the channel mentioned in the "
+        return "The user executing the script can't publish to the channel mentioned in the "
                "command";
     default:
-        return "ERR The user executing the script can't run this command or subcommand";
+        return "The user executing the script can't run this command or subcommand";
     }
 }
 

@@ -149,11 +149,6 @@ struct services {
     // service thread. False: what is wrong is in `errors`.
     bool (*access_load)(struct core *core, struct out *errors);
     bool (*access_save)(struct core *core, struct out *errors);
-    // Logs what permission_check denied and counts it: `denied` is the argument that it was about.
-    // `client` is NULL away from home. Reasons and contexts are those of dataplane/access.
-    void (*access_denied)(struct core *core, struct client *client, const struct session *session,
-                          enum access_denial reason, enum access_context context,
-                          const struct command *command, const struct arg *denied);
     void (*each_client)(struct core *core, void (*each)(void *context, struct client *c),
                         void *context);
     // Closes after the replies written so far; of the calling client itself, after this reply.

@@ -7,6 +7,7 @@
 #include "dataplane/commands/effects.h"
 #include "dataplane/commands/hashes_value.h"
 #include "dataplane/commands/keys_commands.h"
+#include "dataplane/commands/permission.h"
 #include "dataplane/commands/lookup.h"
 #include "dataplane/commands/sort_order.h"
 #include "dataplane/commands/steps.h"
@@ -71,6 +72,17 @@ static bool names_others(const struct arg *pattern)
     return memchr(pattern->ptr, '*', pattern->len);
 }
 
+// Keys that nobody names: whoever may not read all may read none of them.
+static bool may_reach(const struct sort *s, const char *option)
+{
+    struct request *r = s->r;
+    if (__builtin_expect(!r->session->user, 1) ||
+        permission_reads_all_keys(r->session->user, r->command, r->argv, r->argc))
+        return true;
+    request_errorf(r, "ERR %s option of SORT denied due to insufficient ACL permissions.", option);
+    return false;
+}
+
 static bool parse_limit(struct sort *s, int i)
 {
     return request_integer(s->r, i + 1, &s->limit_start) &&
@@ -97,9 +109,13 @@ static bool parse(struct sort *s)
         } else if (request_is(r, i, "by") && left >= 1) {
             s->by = &r->argv[++i];
             s->in_order = s->in_order || !names_others(s->by);
+            if (names_others(s->by) && !may_reach(s, "BY"))
+                return false;
         } else if (request_is(r, i, "get") && left >= 1) {
             s->n_gets++;
             i++;
+            if (!arg_is(&r->argv[i], "#") && !may_reach(s, "GET"))
+                return false;
         } else {
             request_error(r, ERR_SYNTAX);
             return false;

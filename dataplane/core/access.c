@@ -15,6 +15,7 @@
 #include "dataplane/commands/connection.h"
 #include "dataplane/commands/permission.h"
 #include "dataplane/core/message.h"
+#include "dataplane/pubsub/channels.h"
 
 // --- the set in force ----------------------------------------------------------------------------
 
@@ -76,6 +77,21 @@ static void expel(struct core *c, struct client *client)
     client_close(c, client);
 }
 
+// Whether it is subscribed to what its user may not listen to.
+static bool hears_too_much(const struct client *client)
+{
+    for (unsigned kind = 0; kind < CHANNEL_KINDS; kind++)
+        for (const struct subscription *s = client->subscriber->first[kind]; s; s = s->next) {
+            struct access_use use = {
+                .ptr = s->channel->name,
+                .len = s->channel->len,
+                .flags = ACCESS_CHANNEL | (kind == CHANNEL_PATTERN ? ACCESS_PATTERN : 0)};
+            if (!access_may_use(client->user, &use))
+                return true;
+        }
+    return false;
+}
+
 static void renew(struct core *c, struct client *client)
 {
     size_t len;
@@ -85,10 +101,14 @@ static void renew(struct core *c, struct client *client)
         expel(c, client);
         return;
     }
-    if (user != client->user)
-        become(c, client, user, client->authenticated);
-    else
+    if (user == client->user) {
         look_at(c, client); // the default user may be another
+        return;
+    }
+    bool hears = client->subscriber && !access_keeps_channels(user, client->user);
+    become(c, client, user, client->authenticated);
+    if (hears && hears_too_much(client))
+        expel(c, client);
 }
 
 void access_adopt(struct core *c)
@@ -120,33 +140,20 @@ void access_leave(struct core *c)
 
 // --- what is denied ------------------------------------------------------------------------------
 
-// Clients that nobody can be asked about: the command runs away from their core.
-static void describe_id(uint64_t id, struct out *o)
-{
-    char text[32];
-    int len = snprintf(text, sizeof(text), "id=%lu", (unsigned long)id);
-    out_write(o, text, (size_t)len);
-}
-
-static void log_denial(struct core *c, struct client *client, const struct session *session,
-                       struct access_entry *e)
+static void log_denial(struct core *c, struct client *client, struct access_entry *e)
 {
     struct server_access *a = c->server->access;
+    struct session session;
+    session_of(client, &session);
+    struct request r = {.session = &session,
+                        .client = client,
+                        .command = client->last_command,
+                        .services = &c->services,
+                        .core = c,
+                        .now_us = c->now_us};
     struct outbuf line;
     outbuf_init(&line);
-    if (client) {
-        struct session own;
-        session_of(client, &own);
-        struct request r = {.session = &own,
-                            .client = client,
-                            .command = client->last_command,
-                            .services = &c->services,
-                            .core = c,
-                            .now_us = c->now_us};
-        client_describe(&r, client, &line.out);
-    } else {
-        describe_id(session->client_id, &line.out);
-    }
+    client_describe(&r, client, &line.out);
     struct block *text = outbuf_block(&line);
     if (text) {
         e->client = (char *)text->data;
@@ -160,40 +167,75 @@ static void log_denial(struct core *c, struct client *client, const struct sessi
     outbuf_clear(&line);
 }
 
+// What happened away from the client's home, told to all cores: its own one logs it.
+struct far_denial {
+    enum access_denial reason;
+    enum access_context context;
+};
+
+static void log_far_denial(struct core *c, struct message *m)
+{
+    struct far_denial far;
+    memcpy(&far, m->argv[0].ptr, sizeof(far));
+    struct access_entry e = {.reason = far.reason,
+                             .context = far.context,
+                             .object = (char *)(uintptr_t)m->argv[1].ptr,
+                             .object_len = m->argv[1].len,
+                             .user = (char *)(uintptr_t)m->argv[2].ptr,
+                             .user_len = m->argv[2].len};
+    for (struct client *client = c->clients; client; client = client->next)
+        if (client->id == m->session.client_id)
+            log_denial(c, client, &e);
+}
+
+static void count_denial(struct core *c, enum access_denial reason)
+{
+    switch (reason) {
+    case ACCESS_DENIED_COMMAND:
+        c->counters.denied_command++;
+        return;
+    case ACCESS_DENIED_KEY:
+        c->counters.denied_key++;
+        return;
+    case ACCESS_DENIED_CHANNEL:
+        c->counters.denied_channel++;
+        return;
+    case ACCESS_DENIED_AUTH:
+        c->counters.denied_auth++;
+        return;
+    case ACCESS_GRANTED:
+        break;
+    }
+    assert(!"nothing was denied");
+}
+
 void access_denied(struct core *c, struct client *client, const struct session *session,
                    enum access_denial reason, enum access_context context,
                    const struct command *command, const struct arg *denied)
 {
-    size_t user_len;
     const struct access_user *user = client ? client->user : session->user;
-    const char *name = user ? access_user_name(user, &user_len) : NULL;
-    const char *object =
-        reason == ACCESS_DENIED_COMMAND ? permission_name(command) : (const char *)denied->ptr;
-    switch (reason) {
-    case ACCESS_DENIED_COMMAND:
-        c->counters.denied_command++;
-        break;
-    case ACCESS_DENIED_KEY:
-        c->counters.denied_key++;
-        break;
-    case ACCESS_DENIED_CHANNEL:
-        c->counters.denied_channel++;
-        break;
-    case ACCESS_DENIED_AUTH:
-    case ACCESS_GRANTED:
-        assert(!"told by authenticate");
-    }
-    if (!name)
+    const char *name = permission_name(command);
+    struct arg object = reason == ACCESS_DENIED_COMMAND
+                            ? (struct arg){.ptr = (const uint8_t *)name, .len = strlen(name)}
+                            : (struct arg){.ptr = denied->ptr, .len = denied->len};
+    size_t user_len;
+    const char *user_name = access_user_name(user, &user_len);
+    count_denial(c, reason);
+    if (client) {
+        struct access_entry e = {.reason = reason,
+                                 .context = context,
+                                 .object = (char *)(uintptr_t)object.ptr,
+                                 .object_len = object.len,
+                                 .user = (char *)(uintptr_t)user_name,
+                                 .user_len = user_len};
+        log_denial(c, client, &e);
         return;
-    struct access_entry e = {
-        .reason = reason,
-        .context = context,
-        .object = (char *)(uintptr_t)object,
-        .object_len = reason == ACCESS_DENIED_COMMAND ? strlen(object) : denied->len,
-        .user = (char *)(uintptr_t)name,
-        .user_len = user_len,
-    };
-    log_denial(c, client, session, &e);
+    }
+    struct far_denial far = {reason, context};
+    struct arg args[] = {{.ptr = (const uint8_t *)&far, .len = sizeof(far)},
+                         object,
+                         {.ptr = (const uint8_t *)user_name, .len = user_len}};
+    (void)mailbox_tell_all(c, session, 3, args, log_far_denial); // short of memory: not logged
 }
 
 // --- what commands ask ---------------------------------------------------------------------------
@@ -208,7 +250,7 @@ static bool authenticate(struct request *r, const struct arg *name, const struct
         session_of(r->client, r->session);
         return true;
     }
-    c->counters.denied_auth++;
+    count_denial(c, ACCESS_DENIED_AUTH);
     struct access_entry e = {
         .reason = ACCESS_DENIED_AUTH,
         .context = r->client->flags & CLIENT_MULTI ? ACCESS_MULTI : ACCESS_TOPLEVEL,
@@ -217,7 +259,7 @@ static bool authenticate(struct request *r, const struct arg *name, const struct
         .user = (char *)(uintptr_t)name->ptr,
         .user_len = name->len,
     };
-    log_denial(c, r->client, r->session, &e);
+    log_denial(c, r->client, &e);
     return false;
 }
 
@@ -383,7 +425,6 @@ void access_services(struct services *services)
     services->authenticate = authenticate;
     services->password_required = password_required;
     services->client_default = client_default;
-    services->access_denied = access_denied;
     services->access_users = users_here;
     services->access_newest = newest;
     services->access_publish = publish;
@@ -482,12 +523,6 @@ static int start_users(struct server *server, const struct config *config, char 
     bool lines = config_multi(config, "user", 0, &words);
     if (!lines && !*path)
         return 0;
-    if (lines && *path) {
-        snprintf(error, size,
-                 "aclfile and 'user' lines cannot be used together: move the lines to the file, or "
-                 "take the aclfile away");
-        return -1;
-    }
     struct outbuf errors;
     outbuf_init(&errors);
     struct access_users *users = lines ? from_lines(config, before, &errors.out)

@@ -20,8 +20,8 @@ struct server_access {
 // configuration or of its file. -1 with one line in `error`.
 int access_start(struct server *server, const struct config *config, char *error, size_t size);
 void access_end(struct server *server);
-// Takes over the set in force if it is a new one: clients get their users as they are now, those
-// whose user is gone are closed. NULL: the caller runs none of them.
+// Takes over the set in force if it is a new one: clients get their users as they are now; those
+// whose user is gone, or that hear what their user may not any more, are closed.
 void access_adopt(struct core *c);
 void access_leave(struct core *c); // at the core's end
 // Who a new connection is; whom RESET makes of one.
@@ -31,7 +31,8 @@ void access_client_free(struct client *client);
 int access_reconfigure(struct server *server, const struct config *old, const struct config *new,
                        char *error, size_t size);
 void access_services(struct services *services);
-// Logs and counts what was denied.
+// Logs and counts what was denied: `denied` is the argument that it is about. `client` is NULL away
+// from its home, which is told.
 void access_denied(struct core *c, struct client *client, const struct session *session,
                    enum access_denial reason, enum access_context context,
                    const struct command *command, const struct arg *denied);

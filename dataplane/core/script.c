@@ -10,6 +10,7 @@
 #include "dataplane/commands/effects.h"
 #include "dataplane/commands/permission.h"
 #include "dataplane/commands/scripting_commands.h"
+#include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/tracking.h"
@@ -388,10 +389,16 @@ static void log_text(int level, const char *text, size_t len)
 static const char *denied(struct script_run *run, struct request *r, bool asks)
 {
     int at;
+    if (__builtin_expect(!run->session.user, 1))
+        return NULL;
     enum access_denial denial =
-        asks ? permission_check(run->session.user, r->command, r->argv, r->argc, &at)
-             : permission_of_call(r, r->command, r->argv, r->argc);
-    return denial == ACCESS_GRANTED ? NULL : permission_error_of_call(denial);
+        permission_check(run->session.user, r->command, r->argv, r->argc, &at);
+    if (denial == ACCESS_GRANTED)
+        return NULL;
+    if (!asks)
+        access_denied(r->core, run->request->client, &run->session, denial, ACCESS_LUA, r->command,
+                      &r->argv[at]);
+    return permission_error_of_call(denial);
 }
 
 static const struct script_host host = {
