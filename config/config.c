@@ -140,6 +140,16 @@ int config_assign(struct config *c, const struct config_option *o, char *const *
     return 0;
 }
 
+void config_set_lines(struct config *c, const char *name, const char *const *words,
+                      const unsigned *line_start, unsigned n_lines)
+{
+    const struct config_option *o = config_find_option(name);
+    assert(o && o->type == CONFIG_MULTI);
+    struct value **v = &c->values[config_index(o)];
+    value_drop(*v);
+    *v = value_new_lines("", words, line_start, n_lines);
+}
+
 int config_set(struct config *c, const char *name, const char *value, size_t value_len, char *error,
                size_t error_size)
 {

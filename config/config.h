@@ -73,6 +73,10 @@ int config_validate(const struct config *c, char *error, size_t error_size);
 // the client is the caller's to ask, who knows where it is.
 int config_set(struct config *c, const char *name, const char *value, size_t value_len, char *error,
                size_t error_size);
+// Gives a CONFIG_MULTI option these lines in the place of those it has: line i begins at
+// words[line_start[i]], and line_start[n_lines] is the number of words.
+void config_set_lines(struct config *c, const char *name, const char *const *words,
+                      const unsigned *line_start, unsigned n_lines);
 // The value as CONFIG GET shows it; valid until the config changes or is freed. NULL: no such
 // option.
 const char *config_get(const struct config *c, const char *name);

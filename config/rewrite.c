@@ -55,6 +55,17 @@ static void free_document(struct document *d)
     free(d->lines);
 }
 
+static bool is_user(const struct config_option *o)
+{
+    return !strcmp(o->name, "user");
+}
+
+// Users are those of the server, whatever way they came.
+static bool is_written(const struct config_option *o)
+{
+    return !(o->flags & CONFIG_FILE_ONLY) || is_user(o);
+}
+
 // A file that is gone is an empty one.
 static int read_document(const char *path, struct document *d, char *error, size_t error_size)
 {
@@ -76,7 +87,7 @@ static int read_document(const char *path, struct document *d, char *error, size
             words_split_line(text, (size_t)len, &w) == WORDS_OK && w.n)
             o = config_find_option(w.at[0]);
         words_free(&w);
-        if (o && (o->flags & CONFIG_FILE_ONLY))
+        if (o && !is_written(o))
             o = NULL;
         add_line(d, strdup(text), o);
     }
@@ -253,9 +264,17 @@ static int correct(struct document *d, const struct config *c, char *error, size
     int result = config_load_text(read, text, c->path, error, error_size);
     for (unsigned i = 0; i < n_options && result == 0; i++) {
         const struct config_option *o = &options[i];
-        if ((o->flags & CONFIG_FILE_ONLY) || value_equal(read->values[i], c->values[i]) ||
+        if (!is_written(o) || value_equal(read->values[i], c->values[i]) ||
             (is_dir(o) && !c->given[i]))
             continue;
+        if (is_user(o)) { // nobody may be named twice
+            snprintf(error, error_size,
+                     "'user' lines stand in an included file, and users have changed: move these "
+                     "lines to %s, or to an aclfile",
+                     c->path);
+            result = -1;
+            continue;
+        }
         char **lines = make_lines(o, c->values[i], true, &n);
         for (unsigned k = 0; k < n; k++)
             append_line(d, lines[k], o);
@@ -277,12 +296,17 @@ int config_rewrite(const struct config *c, char *error, size_t error_size)
     }
     int result = read_document(c->path, &d, error, error_size);
     if (result == 0) {
-        struct config *initial = config_new();
+        struct config *initial = config_new(), *present = config_new();
+        char why[256]; // a file that is gone or wrong has no users that could stay
+        (void)config_load_file(present, c->path, why, sizeof(why));
         for (unsigned i = 0; i < n; i++) {
-            if (!(options[i].flags & CONFIG_FILE_ONLY))
+            if (is_user(&options[i]) && value_equal(present->values[i], c->values[i]))
+                continue;
+            if (is_written(&options[i]))
                 update_option(&d, c, &options[i], initial->values[i]);
         }
         config_free(initial);
+        config_free(present);
         result = correct(&d, c, error, error_size);
     }
     if (result == 0) {

@@ -288,10 +288,16 @@ static inline void request_changed_in(struct request *r, unsigned db, const stru
 
 // --- the table (table.c) -----------------------------------------------------------------------
 
-void commands_init(void);      // builds the look-up; once, before the cores start
-unsigned commands_count(void); // subcommands included: bound of `id`
+void commands_init(void); // builds the look-up; once, before the cores start
+// Another name for a command, any letter case; "": it cannot be called. After commands_init and
+// before the cores start. NULL, or what is wrong. Rules of users, figures and COMMAND know a
+// command by its own name still.
+const char *commands_rename(const char *from, const char *to);
+bool commands_callable(const struct command *c); // it was not taken away by that
+unsigned commands_count(void);                   // subcommands included: bound of `id`
 const struct command *commands_by_id(unsigned id);
-const struct command *const *commands_all(unsigned *n); // top level, in order of name
+const struct command *const *commands_all(unsigned *n); // top level, in order of name;
+                                                        // those that can be called
 // The command or subcommand that the arguments name (any letter case); NULL: unknown.
 const struct command *commands_find(const struct arg *argv, int argc);
 // The same, with what was found last: most commands are named like the one before, letter case

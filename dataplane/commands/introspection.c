@@ -304,7 +304,7 @@ void command_list_command(struct request *r)
     int64_t n = 0;
     for (unsigned id = 0; id < commands_count(); id++) {
         const struct command *c = commands_by_id(id);
-        if (!passes(c, filter, filter == LIST_ALL ? NULL : &r->argv[4]))
+        if (!commands_callable(c) || !passes(c, filter, filter == LIST_ALL ? NULL : &r->argv[4]))
             continue;
         introspection_reply_name(&names.out, c);
         n++;

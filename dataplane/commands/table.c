@@ -38,6 +38,10 @@ static struct place places[PLACES];
 static struct command storage[COMMANDS_MAX]; // a parent, then its subcommands and their terminator
 static const struct command *by_id[COMMANDS_MAX], *top_level[COMMANDS_MAX]; // the latter by name
 static unsigned n_storage, n_by_id, n_top_level;
+// What clients call a command of the top level, by number: NULL is its own name, "" is nothing.
+static char *called[COMMANDS_MAX];
+static const struct command *known[COMMANDS_MAX]; // those of the top level that can be called
+static unsigned n_known;
 
 // --- names as words ----------------------------------------------------------------------------
 
@@ -91,9 +95,14 @@ static inline size_t place_of(const struct name_words *n)
     return (size_t)((x * 0x9e3779b97f4a7c15u) >> (64 - PLACES_BITS));
 }
 
-static inline bool same_name(const struct command *c, const uint8_t *name, size_t len)
+static inline bool same_name(const char *own, const uint8_t *name, size_t len)
 {
-    return c->name[len] == '\0' && strncasecmp(c->name, (const char *)name, len) == 0;
+    return strncasecmp(own, (const char *)name, len) == 0 && own[len] == '\0';
+}
+
+static const char *name_of(const struct command *c)
+{
+    return called[c->id] ? called[c->id] : c->name;
 }
 
 static const struct command *find_top(const uint8_t *name, size_t len)
@@ -102,7 +111,7 @@ static const struct command *find_top(const uint8_t *name, size_t len)
     for (size_t i = place_of(&n);; i = (i + 1) % PLACES) {
         const struct place *p = &places[i];
         if (p->head == n.head && p->tail == n.tail && p->len == len && p->command &&
-            (len <= 16 || same_name(p->command, name, len)))
+            (len <= 16 || same_name(name_of(p->command), name, len)))
             return p->command;
         if (!p->command)
             return NULL;
@@ -112,7 +121,7 @@ static const struct command *find_top(const uint8_t *name, size_t len)
 static const struct command *find_sub(const struct command *parent, const uint8_t *name, size_t len)
 {
     for (const struct command *c = parent->subcommands; c->name; c++)
-        if (strlen(c->name) == len && same_name(c, name, len))
+        if (strlen(c->name) == len && same_name(c->name, name, len))
             return c;
     return NULL;
 }
@@ -187,11 +196,24 @@ static void append_with_subcommands(const struct command *c)
 
 static void insert(const struct command *c)
 {
-    struct name_words n = name_words((const uint8_t *)c->name, strlen(c->name));
+    const char *name = name_of(c);
+    struct name_words n = name_words((const uint8_t *)name, strlen(name));
     size_t i = place_of(&n);
     while (places[i].command)
         i = (i + 1) % PLACES;
     places[i] = (struct place){.head = n.head, .tail = n.tail, .command = c, .len = n.len};
+}
+
+static void build_places(void)
+{
+    memset(places, 0, sizeof(places));
+    n_known = 0;
+    for (unsigned i = 0; i < n_top_level; i++) {
+        if (!*name_of(top_level[i]))
+            continue;
+        insert(top_level[i]);
+        known[n_known++] = top_level[i];
+    }
 }
 
 void commands_init(void)
@@ -209,8 +231,8 @@ void commands_init(void)
     for (unsigned i = 0; i < n; i++) {
         assert(i == 0 || strcmp(sorted[i - 1]->name, sorted[i]->name) != 0);
         append_with_subcommands(sorted[i]);
-        insert(top_level[i]);
     }
+    build_places();
     permission_init();
 }
 
@@ -229,8 +251,29 @@ const struct command *commands_by_id(unsigned id)
 
 const struct command *const *commands_all(unsigned *n)
 {
-    *n = n_top_level;
-    return top_level;
+    *n = n_known;
+    return known;
+}
+
+const char *commands_rename(const char *from, const char *to)
+{
+    const struct command *c = find_top((const uint8_t *)from, strlen(from));
+    if (!c)
+        return "there is no such command";
+    if (*to && find_top((const uint8_t *)to, strlen(to)))
+        return "the new name is that of another command";
+    char *name = strdup(to);
+    if (!name)
+        return "out of memory";
+    free(called[c->id]);
+    called[c->id] = name;
+    build_places();
+    return NULL;
+}
+
+bool commands_callable(const struct command *c)
+{
+    return *name_of(c->parent ? c->parent : c);
 }
 
 const struct command *commands_find(const struct arg *argv, int argc)

@@ -82,10 +82,10 @@ static bool hears_too_much(const struct client *client)
 {
     for (unsigned kind = 0; kind < CHANNEL_KINDS; kind++)
         for (const struct subscription *s = client->subscriber->first[kind]; s; s = s->next) {
-            struct access_use use = {
-                .ptr = s->channel->name,
-                .len = s->channel->len,
-                .flags = ACCESS_CHANNEL | (kind == CHANNEL_PATTERN ? ACCESS_PATTERN : 0)};
+            struct access_use use = {.ptr = s->channel->name,
+                                     .len = s->channel->len,
+                                     .flags = ACCESS_CHANNEL |
+                                              (kind == CHANNEL_PATTERN ? ACCESS_PATTERN : 0)};
             if (!access_may_use(client->user, &use))
                 return true;
         }
@@ -307,6 +307,19 @@ static void say(struct out *o, const char *text)
     out_write(o, text, strlen(text));
 }
 
+// Where `aclfile` is, from `dir` on. NULL: there is none. To be freed.
+static char *path_of(const struct config *config)
+{
+    const char *file = config_get(config, "aclfile"), *dir = config_get(config, "dir");
+    char *path = NULL;
+    if (!*file)
+        return NULL;
+    int len = *file == '/' ? asprintf(&path, "%s", file) : asprintf(&path, "%s/%s", dir, file);
+    assert(len > 0);
+    (void)len;
+    return path;
+}
+
 static struct access_users *read_file(const char *path, const struct access_users *before,
                                       bool all_channels, struct out *errors)
 {
@@ -331,11 +344,10 @@ static char *file_of(struct server *server, bool *all_channels)
 {
     pthread_mutex_lock(&server->config_lock);
     const struct config *config = atomic_load(&server->config);
-    const char *path = config_get(config, "aclfile");
-    char *copy = *path ? strdup(path) : NULL;
+    char *path = path_of(config);
     *all_channels = strcmp(config_get(config, "acl-pubsub-default"), "allchannels") == 0;
     pthread_mutex_unlock(&server->config_lock);
-    return copy;
+    return path;
 }
 
 // Waits until every core has adopted the set in force. On the service thread, which no core waits
@@ -512,16 +524,103 @@ static struct access_users *from_lines(const struct config *config,
     return access_loading_end(l, before);
 }
 
+// The words of a text between single spaces, behind those there are. False: memory is short.
+struct word_list {
+    const char **at;
+    unsigned n, room;
+};
+
+static bool add_words(struct word_list *w, char *text)
+{
+    for (char *end; text; text = end) {
+        end = strchr(text, ' ');
+        if (end)
+            *end++ = '\0';
+        if (w->n == w->room) {
+            unsigned room = w->room ? 2 * w->room : 64;
+            const char **at = mi_reallocn(w->at, room, sizeof(*at));
+            if (!at)
+                return false;
+            w->at = at;
+            w->room = room;
+        }
+        w->at[w->n++] = text;
+    }
+    return true;
+}
+
+static struct block *described(const struct access_user *u)
+{
+    struct outbuf text;
+    size_t len;
+    outbuf_init(&text);
+    const char *name = access_user_name(u, &len);
+    out_write(&text.out, name, len);
+    say(&text.out, " ");
+    access_describe(u, permission_table(), &text.out);
+    out_write(&text.out, "", 1);
+    struct block *all = outbuf_block(&text);
+    outbuf_clear(&text);
+    return all;
+}
+
+// Whether requirepass alone makes the users what they are.
+static bool are_plain(const struct access_users *users, const struct config *config)
+{
+    struct access_users *plain = access_users_new();
+    struct access_users *wanted =
+        plain ? with_password(plain, config_get(config, "requirepass")) : NULL;
+    struct block *a = users->n == 1 ? described(users->at[0]) : NULL;
+    struct block *b = wanted ? described(wanted->at[0]) : NULL;
+    bool same = a && b && strcmp((const char *)a->data, (const char *)b->data) == 0;
+    block_release(a);
+    block_release(b);
+    access_users_drop(wanted);
+    access_users_drop(plain);
+    return same;
+}
+
+bool access_lines(struct server *server, struct config *config)
+{
+    struct server_access *a = server->access;
+    if (*config_get(config, "aclfile"))
+        return true;
+    pthread_mutex_lock(&a->lock);
+    const struct access_users *users = access_users_hold(atomic_load(&a->users));
+    pthread_mutex_unlock(&a->lock);
+    unsigned n = are_plain(users, config) ? 0 : users->n;
+    struct word_list words = {0};
+    unsigned *starts = mi_mallocn(users->n + 1, sizeof(*starts));
+    struct block **texts = mi_calloc(users->n, sizeof(*texts));
+    bool ok = starts && texts;
+    for (unsigned i = 0; ok && i < n; i++) {
+        starts[i] = words.n;
+        texts[i] = described(users->at[i]);
+        ok = texts[i] && add_words(&words, (char *)texts[i]->data);
+    }
+    if (ok) {
+        starts[n] = words.n;
+        config_set_lines(config, "user", words.at, starts, n);
+    }
+    for (unsigned i = 0; texts && i < n; i++)
+        block_release(texts[i]);
+    mi_free(texts);
+    mi_free(starts);
+    mi_free(words.at);
+    access_users_drop(users);
+    return ok;
+}
+
 // What the configuration names: users of its lines, or of a file.
 static int start_users(struct server *server, const struct config *config, char *error, size_t size)
 {
     struct server_access *a = server->access;
     const struct access_users *before = atomic_load(&a->users);
     const char *const *words;
-    const char *path = config_get(config, "aclfile");
+    char *path = path_of(config);
     bool all_channels = strcmp(config_get(config, "acl-pubsub-default"), "allchannels") == 0;
     bool lines = config_multi(config, "user", 0, &words);
-    if (!lines && !*path)
+    if (!lines && !path)
         return 0;
     struct outbuf errors;
     outbuf_init(&errors);
@@ -532,11 +631,19 @@ static int start_users(struct server *server, const struct config *config, char 
         access_users_drop(before);
     } else {
         struct block *text = outbuf_block(&errors);
-        snprintf(error, size, "%.*s", text ? (int)text->len : 0,
-                 text ? (const char *)text->data : "");
+        int len = text ? (int)text->len : 0;
+        const char *told = text ? (const char *)text->data : "";
+        if ((size_t)len < size) {
+            snprintf(error, size, "%.*s", len, told);
+        } else {
+            fprintf(stderr, "%.*s\n", len, told);
+            snprintf(error, size, "the users of %s have errors, told above",
+                     path ? path : "the configuration");
+        }
         block_release(text);
     }
     outbuf_clear(&errors);
+    free(path);
     return users ? 0 : -1;
 }
 

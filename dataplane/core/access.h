@@ -30,6 +30,9 @@ void access_client_free(struct client *client);
 // Between a change of the configuration and its adoption.
 int access_reconfigure(struct server *server, const struct config *old, const struct config *new,
                        char *error, size_t size);
+// Gives a copy of the configuration the `user` lines of the users there are. False: memory is
+// short.
+bool access_lines(struct server *server, struct config *config);
 void access_services(struct services *services);
 // Logs and counts what was denied: `denied` is the argument that it is about. `client` is NULL away
 // from its home, which is told.

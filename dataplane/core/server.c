@@ -391,6 +391,17 @@ static void server_end(struct server *s)
     }
 }
 
+static int rename_commands(const struct config *config, char *error)
+{
+    const char *const *words;
+    for (unsigned i = 0; config_multi(config, "rename-command", i, &words) == 2; i++) {
+        const char *wrong = commands_rename(words[0], words[1]);
+        if (wrong)
+            return fail(error, "rename-command '%.100s' '%.100s': %s", words[0], words[1], wrong);
+    }
+    return 0;
+}
+
 static int server_start(struct server *s, struct config *config, char *error)
 {
     int cpus[PLANE_CORES_MAX];
@@ -409,6 +420,8 @@ static int server_start(struct server *s, struct config *config, char *error)
     s->start_ms = core_wall_ms();
     measure_cycles(s);
     commands_init();
+    if (rename_commands(config, error))
+        return -1;
     s->n_cores = config_cores(config, cpus);
     if (!s->n_cores) { // `auto`: one, wherever the kernel places it
         s->n_cores = 1;

@@ -164,7 +164,11 @@ static int rewrite_config(struct core *c, char *error, size_t size)
         snprintf(error, size, "out of memory");
         return -1;
     }
-    int result = config_rewrite(copy, error, size);
+    int result = -1;
+    if (access_lines(server, copy))
+        result = config_rewrite(copy, error, size);
+    else
+        snprintf(error, size, "out of memory");
     config_free(copy);
     return result;
 }
