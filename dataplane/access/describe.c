@@ -99,7 +99,12 @@ void access_describe_keys(const struct access_user *u, unsigned selector, struct
         const struct text *key = &s->keys.at[i];
         if (i)
             put(o, " ");
-        put(o, key->mark == ACCESS_READ ? "%R~" : key->mark == ACCESS_WRITE ? "%W~" : "~");
+        // A bare ~* would be read as all keys, behind which nothing may stand.
+        bool star = key->len == 1 && *key->ptr == '*';
+        put(o, key->mark == ACCESS_READ    ? "%R~"
+               : key->mark == ACCESS_WRITE ? "%W~"
+               : star                      ? "%RW~"
+                                           : "~");
         out_write(o, key->ptr, key->len);
     }
 }

@@ -3,6 +3,7 @@
 #include "dataplane/commands/acl.h"
 
 #include <mimalloc.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/block.h"
@@ -17,6 +18,25 @@ void acl_adopt_part(struct request *r)
 
 // --- SETUSER -------------------------------------------------------------------------------------
 
+// An error that shows what the client sent, whole, as far as a line can.
+static void error_about(struct request *r, const char *before, const struct access_rule *what,
+                        const char *after)
+{
+    size_t len = strnlen(what->ptr, what->len);
+    size_t size = strlen(before) + len + strlen(after) + 1;
+    char *text = mi_malloc(size);
+    if (!text) {
+        request_error(r, ERR_OOM);
+        return;
+    }
+    snprintf(text, size, "%s%.*s%s", before, (int)len, what->ptr, after);
+    for (char *p = text; *p; p++)
+        if (*p == '\r' || *p == '\n')
+            *p = ' ';
+    request_error(r, text);
+    mi_free(text);
+}
+
 // Applies all rules or none. Answers and returns false when one is wrong.
 static bool apply_rules(struct request *r, struct access_user *u, const struct access_rule *rules,
                         int n)
@@ -26,8 +46,9 @@ static bool apply_rules(struct request *r, struct access_user *u, const struct a
         enum access_error error = access_user_apply(u, permission_table(), rules[i], all_channels);
         if (error == ACCESS_OK)
             continue;
-        request_errorf(r, "ERR Error in ACL SETUSER modifier '%.*s': %s", (int)rules[i].len,
-                       rules[i].ptr, access_error_text(error));
+        char after[256];
+        snprintf(after, sizeof(after), "': %s", access_error_text(error));
+        error_about(r, "ERR Error in ACL SETUSER modifier '", &rules[i], after);
         return false;
     }
     return true;
@@ -81,8 +102,8 @@ bool acl_setuser_start(struct request *r)
     int n_rules = words ? access_join_rules(words, n, rules, &joined, &open) : -2;
     bool done = false;
     if (n_rules == -1)
-        request_errorf(r, "ERR Unmatched parenthesis in acl selector starting at '%.*s'.",
-                       (int)words[open].len, words[open].ptr);
+        error_about(r, "ERR Unmatched parenthesis in acl selector starting at '", &words[open],
+                    "'.");
     else if (n_rules < 0)
         request_error(r, ERR_OOM);
     else

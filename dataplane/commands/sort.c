@@ -114,7 +114,7 @@ static bool parse(struct sort *s)
         } else if (request_is(r, i, "get") && left >= 1) {
             s->n_gets++;
             i++;
-            if (!arg_is(&r->argv[i], "#") && !may_reach(s, "GET"))
+            if (!may_reach(s, "GET"))
                 return false;
         } else {
             request_error(r, ERR_SYNTAX);

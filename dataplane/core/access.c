@@ -15,7 +15,7 @@
 #include "dataplane/commands/connection.h"
 #include "dataplane/commands/permission.h"
 #include "dataplane/core/message.h"
-#include "dataplane/pubsub/channels.h"
+#include "dataplane/core/publish.h"
 
 // --- the set in force ----------------------------------------------------------------------------
 
@@ -74,6 +74,7 @@ void access_client_free(struct client *client)
 static void expel(struct core *c, struct client *client)
 {
     become(c, client, access_users_default(c->users), false);
+    publish_forget(c, client); // its peer may leave the connection half open for a while
     client_close(c, client);
 }
 
