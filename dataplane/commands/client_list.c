@@ -285,9 +285,8 @@ static bool kill_option(struct request *r, int i, struct kill_filter *f)
         f->laddr = value;
     } else if (request_is(r, i, "user")) {
         f->user = value;
-        if (f->check_user &&
-            !access_users_find(r->services->access_users(r->core), (const char *)value->ptr,
-                               value->len)) {
+        if (f->check_user && !access_users_find(r->services->access_users(r->core),
+                                                (const char *)value->ptr, value->len)) {
             request_errorf(r, "ERR No such user '%.*s'", (int)value->len, (const char *)value->ptr);
             return false;
         }

@@ -174,6 +174,14 @@ struct far_denial {
     enum access_context context;
 };
 
+static struct client *client_of(struct core *c, uint64_t id)
+{
+    struct client *client = c->clients;
+    while (client && client->id != id)
+        client = client->next;
+    return client;
+}
+
 static void log_far_denial(struct core *c, struct message *m)
 {
     struct far_denial far;
@@ -184,9 +192,9 @@ static void log_far_denial(struct core *c, struct message *m)
                              .object_len = m->argv[1].len,
                              .user = (char *)(uintptr_t)m->argv[2].ptr,
                              .user_len = m->argv[2].len};
-    for (struct client *client = c->clients; client; client = client->next)
-        if (client->id == m->session.client_id)
-            log_denial(c, client, &e);
+    struct client *client = client_of(c, m->session.client_id);
+    if (client)
+        log_denial(c, client, &e);
 }
 
 static void count_denial(struct core *c, enum access_denial reason)
@@ -222,6 +230,8 @@ void access_denied(struct core *c, struct client *client, const struct session *
     size_t user_len;
     const char *user_name = access_user_name(user, &user_len);
     count_denial(c, reason);
+    if (!client) // or the command went about as a message
+        client = client_of(c, session->client_id);
     if (client) {
         struct access_entry e = {.reason = reason,
                                  .context = context,
