@@ -89,6 +89,16 @@ static void client_default(struct request *r)
     r->session->authenticated = r->client->authenticated = !r->core->server->password;
 }
 
+// The default user alone; of all tests.
+static const struct access_users *access_users(struct core *c)
+{
+    static const struct access_users *users;
+    (void)c;
+    if (!users)
+        users = access_users_new();
+    return users;
+}
+
 static bool password_required(struct core *c)
 {
     return c->server->password != NULL;
@@ -283,6 +293,7 @@ int server_setup(void **state)
         .authenticate = authenticate,
         .client_default = client_default,
         .password_required = password_required,
+        .access_users = access_users,
         .each_client = each_client,
         .client_kill = kill_client,
         .client_memory = memory_of_client,

@@ -191,14 +191,13 @@ static void warnings(void **state)
                                         "'appendonly'",
                                         "'maxmemory'",
                                         "'loadmodule'",
-                                        "'user'",
                                         "'tcp-congestion-control'",
                                         "'bind'"};
     for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (!strstr(w.text, parts[i]))
             fail_msg("no %s in:\n%s", parts[i], w.text);
     }
-    assert_int_equal(w.n, 7);
+    assert_int_equal(w.n, 6);
     config_free(c);
     w = (struct warnings){0};
     c = load(TAP "nic-address 10.9.0.1/24 10.9.0.2/24\nbind 10.9.0.1\n");
