@@ -7,6 +7,8 @@
 #include "dataplane/commands/services.h"
 #include "dataplane/resp/reply.h"
 
+#define SHA1_DIGITS 40
+
 // --- EVAL ----------------------------------------------------------------------------------------
 
 bool request_script_keys(struct request *r, int *n_keys)
@@ -26,7 +28,9 @@ bool request_script_keys(struct request *r, int *n_keys)
 static void eval(struct request *r, bool by_sha, bool read_only)
 {
     int n_keys;
-    if (request_script_keys(r, &n_keys))
+    if (by_sha && r->argv[1].len != SHA1_DIGITS)
+        request_error(r, ERR_NO_SCRIPT);
+    else if (request_script_keys(r, &n_keys))
         r->services->script_eval(r, by_sha, read_only, n_keys);
 }
 

@@ -21,6 +21,8 @@ void script_kill_part(struct request *r);
 void script_kill_command(struct request *r);
 void script_load_command(struct request *r);
 
+#define ERR_NO_SCRIPT "NOSCRIPT No matching script. Please use EVAL."
+
 // Reads the number of keys of EVAL and FCALL, argument 2. False: it was answered.
 bool request_script_keys(struct request *r, int *n_keys);
 // A script that is to be ended: what each core says, and the answer. `function`: by FUNCTION KILL.

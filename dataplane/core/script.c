@@ -456,8 +456,7 @@ static const char *refuse(const struct script_code *code, bool read_only, bool s
     if (read_only && !(code->flags & SCRIPT_NO_WRITES))
         return "ERR Can not execute a script with write flag using *_ro command.";
     if (short_of_memory && !(code->flags & (SCRIPT_NO_WRITES | SCRIPT_ALLOW_OOM)))
-        return "OOM allow-oom flag is not set on the script, can not run it when used memory > "
-               "'maxmemory'";
+        return ERR_OOM;
     return NULL;
 }
 
@@ -541,7 +540,7 @@ static void eval(struct request *r, bool by_sha, bool read_only, int n_keys)
     else if (*error)
         request_errorf(r, "%s", error);
     else
-        request_error(r, "NOSCRIPT No matching script. Please use EVAL.");
+        request_error(r, ERR_NO_SCRIPT);
 }
 
 // --- the job -------------------------------------------------------------------------------------
