@@ -78,6 +78,14 @@ static bool abandoned(const struct loan *loan)
     return atomic_load_explicit(&m->slot->reader, memory_order_relaxed) == READER_LOST;
 }
 
+bool loan_refuses(const struct core *c, const struct message *m)
+{
+    return __builtin_expect(c->attention & ATTEND_BUSY, 0) &&
+           !(m->command->flags & CMD_ALLOW_BUSY) &&
+           ((m->kind == MESSAGE_COMMAND && !m->loan) ||
+            (m->kind == MESSAGE_BORROW && !m->loan->command->waiter));
+}
+
 // Runs what waited and need wait no longer, keeping the order of each slot.
 static void run_waiting(struct core *c)
 {
@@ -96,7 +104,7 @@ static void run_waiting(struct core *c)
             m->next = NULL;
             if (m->kind == MESSAGE_BORROW)
                 loan_lend(c, m);
-            else if (loan_blocks(c, m))
+            else if (loan_blocks(c, m) && !loan_refuses(c, m))
                 loan_wait(c, m);
             else if (m->kind == MESSAGE_PART)
                 gather_part(c, m);
@@ -107,6 +115,12 @@ static void run_waiting(struct core *c)
         }
     } while (c->waiting_again);
     c->waiting_runs = false;
+}
+
+void loan_look_waiting(struct core *c)
+{
+    if (c->waiting_first)
+        run_waiting(c);
 }
 
 static void loan_next(struct core *c, struct loan *loan)
@@ -263,7 +277,12 @@ void loan_lend(struct core *c, struct message *b)
         return;
     }
     if (loan_blocks(c, b)) {
-        loan_wait(c, b);
+        if (!loan_refuses(c, b)) {
+            loan_wait(c, b);
+            return;
+        }
+        b->refused = true;
+        grant(c, b);
         return;
     }
     if (b->whole) {
@@ -403,9 +422,28 @@ static void loan_retry(struct core *c, struct loan *loan)
     loan_end(c, loan);
 }
 
-// Nobody is left to run it for: what was lent goes back, the rest is not asked for.
-static void loan_give_up(struct core *c, struct loan *loan)
+// A script is busy, and has what the command waits for.
+static void refuse_busy(struct core *c, struct message *m)
 {
+    struct out *out = &m->slot->out.out;
+    const char *text = scripts_busy(c);
+    if (m->transaction && !m->transaction->begun) {
+        reply_errorf(out, "EXECABORT Transaction discarded because of: %s", text);
+        if (m->slot->client)
+            watch_drop(c, m->slot->client);
+    } else {
+        reply_error(out, text);
+    }
+    c->command_figures[m->command->id].rejected++;
+    count_error(c, text, 0);
+}
+
+// Nobody is left to run it for, or it is refused: what was lent goes back, the rest is not asked
+// for.
+void loan_give_up(struct core *c, struct loan *loan)
+{
+    if (!abandoned(loan))
+        refuse_busy(c, loan->command);
     for (unsigned i = loan->granted; i < loan->n; i++)
         message_free(loan->lender[i]);
     loan->n = loan->granted;

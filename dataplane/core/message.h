@@ -62,8 +62,8 @@ struct message {
     bool retried;              // MESSAGE_RETURN: it waited before, and ran again
     bool changed;              // MESSAGE_RETURN: keys may be other than they were
     bool observed;             // MESSAGE_GRANT: somebody watches keys of the lender
-    bool refused;              // MESSAGE_GRANT: nothing was lent, the borrower is gone
-    bool whole;                // needs all slots of the core that executes it
+    bool refused; // MESSAGE_GRANT: nothing was lent, the borrower is gone or a script is busy
+    bool whole;   // needs all slots of the core that executes it
     bool has_key;
     struct key key;
     unsigned n_slots;
@@ -123,6 +123,9 @@ static inline bool loan_holds(const struct core *c, uint16_t slot)
     return __builtin_expect(c->held[slot / 64] >> (slot % 64) & 1, 0);
 }
 void loan_wait(struct core *c, struct message *m); // puts it behind what waits already
+// A script is busy: a command must not wait for it.
+bool loan_refuses(const struct core *c, const struct message *m);
+void loan_look_waiting(struct core *c); // at what waits, which may be refused now
 // Borrows the slots of a command (all of all cores when `whole`) and executes it here.
 void loan_begin(struct core *c, struct message *m);
 void loan_lend(struct core *c, struct message *m);
@@ -131,6 +134,8 @@ void loan_granted(struct core *c, struct message *m);
 void loan_finish(struct core *c, struct loan *loan, const struct gathered *result);
 struct message *loan_command(const struct loan *loan);
 void loan_run(struct core *c, struct loan *loan); // its slots are there: the command begins
+// It does not begin: a script is busy, or its client gone.
+void loan_give_up(struct core *c, struct loan *loan);
 // The command, a script, has done nothing, and begins again with all slots of all cores.
 void loan_again(struct core *c, struct loan *loan);
 // Whatever executes with the slots borrowed does so between these two, in one turn.

@@ -745,7 +745,14 @@ static void wait_for_home(struct core *c, struct message *m, struct waiter *w)
 void route_execute(struct core *c, struct message *m)
 {
     if (loan_blocks(c, m)) {
-        loan_wait(c, m);
+        if (!loan_refuses(c, m)) {
+            loan_wait(c, m);
+            return;
+        }
+        reply_error(&m->out.out, scripts_busy(c));
+        c->command_figures[m->command->id].rejected++;
+        count_error(c, scripts_busy(c), 0);
+        route_answer(c, m);
         return;
     }
     bool home = m->from == c->index;

@@ -29,6 +29,7 @@ struct scripts {
     enum script_left left; // what became of the last one
     uint64_t slice_end;    // cycle counter
     bool may_pause;
+    bool cleaning;   // up after the last one: the next has to wait
     bool strayed;    // it has touched what it did not declare
     bool watched;    // whether it strays
     bool everywhere; // all slots of all cores are borrowed
@@ -55,7 +56,7 @@ struct scripts {
 
 bool scripts_engaged(const struct core *c)
 {
-    return script_under_way(c->scripts->engine);
+    return c->scripts->cleaning || script_under_way(c->scripts->engine);
 }
 
 // --- slots ---------------------------------------------------------------------------------------
@@ -465,6 +466,27 @@ static void slice_begins(struct core *c)
     c->scripts->slice_end = __rdtsc() + SLICE_US * c->server->cycles_per_us;
 }
 
+static void look_clean(struct core *c)
+{
+    struct scripts *s = c->scripts;
+    if (__builtin_expect(!script_is_littered(s->engine), 1))
+        return;
+    s->cleaning = true;
+    c->attention |= ATTEND_SCRIPT;
+}
+
+static void clean(struct core *c)
+{
+    struct scripts *s = c->scripts;
+    slice_begins(c);
+    while (__rdtsc() < s->slice_end)
+        if (script_clean(s->engine)) {
+            s->cleaning = false;
+            c->attention &= ~(uint32_t)ATTEND_SCRIPT;
+            return;
+        }
+}
+
 // It is over, or is to begin again.
 static void ended(struct core *c, struct script_code *code, bool again)
 {
@@ -473,6 +495,7 @@ static void ended(struct core *c, struct script_code *code, bool again)
         code->reach = s->strayed ? SCRIPT_REACH_ALL : SCRIPT_REACH_KEYS;
     forget_touched(s);
     unreserve(s);
+    look_clean(c);
 }
 
 static void prepare(struct core *c, const struct script_start *start)
@@ -543,16 +566,34 @@ static void eval(struct request *r, bool by_sha, bool read_only, int n_keys)
         request_error(r, ERR_NO_SCRIPT);
 }
 
+// What waits for its turn is told that a script is busy, but for what is half done.
+static void refuse_waiting(struct core *c)
+{
+    struct scripts *s = c->scripts;
+    struct message *m = s->waiting_first;
+    s->waiting_first = s->waiting_last = NULL;
+    for (struct message *next; m; m = next) {
+        next = m->next;
+        if (m->transaction && m->transaction->begun)
+            scripts_wait(c, m->waiting_loan);
+        else
+            loan_give_up(c, m->waiting_loan);
+    }
+}
+
 // --- the job -------------------------------------------------------------------------------------
 
 static void news_of(struct core *c, bool function, int change)
 {
     struct scripts *s = c->scripts;
     *(function ? &s->busy_functions : &s->busy_scripts) += (unsigned)change;
-    if (s->busy_functions || s->busy_scripts)
+    if (s->busy_functions || s->busy_scripts) {
         c->attention |= ATTEND_BUSY;
-    else
+        loan_look_waiting(c); // what waits for its slots is told, too
+        refuse_waiting(c);
+    } else {
         c->attention &= ~(uint32_t)ATTEND_BUSY;
+    }
 }
 
 static void script_busy(struct core *c, struct message *m)
@@ -642,6 +683,7 @@ static void job_over(struct core *c, enum script_ended end)
     c->attention &= ~(uint32_t)ATTEND_SCRIPT;
     release_held(c);
     forget_touched(s);
+    look_clean(c);
     if (loan && loan_command(loan) != m) {
         transaction_resumed(c, loan, m);
     } else if (loan && again) {
@@ -734,6 +776,10 @@ bool scripts_turn(struct core *c)
     if (__builtin_expect(s->m != NULL, 0)) {
         if (!s->call)
             job_run(c);
+        return true;
+    }
+    if (__builtin_expect(s->cleaning, 0)) {
+        clean(c);
         return true;
     }
     if (__builtin_expect(s->busy, 0))

@@ -6,6 +6,8 @@
 
 #include "dataplane/script/internal.h"
 
+#define CLEAN_STEP 16 // KiB that are looked at before the clock is
+
 static void *allocate(void *engine, void *old, size_t old_size, size_t size)
 {
     struct script_engine *e = engine;
@@ -74,6 +76,22 @@ void script_engine_destroy(struct script_engine *e)
 void script_limit(struct script_engine *e, uint64_t bytes)
 {
     e->memory_limit = bytes;
+    e->memory_next = 0;
+}
+
+bool script_is_littered(const struct script_engine *e)
+{
+    return e->memory_limit && e->memory > e->memory_limit / 2;
+}
+
+bool script_clean(struct script_engine *e)
+{
+    // What was thought alive in a round that was under way goes in the next one.
+    e->cleaned += lua_gc(e->L, LUA_GCSTEP, CLEAN_STEP);
+    if (e->cleaned < 2)
+        return false;
+    e->cleaned = 0;
+    return true;
 }
 
 uint64_t script_memory(const struct script_engine *e)

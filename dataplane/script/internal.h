@@ -28,6 +28,8 @@ struct script_engine {
     lua_State *L;      // scripts run on it
     lua_State *loader; // a thread beside it, for compiling while a script is paused
     uint64_t memory, memory_limit;
+    uint64_t memory_next;    // beyond which the next look collects
+    int cleaned;             // rounds of collecting that script_clean has seen to their end
     bool unlimited;          // for what must not fail
     int body, error_handler; // references: script_body, script_error_handler
     struct fiber fiber;

@@ -12,7 +12,9 @@
 #define REPLY_KEPT_MAX (1u << 20)
 #define REPLY_FIRST 4096
 #define ERROR_TEXT_MAX 1024
-#define GC_STEP 256 // KiB that a look at the clock lets Lua collect where memory is getting short
+// Of the limit of memory: by so much a script may grow until so much is looked at for garbage.
+#define GROWN_SHARE 256
+#define COLLECTED_SHARE 64
 
 // --- the reply of a command ----------------------------------------------------------------------
 
@@ -172,15 +174,27 @@ static int body(lua_State *L)
     return 0;
 }
 
+// Where memory gets short, more is collected than Lua does by itself: a script must not be refused
+// memory for its garbage. What it needs to grow by until the next time bounds what this costs.
+static void collect(lua_State *L, struct script_engine *e)
+{
+    if (e->memory_limit && e->memory > e->memory_limit / 2)
+        lua_gc(L, LUA_GCSTEP, (int)((e->memory_limit / COLLECTED_SHARE) >> 10));
+    e->memory_next = e->memory_limit / 2;
+    if (e->memory > e->memory_next)
+        e->memory_next = e->memory + e->memory_limit / GROWN_SHARE;
+    if (!e->memory_limit)
+        e->memory_next = UINT64_MAX;
+}
+
 static void look(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
     struct script_engine *e = script_engine_of(L);
     if (!e->running || L == e->loader)
         return;
-    // Garbage must not be what a script is refused memory for.
-    if (e->memory_limit && e->memory > e->memory_limit / 2)
-        lua_gc(L, LUA_GCSTEP, GC_STEP);
+    if (__builtin_expect(e->memory > e->memory_next, 0))
+        collect(L, e);
     e->host->look(&e->run);
     if (!e->run.killed)
         return;

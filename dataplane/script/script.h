@@ -92,7 +92,11 @@ struct script_engine *script_engine_create(const struct script_host *host, struc
                                            uint64_t memory_limit, const uint64_t secret[4]);
 void script_engine_destroy(struct script_engine *e);
 void script_limit(struct script_engine *e, uint64_t bytes); // 0: none
-uint64_t script_memory(const struct script_engine *e);      // bytes that Lua holds
+// A script has left so much garbage that the next may find no memory. script_clean takes some of it
+// away, and is true when that is enough; nothing may run meanwhile.
+bool script_is_littered(const struct script_engine *e);
+bool script_clean(struct script_engine *e);
+uint64_t script_memory(const struct script_engine *e);  // bytes that Lua holds
 lua_State *script_state(const struct script_engine *e); // for loading and compiling, not running
 struct script_engine *script_engine_of(lua_State *L);
 struct script_run *script_running(lua_State *L); // NULL: none, a library is being loaded
