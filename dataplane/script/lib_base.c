@@ -280,6 +280,29 @@ static int base_collectgarbage(lua_State *L)
     return own_collectgarbage(L);
 }
 
+// Lua runs the handler where the error was raised. If the hook that ends a script raises it, no
+// hook is called until the handler returns, which it need not do. So it runs behind the protected
+// call.
+static int base_xpcall(lua_State *L)
+{
+    luaL_checkany(L, 2);
+    lua_settop(L, 2);
+    lua_insert(L, 1);
+    int status = lua_pcall(L, 0, LUA_MULTRET, 0);
+    if (!status) {
+        lua_pushboolean(L, 1);
+        lua_replace(L, 1);
+        return lua_gettop(L);
+    }
+    if (status != LUA_ERRMEM && lua_pcall(L, 1, 1, 0)) {
+        lua_pop(L, 1);
+        lua_pushliteral(L, "error in error handling");
+    }
+    lua_pushboolean(L, 0);
+    lua_insert(L, -2);
+    return 2;
+}
+
 // ------------------------------------------------------------------------------------------------
 
 void script_mend_base(lua_State *L)
@@ -291,6 +314,7 @@ void script_mend_base(lua_State *L)
                                          {"setmetatable", base_setmetatable},
                                          {"unpack", base_unpack},
                                          {"pcall", base_pcall},
+                                         {"xpcall", base_xpcall},
                                          {"load", base_load},
                                          {"loadstring", base_loadstring},
                                          {"collectgarbage", base_collectgarbage},

@@ -129,6 +129,10 @@ SCENARIOS = {
         EVAL 'KEYS = 1' 0
         EVAL 'local a = {} a[nil] = 1' 0
         EVAL 'return tostring(pcall(error, "x"))' 0
+        EVAL 'local a, b = xpcall(function() error("x") end, function(e) error("y") end) return {tostring(a), tostring(b)}' 0
+        EVAL 'local a, b = xpcall(function() error("x") end, function(e) return e .. "!" end) return {tostring(a), b}' 0
+        EVAL 'local a, b = xpcall(function() error("x") end, nil) return {tostring(a), tostring(b)}' 0
+        EVAL 'local a, b, c = xpcall(function() return 1, 2 end, nil) return {tostring(a), b, c}' 0
         EVAL 'local function f() return f() + 1 end return f()' 0
         EVAL 'return setmetatable({}, {__index = function() error("from __index") end}).x' 0
         EVAL 'return redis.sha1hex()' 0

@@ -12,7 +12,7 @@ while true do redis.call('get', 'k') end
 while true do redis.pcall('nosuch') end
 -- name: recursion at the end
 local function f() return f() end f()
--- name: xpcall with a handler that loops
+-- name: a handler of errors that loops
 xpcall(function() error('x') end, function() while true do end end)
 -- name: sorting for ever
 local t = {} for i = 1, 100 do t[i] = i end while true do table.sort(t, function(a, b) return a > b end) end
