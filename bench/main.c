@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bench/live.h"
+#include "bench/pubsub.h"
 #include "bench/report.h"
 #include "bench/show.h"
 #include "bench/workers.h"
@@ -162,6 +163,11 @@ int main(int argc, char **argv)
     case OPTIONS_RUN:
         break;
     }
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    if (o.channels)
+        return pubsub_run(&o, &stop, stdout);
     unsigned n = presets_of(&o, tests, s.error, sizeof(s.error));
     if (n == 0) {
         complain(s.error);
@@ -169,9 +175,6 @@ int main(int argc, char **argv)
     }
     if (!report_files_possible(&o, s.error, sizeof(s.error)))
         return complain(s.error);
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
     s.workers = workers_open(&o, &stop, s.error, sizeof(s.error));
     if (!s.workers)
         return complain(s.error);

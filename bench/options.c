@@ -51,6 +51,8 @@ const char options_help[] =
     "`sessions`\n"
     "        --fill                  first write every key once     --seed N (1)\n"
     "        --verify                values can be recognised, and every reply is checked\n"
+    "        --pubsub CHANNELS       -c connections subscribe to one of them each, and\n"
+    "        --publishers N (1)      more connections publish: messages delivered a second\n"
     "Report  --json [FILE]   --csv FILE   --hdr FILE   --plot FILE.svg|png   -q, --quiet\n"
     "        --live line|screen|off  while it runs (a line, if this is a terminal)\n"
     "dpdk    --nic-device DEVICE     as for pollux-server; several are allowed, each thread has a "
@@ -104,6 +106,8 @@ enum {
     OPT_CONGESTION,
     OPT_NO_HUGE,
     OPT_SYN_FLOOD,
+    OPT_PUBSUB,
+    OPT_PUBLISHERS,
 };
 
 static const char short_options[] = ":h:p:s:a:c:n:d:P:t:r:k:q3e";
@@ -178,6 +182,8 @@ static const struct option long_options[] = {
     {"congestion", required_argument, NULL, OPT_CONGESTION},
     {"no-huge", no_argument, NULL, OPT_NO_HUGE},
     {"syn-flood", required_argument, NULL, OPT_SYN_FLOOD},
+    {"pubsub", required_argument, NULL, OPT_PUBSUB},
+    {"publishers", required_argument, NULL, OPT_PUBLISHERS},
     {NULL, 0, NULL, 0},
 };
 
@@ -215,6 +221,8 @@ static const struct {
     {OPT_THETA, "a number between 0 and 2, as in --theta 0.99"},
     {OPT_EXPIRE, "seconds from 1 to 2147483647"},
     {OPT_SEED, "a number"},
+    {OPT_PUBSUB, "a number of channels from 1 to 100000"},
+    {OPT_PUBLISHERS, "a number of connections from 1 to 100000"},
     {OPT_JSON, "a file, or nothing for standard output"},
     {OPT_CSV, "a file to write"},
     {OPT_HDR, "a file to write"},
@@ -576,6 +584,12 @@ static bool take_work(struct options *o, struct options_said *said, int option, 
     case OPT_VERIFY:
         o->verify = true;
         return true;
+    case OPT_PUBSUB:
+    case OPT_PUBLISHERS:
+        if (!parse_number(value, 1, OPTIONS_CHANNELS_MAX, &n))
+            return false;
+        *(option == OPT_PUBSUB ? &o->channels : &o->publishers) = (unsigned)n;
+        return true;
     default: // OPT_SEED
         return parse_number(value, 0, UINT64_MAX, &o->seed);
     }
@@ -687,6 +701,8 @@ static bool take(struct options *o, struct options_said *said, int option, const
     case OPT_FILL:
     case OPT_VERIFY:
     case OPT_SEED:
+    case OPT_PUBSUB:
+    case OPT_PUBLISHERS:
         return take_work(o, said, option, value);
     default:
         return take_report(o, option, value);
@@ -751,7 +767,8 @@ enum options_result options_parse(struct options *o, int argc, char **argv, char
                           .keys = 1000000,
                           .theta = 0.99,
                           .expire_s = 3600,
-                          .seed = 1};
+                          .seed = 1,
+                          .publishers = 1};
     optind = 0; // and begin anew: this may be called again
     int option, index = -1;
     while ((option = getopt_long(argc, argv, short_options, long_options, &index)) != -1) {

@@ -13,6 +13,7 @@
 #define OPTIONS_THREADS_MAX 64
 #define OPTIONS_CONNECTIONS_MAX 100000u
 #define OPTIONS_PIPELINE_MAX 10000u
+#define OPTIONS_CHANNELS_MAX 100000u // --pubsub, --publishers
 #define OPTIONS_DATA_MAX (512u * 1024 * 1024)
 #define OPTIONS_KEYS_MAX UINT64_C(1000000000000) // twelve digits in a key
 #define OPTIONS_DEVICES_MAX 16
@@ -94,6 +95,7 @@ struct options {
     double hot_keys, hot_share; // KEYS_HOT: shares, 0 … 1
     uint32_t expire_s;          // of presets that set expiries
     bool fill, verify;
+    unsigned channels, publishers; // --pubsub: instead of tests; 0 channels: tests
     uint64_t seed;
 
     // What is told.

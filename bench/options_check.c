@@ -161,6 +161,10 @@ static bool check_load(struct options *o, const struct options_said *said,
 static bool check_work(const struct options *o, const struct options_said *said,
                        const struct complaint *c)
 {
+    if (o->channels && (said->tests || o->n_commands || o->threads > 1 || o->cluster || o->resp3 ||
+                        o->rate_from > 0 || o->data.kind != SIZES_FIXED))
+        return bad(c, "--pubsub is a load of its own, of one thread and one size of data: leave "
+                      "out --test, --command, --threads, --cluster, --resp3 and --rate");
     if (said->tests && o->n_commands)
         return bad(c, "--test and --command: give one of them");
     bool mixed = false;
