@@ -11,15 +11,9 @@
 #include "dataplane/store/rdb/crc64.h"
 #include "dataplane/store/rdb/rdb.h"
 
-#define FOOTER_BYTES 10 // version, 16 bits; CRC, 64 bits; both little-endian
-
-bool dump_payload(const struct request *r, const struct entry *e, struct outbuf *out)
+void dump_footer(struct outbuf *out, unsigned version)
 {
-    unsigned version;
-    uint8_t type = (uint8_t)rdb_type_of(e, &version);
     uint16_t little = htole16((uint16_t)version);
-    out_write(&out->out, &type, sizeof(type));
-    rdb_write_value(&out->out, e, r->limits->rdb_compression);
     out_write(&out->out, &little, sizeof(little));
     outbuf_finish(out);
     uint64_t crc = 0;
@@ -27,6 +21,15 @@ bool dump_payload(const struct request *r, const struct entry *e, struct outbuf 
         crc = crc64(crc, p->block->data + p->offset, p->len);
     crc = htole64(crc);
     out_write(&out->out, &crc, sizeof(crc));
+}
+
+bool dump_payload(const struct request *r, const struct entry *e, struct outbuf *out)
+{
+    unsigned version;
+    uint8_t type = (uint8_t)rdb_type_of(e, &version);
+    out_write(&out->out, &type, sizeof(type));
+    rdb_write_value(&out->out, e, r->limits->rdb_compression);
+    dump_footer(out, version);
     return !out->out.failed;
 }
 
@@ -90,13 +93,13 @@ static bool parse_options(struct request *r, struct restore *o)
     return true;
 }
 
-static bool footer_is_right(const struct arg *payload)
+bool dump_footer_is_right(const struct arg *payload)
 {
     uint16_t version;
     uint64_t crc;
-    if (payload->len < FOOTER_BYTES)
+    if (payload->len < DUMP_FOOTER_BYTES)
         return false;
-    memcpy(&version, payload->ptr + payload->len - FOOTER_BYTES, sizeof(version));
+    memcpy(&version, payload->ptr + payload->len - DUMP_FOOTER_BYTES, sizeof(version));
     memcpy(&crc, payload->ptr + payload->len - sizeof(crc), sizeof(crc));
     return le16toh(version) <= RDB_VERSION_MAX &&
            le64toh(crc) == crc64(0, payload->ptr, payload->len - sizeof(crc));
@@ -116,7 +119,7 @@ static bool read_payload(struct request *r, const struct arg *payload, struct rd
         .list_max_listpack_size = l->list_max_listpack_size,
         .list_compress_depth = l->list_compress_depth,
     };
-    struct rdb_reader reader = rdb_reader(payload->ptr, payload->len - FOOTER_BYTES);
+    struct rdb_reader reader = rdb_reader(payload->ptr, payload->len - DUMP_FOOTER_BYTES);
     const uint8_t *type = rdb_read_bytes(&reader, 1);
     if (type && rdb_read_value(&reader, r->store, &limits, (enum rdb_type) * type, value))
         return true;
@@ -191,7 +194,7 @@ void restore_command(struct request *r)
         return;
     if (options.ttl_ms < 0)
         request_error(r, "ERR Invalid TTL value, must be >= 0");
-    else if (!footer_is_right(&r->argv[3]))
+    else if (!dump_footer_is_right(&r->argv[3]))
         request_error(r, "ERR DUMP payload version or checksum are wrong");
     else if (read_payload(r, &r->argv[3], &value))
         restore(r, &key, at, &options, &value);

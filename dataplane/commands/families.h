@@ -9,6 +9,7 @@ extern const struct command server_commands[];     // COMMAND, CONFIG, INFO …
 
 extern const struct command acl_commands[];
 extern const struct command bitmaps_commands[];
+extern const struct command functions_commands[]; // FCALL, FUNCTION
 extern const struct command geo_commands[];
 extern const struct command hashes_commands[];
 extern const struct command hyperloglog_commands[];
@@ -29,6 +30,7 @@ extern const struct command zsets_commands[];
     acl_commands, \
     bitmaps_commands, \
     connection_commands, \
+    functions_commands, \
     geo_commands, \
     hashes_commands, \
     hyperloglog_commands, \

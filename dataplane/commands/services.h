@@ -104,6 +104,25 @@ enum script_killed {
     SCRIPT_KILLED_OK,
 };
 
+// A library of functions, as it is shown (FUNCTION LIST, DUMP).
+struct function_facts {
+    const char *name, *description; // description NULL: none
+    size_t name_len, description_len;
+    uint32_t flags; // bits in the order of FUNCTION_FLAG_NAMES
+};
+#define FUNCTION_FLAG_NAMES \
+    "no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"
+struct function_shown {
+    const char *name, *code;
+    size_t name_len, code_len;
+    unsigned n_functions;
+    struct function_facts (*function)(const struct function_shown *library, unsigned i);
+    const void *library; // for `function`
+};
+// FUNCTION RESTORE of libraries that there are.
+enum function_policy { FUNCTION_APPEND, FUNCTION_REPLACE, FUNCTION_FLUSH };
+#define FUNCTION_ERROR_MAX 1024 // room for an error, which is told without "ERR "
+
 typedef void config_each_fn(void *context, const char *name, const char *value);
 
 struct services {
@@ -216,6 +235,22 @@ struct services {
     // The error of a command while a script is busy; NULL: none is.
     const char *(*script_busy)(struct core *core);
     void (*script_figures)(struct core *core, struct script_figures *figures);
+    // --- libraries of functions, those of the process
+    // Calls the function that argument 1 names, and answers, now or later.
+    void (*function_call)(struct request *r, bool read_only);
+    // These are false, with `error`, when nothing was done. `name`: the library's is written there.
+    bool (*function_load)(struct core *core, const struct arg *code, bool replace, struct out *name,
+                          char *error);
+    bool (*function_delete)(struct core *core, const struct arg *name, char *error);
+    bool (*function_restore)(struct core *core, const struct arg *codes, unsigned n,
+                             enum function_policy policy, char *error);
+    void (*function_flush)(struct core *core);
+    void (*function_each)(struct core *core,
+                          void (*each)(void *context, const struct function_shown *library),
+                          void *context);
+    // Answers what FUNCTION STATS tells of the function that runs on this core; with nothing if
+    // there is none.
+    void (*function_running)(struct request *r);
 
     // --- client-side caching
     void (*client_tracking)(const struct client *c, struct client_tracking *t);

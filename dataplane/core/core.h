@@ -38,6 +38,7 @@ struct tracking;
 struct message;
 struct queued;
 struct scripts;
+struct script_functions;
 struct script_texts;
 struct server;
 struct loan;
@@ -322,6 +323,7 @@ struct server {
     struct config *retired[16];   // replaced snapshots, freed when no core can still read them
     struct server_access *access; // users (access.h)
     struct script_texts *scripts; // of EVAL and SCRIPT LOAD
+    struct script_functions *functions;
     _Atomic uint64_t next_client_id;
     _Atomic uint64_t clients;
     _Atomic uint64_t monitors;           // cores with clients in MONITOR, as bits

@@ -8,6 +8,7 @@
 #include <x86intrin.h>
 
 #include "dataplane/commands/effects.h"
+#include "dataplane/commands/functions_commands.h"
 #include "dataplane/commands/permission.h"
 #include "dataplane/commands/scripting_commands.h"
 #include "dataplane/core/access.h"
@@ -15,6 +16,7 @@
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/tracking.h"
 #include "dataplane/core/transaction.h"
+#include "dataplane/script/functions.h"
 #include "dataplane/script/script.h"
 
 #define ERROR_TEXT_MAX 1024
@@ -411,6 +413,8 @@ static struct script_code *known(struct core *c, const struct command *command,
                                  const struct arg *argv)
 {
     bool by_sha = command->handler == evalsha_command || command->handler == evalsha_ro_command;
+    if (command->handler == fcall_command || command->handler == fcall_ro_command)
+        return script_known_function(c->scripts->engine, c->server->functions, &argv[1]);
     return by_sha ? script_known_sha(c->scripts->engine, &argv[1])
                   : script_known_text(c->scripts->engine, &argv[1]);
 }
@@ -579,6 +583,50 @@ static void refuse_waiting(struct core *c)
         else
             loan_give_up(c, m->waiting_loan);
     }
+}
+
+// --- FCALL ---------------------------------------------------------------------------------------
+
+struct script_engine *scripts_engine(const struct core *c)
+{
+    return c->scripts->engine;
+}
+
+static void call_function(struct request *r, bool read_only)
+{
+    struct core *c = r->core;
+    char error[FUNCTION_ERROR_MAX];
+    int64_t n_keys;
+    struct script_code *code =
+        script_function(c->scripts->engine, c->server->functions, &r->argv[1], error);
+    if (!code)
+        request_errorf(r, "ERR %s", error);
+    else if (!parse_int64(r->argv[2].ptr, r->argv[2].len, &n_keys))
+        request_error(r, "ERR Bad number of keys provided");
+    else if (n_keys > r->argc - 3)
+        request_error(r, "ERR Number of keys can't be greater than number of args");
+    else if (n_keys < 0)
+        request_error(r, "ERR Number of keys can't be negative");
+    else
+        run_code(r, code, read_only, (int)n_keys);
+}
+
+static void running_function(struct request *r)
+{
+    struct core *c = r->core;
+    const struct message *m = c->scripts->m;
+    const struct script_run *run = script_under_way(c->scripts->engine);
+    if (!m || !run || run->code->eval)
+        return;
+    reply_map(r->out, r->session->resp, 3);
+    reply_bulk_string(r->out, "name");
+    reply_bulk_string(r->out, run->code->name);
+    reply_bulk_string(r->out, "command");
+    reply_array(r->out, m->argc);
+    for (int i = 0; i < m->argc; i++)
+        reply_bulk(r->out, m->argv[i].ptr, m->argv[i].len);
+    reply_bulk_string(r->out, "duration_ms");
+    reply_integer(r->out, (int64_t)((c->now_us - run->started_us) / 1000));
 }
 
 // --- the job -------------------------------------------------------------------------------------
@@ -873,6 +921,8 @@ void scripts_services(struct services *services)
 {
     services->script_eval = eval;
     services->script_load = load;
+    services->function_call = call_function;
+    services->function_running = running_function;
     services->script_exists = exists;
     services->script_flush = flush;
     services->script_kill = end_script;

@@ -18,6 +18,9 @@ bool scripts_start(struct core *c); // false: memory is short
 void scripts_stop(struct core *c);
 void scripts_configure(struct core *c); // the configuration has changed
 void scripts_services(struct services *services);
+void functions_services(struct services *services); // functions.c
+struct script_engine;
+struct script_engine *scripts_engine(const struct core *c);
 
 // --- where a script runs
 enum script_place {

@@ -31,6 +31,7 @@
 #include "dataplane/core/service.h"
 #include "dataplane/core/tracking.h"
 #include "dataplane/core/watch.h"
+#include "dataplane/script/functions.h"
 #include "dataplane/script/script.h"
 #include "dataplane/store/heap.h"
 
@@ -228,7 +229,8 @@ static int create_cores(struct server *s, const struct config *config, const int
     heap_start(&(struct heap_hooks){.populate = populate, .gather = gather});
     s->keyspace = keyspace_create(&k);
     s->scripts = script_texts_create();
-    if (!s->keyspace || !s->scripts)
+    s->functions = script_functions_create();
+    if (!s->keyspace || !s->scripts || !s->functions)
         return fail(error, "out of memory");
     for (unsigned slot = 0; slot < SLOTS; slot++)
         atomic_store(&s->segment->slot_core[slot],
@@ -376,6 +378,7 @@ static void server_end(struct server *s)
     if (s->keyspace)
         keyspace_destroy(s->keyspace);
     script_texts_destroy(s->scripts);
+    script_functions_destroy(s->functions);
     if (s->nic)
         nic_close(s->nic);
     for (unsigned i = 0; i < sizeof(s->retired) / sizeof(*s->retired); i++)

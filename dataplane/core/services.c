@@ -388,4 +388,5 @@ void services_init(struct core *c)
     transaction_services(&c->services);
     access_services(&c->services);
     scripts_services(&c->services);
+    functions_services(&c->services);
 }

@@ -65,6 +65,7 @@ void script_engine_destroy(struct script_engine *e)
     if (!e)
         return;
     cache_clear(e);
+    functions_clear(e);
     if (e->L)
         lua_close(e->L);
     fiber_destroy(&e->fiber);

@@ -22,6 +22,8 @@ struct cached {
     struct script_code *code;
 };
 
+struct engine_functions;
+
 struct script_engine {
     const struct script_host *host;
     struct core *core;
@@ -44,9 +46,13 @@ struct script_engine {
     struct hash_secret secret;
     // The cache, by text and by SHA1.
     struct cached **by_text, **by_sha;
-    unsigned n_cached, n_buckets; // n_buckets is a power of two
-    struct cached *last;          // found last
+    unsigned n_cached, n_buckets;       // n_buckets is a power of two
+    struct engine_functions *functions; // of libraries (functions.c)
+    struct cached *last;                // found last
 };
+
+// functions.c: forgets what was compiled of libraries.
+void functions_clear(struct script_engine *e);
 
 // cache.c
 void cache_clear(struct script_engine *e);

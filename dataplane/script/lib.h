@@ -17,6 +17,9 @@ void script_mend_table(lua_State *L);   // `table`
 void script_mend_strings(lua_State *L); // `string` and `bit`
 void script_mend_math(lua_State *L);    // `math`
 
+// redis.register_function (functions_load.c).
+int script_register_function(lua_State *L);
+
 // --- protected tables (sandbox.c) ---------------------------------------------------------------
 //
 // Lua 5.1 has no read-only tables. What scripts hold instead of one is an empty table whose

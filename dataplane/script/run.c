@@ -79,8 +79,11 @@ static int error_handler(lua_State *L)
 {
     lua_Debug where;
     bool known = lua_getstack(L, 1, &where) && lua_getinfo(L, "Sl", &where);
-    if (known && strcmp(where.what, "C") == 0)
-        known = lua_getstack(L, 2, &where) && lua_getinfo(L, "Sl", &where);
+    if (known && strcmp(where.what, "C") == 0) {
+        lua_Debug below; // the last is the engine's
+        known = lua_getstack(L, 3, &below) && lua_getstack(L, 2, &where) &&
+                lua_getinfo(L, "Sl", &where);
+    }
     if (!lua_istable(L, 1)) {
         lua_pushvalue(L, 1);
         const char *text = lua_tostring(L, -1);

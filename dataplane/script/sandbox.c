@@ -11,7 +11,7 @@
 #include "dataplane/script/script.h"
 
 // Keys of the registry and of the metatables of stand-ins: addresses, which no script can make.
-static const char behind_key, shown_key, globals_key, functions_key, loading_key, environment_key;
+static const char behind_key, shown_key, globals_key, functions_key, loading_key;
 
 static void get_by(lua_State *L, int index, const char *key)
 {
@@ -239,10 +239,17 @@ static void make_functions_world(lua_State *L, int globals, int redis)
     lua_setfield(L, world, "redis");
     lua_pushvalue(L, world);
     protect_globals(L);
-    lua_pushvalue(L, -1);
     lua_setfield(L, world, "_G");
     set_by(L, LUA_REGISTRYINDEX, &functions_key);
-    lua_pop(L, 1);
+}
+
+// Reading what is not in the table on top of the stack is an error.
+static void refuse_missing(lua_State *L)
+{
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, missing);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
 }
 
 // While a library is loaded it has `redis` alone, and of that what needs no caller.
@@ -251,25 +258,21 @@ static void make_loading_world(lua_State *L, int redis)
     lua_newtable(L);
     lua_newtable(L);
     for (lua_pushnil(L); lua_next(L, redis); lua_pop(L, 1)) {
-        if (lua_isfunction(L, -1))
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        if (lua_isfunction(L, -1) ? strcmp(name, "log") != 0 : strncmp(name, "REPL_", 5) == 0)
             continue;
         lua_pushvalue(L, -2);
         lua_pushvalue(L, -2);
         lua_rawset(L, -5);
     }
-    lua_getfield(L, redis, "log");
-    lua_setfield(L, -2, "log");
-    lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, missing);
-    lua_setfield(L, -2, "__index");
-    lua_setmetatable(L, -2);
-    lua_pushvalue(L, -1);
-    set_by(L, LUA_REGISTRYINDEX, &loading_key); // register_function is put in when there is one
+    lua_pushcfunction(L, script_register_function);
+    lua_setfield(L, -2, "register_function");
+    refuse_missing(L);
     lua_pushnil(L);
     script_protect(L);
     lua_setfield(L, -2, "redis");
-    protect_globals(L);
-    set_by(L, LUA_REGISTRYINDEX, &environment_key);
+    refuse_missing(L);
+    set_by(L, LUA_REGISTRYINDEX, &loading_key);
 }
 
 void script_sandbox_close(lua_State *L)
@@ -297,6 +300,25 @@ void script_sandbox_close(lua_State *L)
     lua_setfield(L, globals, "_G");
     lua_replace(L, LUA_GLOBALSINDEX);
     lua_pop(L, 1);
+}
+
+// --- libraries of functions ---------------------------------------------------------------------
+
+void script_library_begin(lua_State *L)
+{
+    get_by(L, LUA_REGISTRYINDEX, &loading_key);
+    lua_pushnil(L);
+    script_protect(L);
+}
+
+void script_library_ready(lua_State *L)
+{
+    lua_getmetatable(L, -1);
+    get_by(L, LUA_REGISTRYINDEX, &functions_key);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "__index");
+    set_by(L, -2, &behind_key);
+    lua_pop(L, 2);
 }
 
 // --- for the engine -----------------------------------------------------------------------------

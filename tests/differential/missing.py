@@ -7,15 +7,11 @@ MISSING = {
     "files of the data set": ["bgrewriteaof", "bgsave", "lastsave", "save"],
     "holding clients up, which failing over needs": ["client|pause", "client|unpause"],
     "replication": ["failover", "psync", "replconf", "replicaof", "role", "slaveof", "sync", "wait"],
-    "scripts": ["fcall", "fcall_ro", "function"],
     "watching the server at work": ["latency"],
 }  # fmt: skip
 
-# Those of them that COMMAND tells keys of: scripts are given theirs, and channels of a shard
-# are named as keys are.
-WITH_KEYS = {
-    "fcall", "fcall_ro",
-}  # fmt: skip
+# Those of them that COMMAND tells keys of.
+WITH_KEYS = set()
 
 
 def names():

@@ -42,6 +42,9 @@ enum rdb_type {
     RDB_HASH_LISTPACK_EX = 25, // the same in a listpack of triples
 };
 
+// Before the text of a library of functions, which no key has.
+enum { RDB_FUNCTION = 245 };
+
 enum {
     RDB_VERSION = 10,        // of Redis 7.0: what is written wherever it can say the value
     RDB_VERSION_FIELDS = 12, // of Redis 7.4: hashes whose fields expire
