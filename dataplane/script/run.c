@@ -203,9 +203,8 @@ static void look(lua_State *L, lua_Debug *ar)
         return;
     // At every line from now on: whoever catches this error meets the next.
     lua_sethook(L, look, LUA_MASKLINE | LUA_MASKCOUNT, 1);
-    const char *text = e->run.code->eval ? "Script killed by user with SCRIPT KILL."
-                                         : "Script killed by user with FUNCTION KILL.";
-    script_push_error(L, text, strlen(text));
+    static const char text[] = "Script killed by user with SCRIPT KILL..."; // functions too
+    script_push_error(L, text, sizeof(text) - 1);
     lua_error(L);
 }
 

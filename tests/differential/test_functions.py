@@ -217,6 +217,36 @@ def play(pair, protocol, steps):
         pair.close_clients()
 
 
+def busy(pair):
+    """A function that never ends: what others are told of it, and its end."""
+    pair.connect(2)
+    try:
+        pair.both(0, [b"CONFIG", b"SET", b"busy-reply-threshold", b"50"])
+        pair.both(0, [b"FUNCTION", b"LOAD", library("a", f"{R}('spin', function() while true do end end)").encode()])
+        for connection in pair.clients[0]:
+            connection.send([[b"FCALL", b"spin", b"1", b"k", b"arg"]])
+        for connection in pair.clients[1]:
+            pollux.wait_for(lambda c=connection: isinstance(c.call("PING"), Error), "a busy function")
+        stats = []
+        for connection in pair.clients[2]:
+            running, engines = connection.call("FUNCTION", "STATS")[1::2]
+            if running[5] < 50 or engines != [b"LUA", [b"libraries_count", 1, b"functions_count", 1]]:
+                return f"FUNCTION STATS: {running} {engines}"
+            stats.append(running[:5])
+        if stats[0] != stats[1]:
+            return f"FUNCTION STATS:\n  redis:  {stats[0]}\n  pollux: {stats[1]}"
+        for words in ("GET k", "FUNCTION LIST", "FCALL spin 0", "SCRIPT KILL", "FUNCTION KILL"):
+            difference = pair.compare(3, [w.encode() for w in words.split(" ")])
+            if difference:
+                return difference
+        replies = [connection.read() for connection in pair.clients[0]]
+        if replies[0] != replies[1]:
+            return f"FCALL spin\n  redis:  {replies[0]}\n  pollux: {replies[1]}"
+        return pair.compare(4, [b"FUNCTION", b"STATS"]) or pair.compare(4, [b"FUNCTION", b"KILL"])
+    finally:
+        pair.close_clients()
+
+
 def damaged_payloads(pair):
     """What is no payload, or means nothing, is refused by both with the same words."""
     pair.connect(2)
@@ -287,6 +317,7 @@ def main():
                      for name, steps in SCENARIOS.items() for p in (2, 3)]
             tests += [(f"load {i}", lambda t=t: play(pair, 2, [(0, [b"FUNCTION", b"LOAD", t.encode()]), (1, [b"FUNCTION", b"LIST"])]))
                       for i, t in enumerate(LOADS)]
+            tests += [("busy", lambda: busy(pair))]
             tests += [("damaged payloads", lambda: damaged_payloads(pair))]
             tests += [(f"seed {s}", lambda s=s: play(pair, 2 + s % 2, list(drawn(s)))) for s in range(options.seed, options.seed + options.rounds)]
             for name, test in tests:
