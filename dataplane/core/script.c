@@ -208,6 +208,7 @@ static void run_handler(struct core *c, struct request *r)
     const struct command *command = r->command;
     struct command_figures *figures = &c->command_figures[command->id];
     uint64_t begin = __rdtsc();
+    uint64_t dirty = store_statistics(c->store)->dirty;
     r->observed = c->observed;
     r->effects = c->effects;
     c->executing++;
@@ -217,6 +218,7 @@ static void run_handler(struct core *c, struct request *r)
     if (__builtin_expect(!!r->effects, 0))
         effects_end(r);
     c->executing--;
+    script_under_way(c->scripts->engine)->acted |= store_statistics(c->store)->dirty != dirty;
     c->counters.commands++;
     figures->calls++;
     uint64_t spent = __rdtsc() - begin;
@@ -324,7 +326,7 @@ static enum script_called not_at_hand(struct script_run *run, char *error, size_
 static inline void count_writes(struct script_run *run, const struct command *command)
 {
     run->wrote |= (command->flags & CMD_WRITE) != 0;
-    run->acted |= (command->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
+    run->acted |= (command->flags & CMD_MAY_REPLICATE) != 0;
 }
 
 static enum script_called call(struct script_run *run, struct request *r, char *error, size_t size)

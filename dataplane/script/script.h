@@ -139,7 +139,7 @@ struct script_run {
     bool allow_oom;
     bool short_of_memory; // memory was beyond maxmemory when it began
     bool wrote;           // a command that writes has run
-    bool acted;           // or one whose work others see: it cannot begin again
+    bool acted;           // something has changed, or others have seen it: it cannot begin again
     bool killed;
     bool again;          // unwinds, to begin again with all keys at hand
     bool paused;         // it has been, at least once: it is no longer alone in its turn

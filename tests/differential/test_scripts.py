@@ -16,6 +16,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import pollux
 from draw import Draw
+from raw import Error, parse
 from test_commands import Difference, Families, Servers, shown, shown_reply, shrink
 from test_transactions import FAMILIES, TIME_WORDS, TIMED, Pairs, split
 
@@ -335,11 +336,27 @@ class InScripts(Families):
         return scripts
 
 
-def eval_of(commands, declares):
-    keys = [words[1] for words in commands if len(words) > 1] if declares else []
+def eval_of(commands, keys):
+    """`keys` None: they are not told. Such a script is another text, since Pollux learns from each what it needs."""
+    text = RUNNER if keys is None else RUNNER + " -- of its keys alone"
+    keys = keys or []
     sizes = [b"%d" % len(words) for words in commands]
-    return [b"EVAL", RUNNER.encode(), b"%d" % len(keys), *keys, b"%d" % len(commands), *sizes,
+    return [b"EVAL", text.encode(), b"%d" % len(keys), *keys, b"%d" % len(commands), *sizes,
             *(word for words in commands for word in words)]  # fmt: skip
+
+
+def keys_of(redis, commands):
+    """Every key that the commands touch; None: that cannot be told."""
+    keys = []
+    for words in commands:
+        if words[0].upper().startswith(b"SORT"):
+            return None
+        redis.send([[b"COMMAND", b"GETKEYS", *words]])
+        found = parse(redis.read())
+        if isinstance(found, Error):
+            return None
+        keys += found
+    return keys
 
 
 class Played(Servers):
@@ -360,7 +377,7 @@ class Played(Servers):
         self.compare_state(families)
 
     def play_script(self, families, pair, commands, declares, multi):
-        script = eval_of(commands, declares)
+        script = eval_of(commands, keys_of(pair[0], commands) if declares else None)
         replies = []
         for c in pair:
             c.send([[b"MULTI"], script, [b"EXEC"]] if multi else [script])
