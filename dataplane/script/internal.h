@@ -23,6 +23,12 @@ struct cached {
 };
 
 struct engine_functions;
+// KEYS or ARGV.
+struct script_array {
+    int table;    // reference
+    int n;        // elements
+    bool current; // it is the global of its name
+};
 
 struct script_engine {
     const struct script_host *host;
@@ -30,7 +36,9 @@ struct script_engine {
     lua_State *L;      // scripts run on it
     lua_State *loader; // a thread beside it, for compiling while a script is paused
     uint64_t memory, memory_limit;
-    uint64_t memory_next;    // beyond which the next look collects
+    uint64_t memory_next; // beyond which the next look collects
+    unsigned runs;        // scripts that have ended
+    struct script_array keys, argv;
     int cleaned;             // rounds of collecting that script_clean has seen to their end
     bool unlimited;          // for what must not fail
     int body, error_handler; // references: script_body, script_error_handler

@@ -15,6 +15,13 @@
 // Of the limit of memory: by so much a script may grow until so much is looked at for garbage.
 #define GROWN_SHARE 256
 #define COLLECTED_SHARE 64
+// A heap that is small is collected when it has grown to ten times its size, not to twice: most of
+// it is the libraries, which every round looks at. Looked at after so many scripts.
+#define SMALL_HEAP (4u << 20)
+#define PAUSE_SMALL 1000
+#define PAUSE_USUAL 200
+#define RUNS_LOOKED 64
+#define ARRAY_REUSED 8 // elements of KEYS or ARGV up to which the table is used again
 
 // --- the reply of a command ----------------------------------------------------------------------
 
@@ -94,17 +101,21 @@ static int error_handler(lua_State *L)
         lua_settop(L, 1);
     }
     if (known) {
+        lua_pushliteral(L, "source");
         lua_pushstring(L, where.source);
-        lua_setfield(L, -2, "source");
+        lua_rawset(L, -3);
+        lua_pushliteral(L, "line");
         lua_pushinteger(L, where.currentline);
-        lua_setfield(L, -2, "line");
+        lua_rawset(L, -3);
     }
     return 1;
 }
 
+// What the script gave its table for such cases is not run.
 static const char *field(lua_State *L, const char *name)
 {
-    lua_getfield(L, -1, name);
+    lua_pushstring(L, name);
+    lua_rawget(L, -2);
     const char *text = lua_tostring(L, -1);
     lua_pop(L, 1); // the table keeps it
     return text;
@@ -128,7 +139,8 @@ static void write_error(lua_State *L, struct script_run *run)
                  line);
     else
         snprintf(text, sizeof(text), "%s", message);
-    lua_getfield(L, -1, "ignore_error_stats_update");
+    lua_pushliteral(L, "ignore_error_stats_update");
+    lua_rawget(L, -2);
     bool counted = lua_toboolean(L, -1);
     lua_pop(L, 1);
     request_errorf(r, "%s", text);
@@ -147,6 +159,56 @@ static void push_array(lua_State *L, const struct arg *argv, int n)
     }
 }
 
+// KEYS and ARGV are the same tables from script to script, if they are short and were left as they
+// have to be: a script can keep nothing, but change them.
+static void set_array(lua_State *L, struct script_array *a, const char *name,
+                      const struct arg *argv, int n)
+{
+    if (n > ARRAY_REUSED) {
+        push_array(L, argv, n);
+        script_set_global(L, name);
+        a->current = false;
+        return;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, a->table);
+    for (int i = 0; i < n; i++) {
+        lua_pushlstring(L, (const char *)argv[i].ptr, argv[i].len);
+        lua_rawseti(L, -2, i + 1);
+    }
+    for (int i = n; i < a->n; i++) {
+        lua_pushnil(L);
+        lua_rawseti(L, -2, i + 1);
+    }
+    a->n = n;
+    if (__builtin_expect(a->current, 1)) {
+        lua_pop(L, 1);
+        return;
+    }
+    script_set_global(L, name);
+    a->current = true;
+}
+
+// After the script: what it has done to the table must not be seen by the next.
+static void look_array(lua_State *L, struct script_array *a)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, a->table);
+    bool changed = lua_getmetatable(L, -1);
+    if (changed)
+        lua_pop(L, 1);
+    lua_pushnil(L);
+    while (!changed && lua_next(L, -2)) {
+        lua_pop(L, 1);
+        changed = lua_type(L, -1) != LUA_TNUMBER || lua_tonumber(L, -1) < 1 ||
+                  lua_tonumber(L, -1) > a->n || lua_tonumber(L, -1) != (int)lua_tonumber(L, -1);
+    }
+    if (__builtin_expect(changed, 0)) {
+        lua_createtable(L, ARRAY_REUSED, 0);
+        lua_rawseti(L, LUA_REGISTRYINDEX, a->table);
+        a->current = false;
+        a->n = 0;
+    }
+}
+
 // On the fiber, under pcall: argument 1 is the engine.
 static int body(lua_State *L)
 {
@@ -156,10 +218,8 @@ static int body(lua_State *L)
     int args = run->first_key + run->n_keys;
     lua_rawgeti(L, LUA_REGISTRYINDEX, e->error_handler);
     if (run->code->eval) { // as globals, whatever protects these
-        push_array(L, r->argv + run->first_key, run->n_keys);
-        script_set_global(L, "KEYS");
-        push_array(L, r->argv + args, r->argc - args);
-        script_set_global(L, "ARGV");
+        set_array(L, &e->keys, "KEYS", r->argv + run->first_key, run->n_keys);
+        set_array(L, &e->argv, "ARGV", r->argv + args, r->argc - args);
         lua_rawgeti(L, LUA_REGISTRYINDEX, run->code->function);
     } else {
         lua_rawgeti(L, LUA_REGISTRYINDEX, run->code->function);
@@ -167,9 +227,14 @@ static int body(lua_State *L)
         push_array(L, r->argv + args, r->argc - args);
     }
     int status = lua_pcall(L, run->code->eval ? 0 : 2, 1, 2);
+    e->unlimited = true; // what has happened is told, however little memory there is
+    if (run->code->eval) {
+        look_array(L, &e->keys);
+        look_array(L, &e->argv);
+        lua_settop(L, 3);
+    }
     if (run->again)
         return 0;
-    e->unlimited = true; // what has happened is told, however little memory there is
     if (status)
         write_error(L, run);
     else
@@ -217,6 +282,10 @@ static int open_protected(lua_State *L)
     script_set_global(L, "__redis__err__handler"); // scripts see it, as Redis's do
     lua_pushcfunction(L, body);
     e->body = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_createtable(L, ARRAY_REUSED, 0);
+    e->keys.table = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_createtable(L, ARRAY_REUSED, 0);
+    e->argv.table = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }
 
@@ -235,10 +304,12 @@ static void run_on_fiber(void *engine)
     lua_rawgeti(L, LUA_REGISTRYINDEX, e->body);
     lua_pushlightuserdata(L, e);
     if (lua_pcall(L, 1, 0, 0) && !e->run.again) {
-        if (e->unlimited) // the reply was begun
+        if (e->unlimited) { // the reply was begun
             e->run.request->out->failed = true;
-        else
+        } else {
+            e->unlimited = true;
             write_error(L, &e->run);
+        }
     }
     lua_settop(L, 0);
 }
@@ -251,6 +322,8 @@ static enum script_ended left(struct script_engine *e, bool over)
         lua_sethook(e->L, look, LUA_MASKCOUNT, SCRIPT_LOOK);
     e->running = e->unlimited = false;
     script_code_release(e, e->run.code);
+    if (++e->runs % RUNS_LOOKED == 0)
+        lua_gc(e->L, LUA_GCSETPAUSE, e->memory < SMALL_HEAP ? PAUSE_SMALL : PAUSE_USUAL);
     return e->run.again ? SCRIPT_START_AGAIN : SCRIPT_DONE;
 }
 
