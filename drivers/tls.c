@@ -17,7 +17,7 @@ enum { DECRYPT_MAX = TLS_ARENA_RUN };
 // the peer makes us answer (new keys, alerts) and does not read what we say.
 enum { ANSWERS_MAX = 2 * STREAM_OUT_HIGH };
 // What OpenSSL keeps for an established connection between two records, about.
-enum { OPENSSL_BYTES = 8 * 1024 };
+enum { OPENSSL_BYTES = 16 * 1024 };
 
 static uint64_t clock_us(void)
 {

@@ -198,10 +198,10 @@ const char *transport_moves(const struct config *a, const struct config *b)
 
 void transport_stop(struct core *c)
 {
-    if (c->net) {
-        transport_send(c); // the last resets and FINs
+    if (c->io)
+        transport_send(c); // the last resets and FINs, and TLS's last words
+    if (c->net)
         net_destroy(c->net);
-    }
     capture_end(c);
     if (c->port)
         port_detach(c->port);

@@ -459,22 +459,22 @@ def test_records_cut_and_damaged(secure):
 def test_slow_reader(secure):
     """What a client does not read stays where it is: the value is not there once more for each answer, and the
     connection goes on when it is read."""
-    value = os.urandom(8 << 20)
+    value = os.urandom(4 << 20)
     with secure.client() as client:
         assert client.call("SET", "slow", value) == b"+OK"
         resident = secure.wire.server.resident()
-        slow = [secure.client() for _ in range(8)]
-        for one in slow:
-            one.send("GET", "slow")
-            one.send("PING")
-        with secure.unix() as operator:
-            pollux.wait_for(lambda: operator.call("CLIENT", "LIST").count(b"cmd=") >= 9, "the slow clients")
-        assert client.call("PING") == b"+PONG"
-        assert secure.wire.server.resident() - resident < 40 << 20
-        for one in slow:
-            assert one.reply() == value
-            assert one.reply() == b"+PONG"
-            one.close()
+        with contextlib.ExitStack() as stack:
+            slow = [stack.enter_context(secure.client()) for _ in range(16)]
+            for one in slow:
+                one.send("GET", "slow")
+                one.send("PING")
+            with secure.unix() as operator:
+                pollux.wait_for(lambda: operator.call("CLIENT", "LIST").count(b"cmd=") >= 17, "the slow clients")
+            assert client.call("PING") == b"+PONG"
+            assert secure.wire.server.resident() - resident < 48 << 20
+            for one in slow:
+                assert one.reply() == value
+                assert one.reply() == b"+PONG"
 
 
 def test_maxclients(secure):
@@ -618,6 +618,17 @@ def test_tls_alone(certificates):
         assert os.path.exists(os.path.join(server.folder, f"{port}.segment"))
         status = [pollux.program("polluxctl"), "-p", str(port), "--runtime-dir", server.folder, "status"]
         pollux.wait_for(lambda: pollux.run(*status, check=False).returncode == 0, "both planes")
+        # The server's end is told as one: an end without close_notify would be an error here.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(certificates("ca.crt"))
+        context.load_cert_chain(certificates("client.crt"), certificates("client.key"))
+        raw = socket.create_connection(("127.0.0.1", port), timeout=pollux.PATIENCE_S)
+        with pollux.Client(context.wrap_socket(raw, suppress_ragged_eofs=False)) as client:
+            assert client.call("PING") == b"+PONG"
+            server.process.terminate()
+            with pytest.raises(EOFError):
+                client.fill()
     finally:
         server.close()
 
