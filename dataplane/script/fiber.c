@@ -16,12 +16,16 @@
 #define SWITCH_ENDED(fake, bottom, size) (void)(bottom), (void)(size)
 #endif
 
+#ifdef __clang__ // has no noclone, and clones no such function
+#define APART __attribute__((naked, noinline))
+#else
+#define APART __attribute__((naked, noinline, noclone))
+#endif
 #define UNUSED __attribute__((unused)) // but by the assembler
 
 // Saves what a function must preserve, and goes on where `to` was saved. Rounding modes are never
 // changed, so they need not be saved.
-__attribute__((naked, noinline, noclone)) static void swap_stacks(void **save UNUSED,
-                                                                  void *to UNUSED)
+APART static void swap_stacks(void **save UNUSED, void *to UNUSED)
 {
     __asm__("pushq %rbp\n\t"
             "pushq %rbx\n\t"
@@ -41,7 +45,7 @@ __attribute__((naked, noinline, noclone)) static void swap_stacks(void **save UN
 }
 
 // Where a new stack begins: r12 and r13 hold the function and its argument.
-__attribute__((naked, noinline, noclone)) static void begin(void)
+APART static void begin(void)
 {
     __asm__("movq %r13, %rdi\n\t"
             "callq *%r12\n\t"
