@@ -358,7 +358,7 @@ static struct client *deliver(struct core *c, struct reply_slot *slot)
     }
     if (client->first_reply || client->flags & CLIENT_GONE)
         return NULL;
-    client->flags &= ~CLIENT_BARRIER;
+    client->flags &= ~(CLIENT_BARRIER | CLIENT_PUBLISH);
     return client;
 }
 

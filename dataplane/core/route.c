@@ -542,6 +542,8 @@ static void run_as_message(struct core *c, struct client *client, const struct w
     monitor_see(c, client, client->db, w->command, w->argc, w->argv);
     if (r->barrier)
         client->flags |= CLIENT_BARRIER; // until its reply is there: client_complete
+    if (w->command->asks)
+        client->flags |= CLIENT_PUBLISH;
     m->from = c->index;
     m->slot = slot;
     m->whole = r->whole;
@@ -621,10 +623,18 @@ static bool refuse_subscribed(struct core *c, struct client *client, const struc
     return refused;
 }
 
+// PUBLISH may follow others that are under way: each core hears of them in their order. What is
+// neither may not, or who hears of a change could find it not made.
+static bool follows(const struct client *client, const struct work *w)
+{
+    return client->flags & CLIENT_PUBLISH && w->command && w->command->asks;
+}
+
 // Routes one command. Returns false when it cannot go now (nothing was done).
 static bool route_one(struct core *c, struct client *client, const struct work *w)
 {
-    if (client->flags & CLIENT_BARRIER || client->replies_waiting > CLIENT_REPLIES_MAX)
+    if (client->replies_waiting > CLIENT_REPLIES_MAX ||
+        (client->flags & CLIENT_BARRIER && !follows(client, w)))
         return false;
     if (__builtin_expect(client->flags & (CLIENT_MULTI | CLIENT_PUBSUB), 0)) {
         if (client->flags & CLIENT_PUBSUB && client->resp == 2 && refuse_subscribed(c, client, w))
@@ -641,7 +651,8 @@ static bool route_one(struct core *c, struct client *client, const struct work *
         if (attended != ATTENDED_RUN)
             return attended == ATTENDED_DONE;
     }
-    if (__builtin_expect(w->command->asks && publish_enough(c), 0)) {
+    if (__builtin_expect(w->command->route == ROUTE_GATHER && w->command->asks && publish_enough(c),
+                         0)) {
         route_later(c, client);
         return false;
     }
@@ -657,7 +668,7 @@ static bool route_one(struct core *c, struct client *client, const struct work *
         client_abort(c, client, "out of memory");
         return true;
     }
-    if ((r.barrier && client->replies_waiting) || !has_credit(c, &r)) {
+    if ((r.barrier && client->replies_waiting && !follows(client, w)) || !has_credit(c, &r)) {
         if (!has_credit(c, &r))
             route_starve(c, client);
         mi_free(r.slots);

@@ -40,6 +40,7 @@ enum client_flags {
     CLIENT_BROKEN = 1u << 15,   // a protocol error, to be told after what came before it
     CLIENT_MULTI = 1u << 16,    // what it sends is kept for EXEC
     CLIENT_PUBSUB = 1u << 17,   // subscribed to a channel or pattern at least
+    CLIENT_PUBLISH = 1u << 18,  // all that is under way are commands that may follow each other
     CLIENT_TRACKED = 1u << 20,  // it has a tracker
     CLIENT_CACHING = 1u << 21,  // CLIENT CACHING was given for its next command
     CLIENT_MONITOR = 1u << 24,  // is told of every command (dataplane/core/monitor.h)
