@@ -98,7 +98,9 @@ static void key_gone(void *core, enum store_gone why, unsigned db, const struct 
         parked_changed(c, db, key);
         watch_changed(c, db, key);
         tracking_changed(c, 0, c->executing_for, key);
-        if (!field)
+        if (field)
+            publish_field_expired(c, db, key);
+        else
             notify_event(c, why == GONE_EVICTED ? EVENT_EVICTED : EVENT_EXPIRED,
                          why == GONE_EVICTED ? "evicted" : "expired", db, key->ptr, key->len);
     }

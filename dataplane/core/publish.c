@@ -465,6 +465,16 @@ static unsigned events_of(const char *text)
     return bits & (NOTIFY_KEYSPACE | NOTIFY_KEYEVENT) ? bits : 0;
 }
 
+void publish_field_expired(struct core *c, unsigned db, const struct key *key)
+{
+    struct publisher *p = c->publisher;
+    if (p->field_hash == key->hash && p->field_turn == c->counters.turns)
+        return;
+    p->field_hash = key->hash;
+    p->field_turn = c->counters.turns;
+    notify_event(c, EVENT_HASH, "hexpired", db, key->ptr, key->len);
+}
+
 static void key_missed(void *core, unsigned db, const struct key *key)
 {
     publish_event(core, "keymiss", db, key->ptr, key->len);

@@ -26,7 +26,9 @@ struct subscribed_cores {
 struct publisher {
     struct channel_table *channels;
     uint32_t named[SUBSCRIBED_BUCKETS], shard[SUBSCRIBED_BUCKETS]; // channels of this core
-    unsigned told;                                                 // messages handed out this turn
+    // The hash whose fields went last, and when.
+    uint64_t field_hash, field_turn;
+    unsigned told;  // messages handed out this turn
     uint8_t *bytes; // of the message that is being told
     size_t len, room;
 };
@@ -55,4 +57,6 @@ static inline bool publish_enough(const struct core *c)
 {
     return c->publisher->told >= TURN_TELLS;
 }
+// Fields of a hash go one by one, and are told of once for those of a turn.
+void publish_field_expired(struct core *c, unsigned db, const struct key *key);
 void publish_configure(struct core *c, const struct config *config); // notify-keyspace-events

@@ -50,6 +50,8 @@ SCENARIOS = {
     "a refused transaction": "1 MULTI|1 SUBSCRIBE|1 SUBSCRIBE a|1 EXEC|1 PUBLISH a x",
     "CLIENT REPLY": "2 CLIENT REPLY SKIP;SUBSCRIBE a|2 PING|1 PUBLISH a x|2 CLIENT REPLY OFF;CLIENT REPLY ON|2 UNSUBSCRIBE|2 PING"
     "|1 CLIENT REPLY OFF;PING;SUBSCRIBE b;SET k v;PUBLISH b x;UNSUBSCRIBE;PING;CLIENT REPLY ON|1 GET k",
+    "scripts": "0 SUBSCRIBE a|1 PSUBSCRIBE *|2 EVAL return(redis.call('PUBLISH','a','x')) 0|2 EVAL redis.call('SET','k','v');redis.call('PUBLISH','a','1');return(redis.call('PUBLISH','b','2')) 1 k"
+    "|2 MULTI|2 EVAL return(redis.call('PUBLISH','a','y')) 0|2 PUBLISH a z|2 EXEC|2 EVAL return(redis.call('SUBSCRIBE','a')) 0",
     "COMMAND": "2 COMMAND GETKEYS SPUBLISH a b|2 COMMAND GETKEYS SUBSCRIBE a|2 COMMAND GETKEYS SSUBSCRIBE a b",
 }  # fmt: skip
 

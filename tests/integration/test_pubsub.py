@@ -10,13 +10,13 @@ import redis
 import pollux
 
 HARD = 1 << 20
-SILENT = 60
+SILENT = 40
 
 
 @pytest.fixture(scope="module", params=["0", "0,1"])
 def server(request):
     limits = ["pubsub", HARD, 0, 0]
-    s = pollux.Server({"cores": request.param, "client-output-buffer-limit": limits})
+    s = pollux.Server({"cores": request.param, "client-output-buffer-limit": limits, "enable-debug-command": "yes"})
     yield s.wait_ready()
     s.close()
 
@@ -86,6 +86,45 @@ def test_soft_limit(server):
         pollux.wait_for(lambda: client.call("PUBSUB", "NUMSUB", "soft") == [b"soft", 0], "its end")
     finally:
         client.call("CONFIG", "SET", "client-output-buffer-limit", f"pubsub {HARD} 0 0")
+
+
+def events_until(listener, wanted):
+    """What is heard up to an event, that one included: (event, key) each."""
+    heard = []
+    while not heard or heard[-1] != wanted:
+        message = listener.reply()
+        heard.append((message[2].split(b":", 1)[1], message[3]))
+    return heard
+
+
+def test_keys_that_go_on_their_own(server):
+    """Expired keys and fields, found by a look or by the clock, and evicted ones, on whichever core they are."""
+    client, listener = connect(server), connect(server)
+    client.call("CONFIG", "SET", "notify-keyspace-events", "Exeh")
+    try:
+        listener.call("PSUBSCRIBE", "__keyevent@0__:*")
+        keys = [b"dies:%d" % i for i in range(20)]
+        for key in keys:
+            client.call("SET", key, "v", "PX", 20)
+        heard = {listener.reply()[3] for _ in keys}
+        assert heard == set(keys)
+        client.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+        client.call("SET", "looked", "v", "PX", 1)
+        pollux.wait_for(lambda: client.call("GET", "looked") is None, "the end of a key")
+        assert events_until(listener, (b"expired", b"looked")) == [(b"expired", b"looked")]
+        client.call("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+        client.call("HSET", "h", "a", 1, "b", 2, "c", 3)
+        client.call("HPEXPIRE", "h", 20, "FIELDS", 2, "a", "b")
+        assert (b"hexpire", b"h") in events_until(listener, (b"hexpired", b"h"))
+        client.call("CONFIG", "SET", "maxmemory-policy", "allkeys-random", "maxmemory", "4mb")
+        for i in range(3000):
+            client.call("SET", b"big:%d" % i, b"x" * 4000)
+        assert listener.reply()[2] == b"__keyevent@0__:evicted"
+    finally:
+        client.call("CONFIG", "SET", "maxmemory", "0", "notify-keyspace-events", "")
+        client.call("FLUSHALL")
+        client.sock.close()
+        listener.sock.close()
 
 
 def test_redis_py(server):
