@@ -14,7 +14,8 @@ void ping_command(struct request *r)
     if (r->client && r->client->flags & CLIENT_PUBSUB && r->session->resp == 2) {
         reply_array(r->out, 2); // it looks like a message
         reply_bulk_string(r->out, "pong");
-        reply_bulk(r->out, r->argc == 2 ? r->argv[1].ptr : NULL, r->argc == 2 ? r->argv[1].len : 0);
+        reply_bulk(r->out, r->argc == 2 ? r->argv[1].ptr : (const uint8_t *)"",
+                   r->argc == 2 ? r->argv[1].len : 0);
     } else if (r->argc == 2)
         reply_bulk(r->out, r->argv[1].ptr, r->argv[1].len);
     else
