@@ -1,11 +1,35 @@
 // A user as rules that give it again, in the form in which Redis writes them.
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/words.h"
 #include "dataplane/access/internal.h"
 
 static void put(struct out *o, const char *text)
 {
     out_write(o, text, strlen(text));
+}
+
+// A rule whose second part is a text of the user's. Within "(…)" words may be quoted, and those
+// that would be taken for a quote or for the end are.
+static void put_rule(struct out *o, bool inside, const char *head, const struct text *text)
+{
+    bool odd =
+        inside && (strpbrk(text->ptr, "\"'") || (text->len && text->ptr[text->len - 1] == ')'));
+    char *whole = odd ? malloc(strlen(head) + text->len + 1) : NULL;
+    char *quoted = NULL;
+    if (whole) {
+        strcpy(whole, head);
+        strcat(whole, text->ptr);
+        quoted = words_quote(whole, true);
+        put(o, quoted);
+    } else {
+        put(o, head);
+        out_write(o, text->ptr, text->len);
+    }
+    free(quoted);
+    free(whole);
 }
 
 static void put_word(struct out *o, const char *sign, const char *name)
@@ -81,43 +105,54 @@ void access_describe_commands(const struct access_user *u, unsigned selector,
         for (unsigned f = 0; !allowed && f < s->first.n; f++) {
             if (s->first.at[f].mark != i)
                 continue;
-            put_word(o, "+", t->commands[i].name);
-            put(o, "|");
-            out_write(o, s->first.at[f].ptr, s->first.at[f].len);
+            char head[128];
+            snprintf(head, sizeof(head), "+%s|", t->commands[i].name);
+            put(o, " ");
+            put_rule(o, selector > 0, head, &s->first.at[f]);
         }
     }
 }
 
 // --- keys and channels ---------------------------------------------------------------------------
 
-void access_describe_keys(const struct access_user *u, unsigned selector, struct out *o)
+static void describe_keys(const struct selector *s, bool inside, struct out *o)
 {
-    const struct selector *s = u->selectors[selector];
     if (s->all_keys)
         put(o, "~*");
     for (unsigned i = 0; i < s->keys.n; i++) {
         const struct text *key = &s->keys.at[i];
-        if (i)
-            put(o, " ");
         // A bare ~* would be read as all keys, behind which nothing may stand.
         bool star = key->len == 1 && *key->ptr == '*';
-        put(o, key->mark == ACCESS_READ    ? "%R~"
-               : key->mark == ACCESS_WRITE ? "%W~"
-               : star                      ? "%RW~"
-                                           : "~");
-        out_write(o, key->ptr, key->len);
+        if (i)
+            put(o, " ");
+        put_rule(o, inside,
+                 key->mark == ACCESS_READ    ? "%R~"
+                 : key->mark == ACCESS_WRITE ? "%W~"
+                 : star                      ? "%RW~"
+                                             : "~",
+                 key);
     }
+}
+
+static void describe_channels(const struct selector *s, bool inside, struct out *o)
+{
+    if (s->all_channels)
+        put(o, "&*");
+    for (unsigned i = 0; i < s->channels.n; i++) {
+        if (i)
+            put(o, " ");
+        put_rule(o, inside, "&", &s->channels.at[i]);
+    }
+}
+
+void access_describe_keys(const struct access_user *u, unsigned selector, struct out *o)
+{
+    describe_keys(u->selectors[selector], false, o);
 }
 
 void access_describe_channels(const struct access_user *u, unsigned selector, struct out *o)
 {
-    const struct selector *s = u->selectors[selector];
-    if (s->all_channels)
-        put(o, "&*");
-    for (unsigned i = 0; i < s->channels.n; i++) {
-        put(o, i ? " &" : "&");
-        out_write(o, s->channels.at[i].ptr, s->channels.at[i].len);
-    }
+    describe_channels(u->selectors[selector], false, o);
 }
 
 static void describe_selector(const struct access_user *u, unsigned selector,
@@ -125,13 +160,13 @@ static void describe_selector(const struct access_user *u, unsigned selector,
 {
     const struct selector *s = u->selectors[selector];
     if (s->all_keys || s->keys.n) {
-        access_describe_keys(u, selector, o);
+        describe_keys(s, selector > 0, o);
         put(o, " ");
     }
     if (!s->all_channels)
         put(o, "resetchannels ");
     if (s->all_channels || s->channels.n) {
-        access_describe_channels(u, selector, o);
+        describe_channels(s, selector > 0, o);
         put(o, " ");
     }
     access_describe_commands(u, selector, t, o);

@@ -124,7 +124,8 @@ static enum access_error apply_command(struct selector *s, const struct access_t
         return ACCESS_ERROR_UNKNOWN;
     if (t->commands[head].parent != head)
         return ACCESS_ERROR_NESTED_FIRST;
-    if (!bar[1])
+    // Nor may it hold what separates rules: the user could not be read back from a file.
+    if (!bar[1] || has_spaces(bar + 1, strlen(bar + 1)))
         return ACCESS_ERROR_SYNTAX;
     if (!t->commands[head].n_subcommands)
         return allow_first(s, (unsigned)head, bar + 1);

@@ -139,14 +139,19 @@ struct access_loading {
     unsigned line;
 };
 
-static struct out *tell(struct access_loading *l)
+static struct out *tell_after(struct access_loading *l, const char *mark)
 {
     char number[16];
     l->failed = true;
-    snprintf(number, sizeof(number), ":%u: ", l->line);
+    snprintf(number, sizeof(number), ":%u%s", l->line, mark);
     put(l->errors, l->file);
     put(l->errors, number);
     return l->errors;
+}
+
+static struct out *tell(struct access_loading *l)
+{
+    return tell_after(l, ": ");
 }
 
 static void trim(struct access_rule *r, const char *blanks)
@@ -332,7 +337,7 @@ static void load_line(struct access_loading *l, unsigned number, struct access_r
     if (!words)
         put(tell(l), "out of memory. ");
     else if (n < 2 || words[0].len != 4 || memcmp(words[0].ptr, "user", 4) != 0)
-        put(tell(l), "should start with user keyword. ");
+        put(tell_after(l, " "), "should start with user keyword followed by the username. ");
     else
         access_loading_add(l, number, words + 1, n - 1);
     mi_free(words);

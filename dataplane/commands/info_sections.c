@@ -171,6 +171,9 @@ static void write_stats(const struct info *info, struct out *o)
     field(o, "tracking_total_prefixes", f->tracking_prefixes);
     field(o, "total_error_replies", f->error_replies);
     field(o, "acl_access_denied_auth", f->acl_denied_auth);
+    field(o, "acl_access_denied_cmd", f->acl_denied_command);
+    field(o, "acl_access_denied_key", f->acl_denied_key);
+    field(o, "acl_access_denied_channel", f->acl_denied_channel);
     field(o, "client_query_buffer_limit_disconnections", f->query_limit_disconnections);
     field(o, "client_output_buffer_limit_disconnections", f->output_limit_disconnections);
 }

@@ -313,52 +313,68 @@ static void forget_denials(struct core *c)
 // More is a mistaken path.
 #define FILE_MAX ((size_t)64 << 20)
 
+static bool all_channels_of(const struct config *config)
+{
+    return strcmp(config_get(config, "acl-pubsub-default"), "allchannels") == 0;
+}
+
 static void say(struct out *o, const char *text)
 {
     out_write(o, text, strlen(text));
 }
 
-// Where `aclfile` is, from `dir` on. NULL: there is none. To be freed.
-static char *path_of(const struct config *config)
+// What the configuration says of files.
+struct file_of_users {
+    char *name; // as `aclfile` has it; NULL: there is none
+    char *path; // from `dir` on
+    bool all_channels;
+};
+
+static struct file_of_users file_named(const struct config *config)
 {
-    const char *file = config_get(config, "aclfile"), *dir = config_get(config, "dir");
-    char *path = NULL;
-    if (!*file)
-        return NULL;
-    int len = *file == '/' ? asprintf(&path, "%s", file) : asprintf(&path, "%s/%s", dir, file);
-    assert(len > 0);
+    const char *name = config_get(config, "aclfile");
+    struct file_of_users f = {.all_channels = all_channels_of(config)};
+    if (!*name)
+        return f;
+    int len = *name == '/' ? asprintf(&f.path, "%s", name)
+                           : asprintf(&f.path, "%s/%s", config_get(config, "dir"), name);
+    f.name = strdup(name);
+    assert(len > 0 && f.name);
     (void)len;
-    return path;
+    return f;
 }
 
-static struct access_users *read_file(const char *path, const struct access_users *before,
-                                      bool all_channels, struct out *errors)
+static void file_forget(struct file_of_users *f)
+{
+    free(f->name);
+    free(f->path);
+}
+
+static struct file_of_users file_in_force(struct server *server)
+{
+    pthread_mutex_lock(&server->config_lock);
+    struct file_of_users f = file_named(atomic_load(&server->config));
+    pthread_mutex_unlock(&server->config_lock);
+    return f;
+}
+
+static struct access_users *read_file(const struct file_of_users *f,
+                                      const struct access_users *before, struct out *errors)
 {
     size_t len;
-    char *text = file_read(path, FILE_MAX, &len);
+    char *text = file_read(f->path, FILE_MAX, &len);
     if (!text) {
         const char *why = strerror(errno);
         say(errors, "Error loading ACLs, opening file '");
-        say(errors, path);
+        say(errors, f->name);
         say(errors, "': ");
         say(errors, why);
         return NULL;
     }
     struct access_users *users =
-        access_users_load(before, permission_table(), text, len, path, all_channels, errors);
+        access_users_load(before, permission_table(), text, len, f->name, f->all_channels, errors);
     free(text);
     return users;
-}
-
-// The configuration's `aclfile` and `acl-pubsub-default`. NULL: there is no file. To be freed.
-static char *file_of(struct server *server, bool *all_channels)
-{
-    pthread_mutex_lock(&server->config_lock);
-    const struct config *config = atomic_load(&server->config);
-    char *path = path_of(config);
-    *all_channels = strcmp(config_get(config, "acl-pubsub-default"), "allchannels") == 0;
-    pthread_mutex_unlock(&server->config_lock);
-    return path;
 }
 
 // Waits until every core has adopted the set in force. On the service thread, which no core waits
@@ -392,19 +408,19 @@ static const char no_file[] =
 
 static bool load(struct core *c, struct out *errors)
 {
-    bool all_channels, done = false;
-    char *path = file_of(c->server, &all_channels);
-    if (!path)
+    struct file_of_users f = file_in_force(c->server);
+    bool done = false;
+    if (!f.name)
         say(errors, no_file);
-    while (path && !done) {
+    while (f.name && !done) {
         const struct access_users *before = newest(c);
-        struct access_users *users = read_file(path, before, all_channels, errors);
+        struct access_users *users = read_file(&f, before, errors);
         done = users && publish(c, before, users);
         access_users_drop(before);
         if (!users)
             break;
     }
-    free(path);
+    file_forget(&f);
     if (done)
         settle(c->server);
     return done;
@@ -412,9 +428,9 @@ static bool load(struct core *c, struct out *errors)
 
 static bool save(struct core *c, struct out *errors)
 {
-    bool all_channels, done = false;
-    char *path = file_of(c->server, &all_channels);
-    if (!path) {
+    struct file_of_users f = file_in_force(c->server);
+    bool done = false;
+    if (!f.name) {
         say(errors, no_file);
         return false;
     }
@@ -426,7 +442,7 @@ static bool save(struct core *c, struct out *errors)
     struct block *all = text.out.failed ? NULL : outbuf_block(&text);
     char error[512] = "out of memory";
     if (all)
-        done = file_replace(path, (const char *)all->data, all->len, error, sizeof(error)) == 0;
+        done = file_replace(f.path, (const char *)all->data, all->len, error, sizeof(error)) == 0;
     if (!done) {
         log_warning("ACL SAVE: %s", error);
         say(errors, "There was an error trying to save the ACLs. Please check the server logs for "
@@ -434,7 +450,7 @@ static bool save(struct core *c, struct out *errors)
     }
     block_release(all);
     outbuf_clear(&text);
-    free(path);
+    file_forget(&f);
     return done;
 }
 
@@ -514,10 +530,10 @@ int access_reconfigure(struct server *server, const struct config *old, const st
 static struct access_users *from_lines(const struct config *config,
                                        const struct access_users *before, struct out *errors)
 {
-    bool all_channels = strcmp(config_get(config, "acl-pubsub-default"), "allchannels") == 0;
     const char *const *words;
-    struct access_loading *l = access_loading_new(permission_table(), "'user' line", all_channels,
-                                                  access_users_default(before), errors);
+    struct access_loading *l =
+        access_loading_new(permission_table(), "'user' line", all_channels_of(config),
+                           access_users_default(before), errors);
     if (!l)
         return NULL;
     for (unsigned i = 0, n; (n = config_multi(config, "user", i, &words)); i++) {
@@ -628,15 +644,14 @@ static int start_users(struct server *server, const struct config *config, char 
     struct server_access *a = server->access;
     const struct access_users *before = atomic_load(&a->users);
     const char *const *words;
-    char *path = path_of(config);
-    bool all_channels = strcmp(config_get(config, "acl-pubsub-default"), "allchannels") == 0;
+    struct file_of_users f = file_named(config);
     bool lines = config_multi(config, "user", 0, &words);
-    if (!lines && !path)
+    if (!lines && !f.name)
         return 0;
     struct outbuf errors;
     outbuf_init(&errors);
-    struct access_users *users = lines ? from_lines(config, before, &errors.out)
-                                       : read_file(path, before, all_channels, &errors.out);
+    struct access_users *users =
+        lines ? from_lines(config, before, &errors.out) : read_file(&f, before, &errors.out);
     if (users) {
         atomic_store(&a->users, users);
         access_users_drop(before);
@@ -649,12 +664,12 @@ static int start_users(struct server *server, const struct config *config, char 
         } else {
             fprintf(stderr, "%.*s\n", len, told);
             snprintf(error, size, "the users of %s have errors, told above",
-                     path ? path : "the configuration");
+                     f.name ? f.name : "the configuration");
         }
         block_release(text);
     }
     outbuf_clear(&errors);
-    free(path);
+    file_forget(&f);
     return users ? 0 : -1;
 }
 

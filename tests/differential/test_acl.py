@@ -261,7 +261,7 @@ class Rules:
             lambda: f"ZUNIONSTORE {key()} 2 {key()} {key()}", lambda: f"OBJECT ENCODING {key()}", lambda: f"PUBLISH {key()} m",
             lambda: f"CONFIG GET hz", lambda: "SELECT 0", lambda: "DBSIZE", lambda: f"SORT {key()} BY w*", lambda: f"SORT {key()} STORE {key()}",
             lambda: f"XREAD COUNT 1 STREAMS {key()} 0", lambda: "ACL WHOAMI", lambda: f"EXISTS {key()}", lambda: f"GETEX {key()}",
-            lambda: f"BITFIELD {key()} GET u8 0", lambda: f"EVAL return(1) 1 {key()}", lambda: f"DEBUG JMAP x", lambda: "PING",
+            lambda: f"BITFIELD {key()} GET u8 0", lambda: f"EVAL return(1) 1 {key()}", lambda: "DEBUG SLEEP 0", lambda: "PING",
         ])()
 
 
@@ -346,7 +346,7 @@ HOSTILE = [
     b"('~a'b)", b"(\"\\x00\")", b"(~a\x00)", b"(" + b"+get " * 2000 + b")", b"+" + b"x" * 5000, b"+|", b"+||", b"+get||", b"+config||get", b"+|get", b"-|",
     b"+@", b"-@", b"@read", b"+@read@", b"+ get", b"+get ", b" +get", b"+get\x00x", b"on\x00", b"ON ", b"%", b"%%", b"%R", b"%RW", b"%RWR~x", b"%R~", b"%~", b"%W~\xff\xfe",
     b"~[", b"~\\", b"~*\x00", b"~ ", b"~\t", b"&a b", b"&[", b"#", b"!", b"<", b">", b"#" + b"0" * 63, b"#" + b"0" * 64, b"#" + b"0" * 65, b"#" + b"g" * 64, b"!" + b"0" * 64,
-    b"allkeys\n", b"+get\n", b"+select|\x00", b"+select|a b", b"+select|a|b", b"+acl|setuser|x", b"*", b"~*", b"&*", b"nopass", b"\x80", b"", b"(%R~a %W~a)", b"(+@all -@all ~* &*)",
+    b"allkeys\n", b"+get\n", b"+select|\x00", b"+select|a|b", b"+acl|setuser|x", b"*", b"~*", b"&*", b"nopass", b"\x80", b"", b"(%R~a %W~a)", b"(+@all -@all ~* &*)",
     b"+sEt", b"-CONFIG|GeT", b"(-@all)", b"(allkeys ~a)", b"(&* &a)", b"(on)", b"((+get))", b"(+get)(+set)",
 ]  # fmt: skip
 
@@ -369,6 +369,36 @@ def hostile_rules(servers):
         admin.close()
 
 
+HOSTILE_FILES = [
+    b"", b"\n\n\n", b"user", b"user ", b"user a", b"user a\nuser a", b"USER a on", b"foo a on", b"user  a on", b"user a  on", b"user\ta on", b"\tuser a on\t",
+    b"user a on\r\nuser b off\r\n", b"user a on # no comment", b"# no comment\nuser a on", b"user a +nosuch", b"user a +nosuch -nosuch +@nosuch foo bar ~a",
+    b"user a foo bar\nuser b bar foo", b"user a (+get", b"user a (+get\nuser b on", b"user a (+get ~x) (+set\t~y)", b"user a ( +get )", b"user a (\"~a b\")", b"user a )",
+    b"user default off", b"user default on nopass\nuser default off", b"user a on nopass ~* +@all\nuser b on >p ~* &* -@all +get", b"user \xff on", b"user a ~\xff", b"user a\x00b on",
+    b"user a ~a\x00b", b"user a " + b"+get " * 3000, b"user " + b"x" * 9000 + b" on", b"user a ~" + b"y" * 9000, b"".join(b"user u%d on >p%d ~k%d +get\n" % (i, i, i) for i in range(300)),
+    b"user a \"+get\"", b"user a on;user b on", b"\xef\xbb\xbfuser a on", b"user a #zz", b"user a <p", b"user a allkeys ~x", b"user a &* &x", b"user a +config|get|x +get|", b"user a on\n\x0buser b on",
+    b"user a reset on\nuser b (~a)x", b"user a %~x %Q~x", b"user a sanitize-payload skip-sanitize-payload nopass resetpass clearselectors",
+]  # fmt: skip
+
+
+def hostile_files(servers):
+    """What ACL LOAD says of a file, and the users that come of it; what SAVE writes is taken by both."""
+    admin = Pair(servers)
+    try:
+        for text in HOSTILE_FILES:
+            for server in servers:
+                with open(os.path.join(server.folder, "users.acl"), "wb") as f:
+                    f.write(text)
+            for words in ("ACL LOAD", "ACL USERS", "ACL LIST"):
+                admin.compare(words_of(words), (text[:200], words))
+            for side in admin.sides:  # the default user may be off; this connection is it
+                side.call("ACL", "SETUSER", "default", "on", "nopass", "+@all", "~*", "&*")
+            admin.compare(words_of("ACL SAVE"), (text[:200], "ACL SAVE"))
+            admin.compare(words_of("ACL LOAD"), (text[:200], "ACL LOAD of what SAVE wrote"))
+            admin.compare(words_of("ACL LIST"), (text[:200], "ACL LIST of what SAVE wrote"))
+    finally:
+        admin.close()
+
+
 def arguments():
     parser = argparse.ArgumentParser(description="access control on redis-server and on Pollux")
     parser.add_argument("--seed", type=int, default=1, help="of the first round; each further one has the next")
@@ -386,10 +416,17 @@ def main():
     for cores in options.cores or ["0", "0,1"]:
         servers = [pollux.Redis({"save": ""}), pollux.Redis({"save": ""}) if options.peer == "redis" else
                    pollux.Server({"cores": cores, "enable-debug-command": "yes"})]
+        filed = []
         for server in servers:
             server.wait_ready()
+            with_file = dict(server.options, aclfile="users.acl")
+            filed.append(type(server)(with_file, start=False))
+            with open(os.path.join(filed[-1].folder, "users.acl"), "wb"):
+                pass
+            filed[-1].start()
+            filed[-1].wait_ready()
         tests = [(f"scenario {name!r}", lambda t=text: play_scenario(servers, t)) for name, text in SCENARIOS.items()]
-        tests += [("hostile rules", lambda: hostile_rules(servers))]
+        tests += [("hostile rules", lambda: hostile_rules(servers)), ("hostile files", lambda: hostile_files(filed))]
         tests += [(f"seed {seed}", lambda s=seed: play_round(servers, s, options.commands))
                   for seed in range(options.seed, options.seed + options.rounds)]
         print(f"cores {cores}: {len(tests)} tests")
@@ -403,7 +440,7 @@ def main():
                 if not all(server.alive() for server in servers):
                     print(f"a server has ended:\n{servers[1].tail()}")
                     break
-        for server in servers:
+        for server in servers + filed:
             server.close()
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0

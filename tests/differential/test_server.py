@@ -259,6 +259,7 @@ def info_fields(servers, protocol):
     redis, ours = sections
     assert set(redis) - set(ours) == {"Latencystats"}, set(redis) ^ set(ours)
     newer = {"server_name", "server_mode", "pollux_version", "acl_access_denied_auth",
+             "acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel",
              "client_query_buffer_limit_disconnections", "client_output_buffer_limit_disconnections"}
     for name in ("Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Modules", "Cluster"):
         assert ours[name] - redis[name] <= newer, (name, ours[name] - redis[name])
