@@ -402,8 +402,8 @@ def hostile_files(servers):
 def arguments():
     parser = argparse.ArgumentParser(description="access control on redis-server and on Pollux")
     parser.add_argument("--seed", type=int, default=1, help="of the first round; each further one has the next")
-    parser.add_argument("--rounds", type=int, default=100 if pollux.FULL else 4)
-    parser.add_argument("--commands", type=int, default=400, help="of a round")
+    parser.add_argument("--rounds", type=int, default=100 if pollux.FULL else 2)
+    parser.add_argument("--commands", type=int, default=250, help="of a round")
     parser.add_argument("--cores", action="append", help="cores of Pollux, as its option; more than one: each in turn")
     parser.add_argument("--peer", choices=("pollux", "redis"), default="pollux", help="who is compared with Redis")
     return parser.parse_args()
