@@ -75,7 +75,7 @@ LOADS = [
     "#!lua name=a\n\x1bLua", f"#!LUA NAME='a'\n{R}('f', function() end)", f"#!lua \"name=\\x41\"\n{R}('f', function() end)",
     f"#!lua\tname=a\r\n{R}('f', function() end)",
 ] + [library("a", text) for text in [
-    "redis.call('get', 'x')", "local a = redis.pcall", "local a = redis.setresp", "local a = redis.sha1hex", "local a = redis.nope",
+    "while true do end", "redis.call('get', 'x')", "local a = redis.pcall", "local a = redis.setresp", "local a = redis.sha1hex", "local a = redis.nope",
     "local a = redis.LOG_WARNING .. redis.REDIS_VERSION .. redis.REDIS_VERSION_NUM", "local a = redis.REPL_ALL", "redis.x = 1",
     "local a = string", "local a = pairs", "local a = _G", "local a = KEYS", "error('x')", "local s = ('x').format", "local function r() return 1 + r() end r()",
     "redis.log()", "redis.log(redis.LOG_DEBUG, 'x')", f"{R}()", f"{R}('a')", f"{R}(1, 2)", f"{R}({{}}, function() end)", f"{R}(1, function() end)",
