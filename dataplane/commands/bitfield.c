@@ -182,8 +182,9 @@ static struct string_view view_of(const struct entry *e, char scratch[24])
 }
 
 // Reads, changes and answers one field of an open string. True when the string is another now.
+// `*done`: it was not left out for its overflow.
 static bool change_field(struct request *r, const struct key *key, struct entry **e,
-                         const struct operation *op)
+                         const struct operation *op, bool *done)
 {
     char scratch[24];
     uint8_t bytes[FIELD_BYTES_MAX];
@@ -198,6 +199,7 @@ static bool change_field(struct request *r, const struct key *key, struct entry 
         reply_null(r->out, r->session->resp);
         return false;
     }
+    *done = true;
     reply_integer(r->out, (int64_t)(op->kind == FIELD_SET ? before : after));
     if (before == after)
         return false;
@@ -226,7 +228,7 @@ static void bitfield(struct request *r, bool may_write)
     enum parsed parsed;
     int64_t n = 0;
     uint64_t furthest = 0;
-    bool writes = false, grown = false, changed = false;
+    bool writes = false, grown = false, changed = false, done = false;
     int i = 2;
     while ((parsed = next_operation(r, &i, &op)) == PARSED_OPERATION) {
         uint64_t last = op.field.offset + op.field.bits - 1;
@@ -257,10 +259,10 @@ static void bitfield(struct request *r, bool may_write)
         if (op.kind == FIELD_GET)
             answer_field(r, e, &op);
         else
-            changed |= change_field(r, &key, &e, &op);
+            changed |= change_field(r, &key, &e, &op, &done);
     }
-    if (changed || grown) // that it grew alone is no event in Redis
-        request_changed(r, &key, changed ? EVENT_STRING : EVENT_NONE, "setbit");
+    if (changed || grown) // that it grew for what was left out then is no event in Redis
+        request_changed(r, &key, done ? EVENT_STRING : EVENT_NONE, "setbit");
 }
 
 void bitfield_command(struct request *r)
