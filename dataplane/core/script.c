@@ -13,6 +13,7 @@
 #include "dataplane/commands/scripting_commands.h"
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/monitor.h"
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/tracking.h"
 #include "dataplane/core/transaction.h"
@@ -228,6 +229,8 @@ static void run_handler(struct core *c, struct request *r)
         count_error(c, r->error_prefix[0] ? r->error_prefix : "ERR", 0);
     }
     slowlog_look(c, NULL, command, r->argc, r->argv, spent);
+    if (!(command->flags & CMD_SKIP_MONITOR))
+        monitor_see(c, NULL, r->session->db, command, r->argc, r->argv);
 }
 
 // What walks over this core's slots, which may be lent for this script.
