@@ -269,6 +269,45 @@ static void grant(struct core *c, struct message *b)
         mailbox_send(c, b->from, b);
 }
 
+static void lend(struct core *c, struct message *b)
+{
+    if (b->whole) {
+        memset(c->lent, 0xff, sizeof(c->lent));
+        memset(c->held, 0xff, sizeof(c->held));
+    } else {
+        mark(c->lent, b, true);
+        mark(c->held, b, true);
+    }
+    c->loans++;
+    tell_store(c, b, store_slot_lent);
+    b->observed = c->watched_keys || c->tracked_keys;
+}
+
+struct loan *loan_take_all(struct core *c, struct message *m)
+{
+    assert(c->server->n_cores == 1 && !c->loans);
+    struct loan *loan = mi_zalloc(sizeof(*loan));
+    struct message *b = NULL;
+    if (loan) {
+        outbuf_init(&loan->out);
+        b = loan_ask(c, loan, m, c->index);
+    }
+    if (!b) {
+        mi_free(loan);
+        return NULL;
+    }
+    m->whole = b->whole = true;
+    lend(c, b);
+    b->kind = MESSAGE_GRANT;
+    loan->command = m;
+    loan->changed = true; // by what it has done so far
+    loan->observed = b->observed;
+    loan->granted = 1;
+    c->counters.borrows++;
+    c->together++;
+    return loan;
+}
+
 void loan_lend(struct core *c, struct message *b)
 {
     if (abandoned(b->loan)) {
@@ -285,16 +324,7 @@ void loan_lend(struct core *c, struct message *b)
         grant(c, b);
         return;
     }
-    if (b->whole) {
-        memset(c->lent, 0xff, sizeof(c->lent));
-        memset(c->held, 0xff, sizeof(c->held));
-    } else {
-        mark(c->lent, b, true);
-        mark(c->held, b, true);
-    }
-    c->loans++;
-    tell_store(c, b, store_slot_lent);
-    b->observed = c->watched_keys || c->tracked_keys;
+    lend(c, b);
     grant(c, b);
 }
 

@@ -133,6 +133,8 @@ void loan_granted(struct core *c, struct message *m);
 // The command goes on to its end with what came of waiting, as its only part (ROUTE_BORROW).
 void loan_finish(struct core *c, struct loan *loan, const struct gathered *result);
 struct message *loan_command(const struct loan *loan);
+// There is one core, and nothing is lent: as if `m` had borrowed all slots. NULL: memory is short.
+struct loan *loan_take_all(struct core *c, struct message *m);
 void loan_run(struct core *c, struct loan *loan); // its slots are there: the command begins
 // It does not begin: a script is busy, or its client gone.
 void loan_give_up(struct core *c, struct loan *loan);

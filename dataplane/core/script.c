@@ -712,6 +712,7 @@ struct message *scripts_take(struct core *c, struct reply_slot *slot, struct loa
     s->m = s->reserved;
     s->reserved = NULL;
     s->loan = loan;
+    s->everywhere |= loan && loan_command(loan)->whole;
     if (!slot) {
         slot = &s->nobody;
         *slot = (struct reply_slot){0};

@@ -150,8 +150,9 @@ static bool add_needs(struct transaction *t, const struct work *w)
         t->asks |= command->asks != NULL;
         t->wide_far |= !command->asks;
         return true;
-    case ROUTE_SCRIPT: // it may go on for many turns
-        t->wide = true;
+    case ROUTE_SCRIPT:
+        t->scripts = true;
+        t->wide_far = true;
         return true;
     case ROUTE_CURSOR:
     case ROUTE_ALL:
@@ -258,7 +259,36 @@ struct running {
     struct session session;
     struct out *out;
     struct loan *loan; // NULL: all of it runs at once
+    // Where it does: EXEC, and the slot of its reply if it has one.
+    const struct work *exec;
+    struct reply_slot *slot;
 };
+
+// A script of what was to run at once goes on for many turns, or has to wait: the rest goes on as
+// if all slots, none of which is lent, had been borrowed. False: memory is short.
+static bool go_on_later(struct core *c, struct running *run)
+{
+    struct client *client = run->client;
+    bool silent = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP);
+    struct reply_slot *slot = run->slot && !silent ? run->slot : client_expect(c, client);
+    struct message *m =
+        slot ? message_command(&run->session, run->exec->command, run->exec->argc, run->exec->argv)
+             : NULL;
+    struct loan *loan = m ? loan_take_all(c, m) : NULL;
+    if (!loan) {
+        if (m)
+            message_free(m);
+        return false;
+    }
+    client_reply_mode_next(client);
+    client->flags |= CLIENT_BARRIER;
+    m->from = c->index;
+    m->slot = slot;
+    m->transaction = run->t;
+    run->out = &slot->out.out;
+    run->loan = loan;
+    return true;
+}
 
 // Goes on elsewhere as a message of its own, that answers to the slot of EXEC. NULL: memory.
 static struct message *send_out(struct core *c, struct running *run, const struct queued *q)
@@ -298,7 +328,7 @@ static void look(struct core *c, const struct running *run, const struct queued 
 }
 
 // A script that goes on later is `under_way` then. It has all slots, so it never begins again.
-static void run_script(struct core *c, const struct running *run, const struct queued *q,
+static void run_script(struct core *c, struct running *run, const struct queued *q,
                        struct execution *e)
 {
     e->may_work = true;
@@ -307,6 +337,12 @@ static void run_script(struct core *c, const struct running *run, const struct q
     scripts_lend(c, NULL);
     if (scripts_left(c, e->stepped) == SCRIPT_OVER) {
         look(c, run, q, e);
+        return;
+    }
+    if (!run->loan && !go_on_later(c, run)) { // the script ends alone
+        scripts_take(c, NULL, NULL);
+        run->t->next = NULL;
+        client_abort(c, run->client, "out of memory");
         return;
     }
     struct message *m = scripts_take(c, loan_command(run->loan)->slot, run->loan);
@@ -442,8 +478,11 @@ static bool go_on(struct core *c, struct running *run)
     while (t->next && !t->under_way) {
         const struct queued *q = t->next;
         if (q->command->route == ROUTE_SCRIPT && scripts_engaged(c)) {
-            scripts_wait(c, run->loan);
-            waits = true;
+            waits = run->loan || go_on_later(c, run);
+            if (waits)
+                scripts_wait(c, run->loan);
+            else
+                client_abort(c, run->client, "out of memory");
             break;
         }
         t->next = q->next;
@@ -498,13 +537,15 @@ static void run_at_once(struct core *c, struct client *client, const struct work
 {
     struct reply_slot *slot;
     struct running run = {
-        .t = client->transaction, .client = client, .out = client_out(c, client, &slot)};
+        .t = client->transaction, .client = client, .out = client_out(c, client, &slot), .exec = w};
+    run.slot = slot;
     client->transaction = NULL;
     client->flags &= ~(uint32_t)CLIENT_MULTI;
     start(c, &run, w->command);
-    bool done = go_on(c, &run);
-    assert(done);
-    (void)done;
+    if (!go_on(c, &run)) { // what there is of the reply goes out now
+        client_push(c, client);
+        return;
+    }
     ended(c, &run, w->command, w->argc, w->argv);
     slowlog_look(c, client, w->command, w->argc, w->argv, run.t->cycles);
     transaction_free(run.t);
@@ -665,6 +706,10 @@ static enum transaction_taken exec(struct core *c, struct client *client, const 
             monitor_see(c, client, client->db, w->command, w->argc, w->argv);
         transaction_forget(c, client);
         return TRANSACTION_TAKEN;
+    }
+    if (t->scripts && scripts_engaged(c)) {
+        route_later(c, client);
+        return TRANSACTION_LATER;
     }
     if (all_here(c, client)) {
         run_at_once(c, client, w);

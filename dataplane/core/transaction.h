@@ -30,6 +30,7 @@ struct transaction {
     uint8_t *room, *room_end; // what is left of the last one
     bool refused;             // a command was: EXEC will be, too
     bool denyoom;             // one of them grows memory
+    bool scripts;             // some of them are
     bool wide;                // needs all slots of all cores
     bool wide_far;            // the same where there are several cores
     bool asks;                // PUBLISH: other cores have parts of it where they have subscribers
