@@ -8,6 +8,7 @@
 
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/latency.h"
 
 // Not powers of two: the beginnings of all tapes would compete for the same sets of the cache.
 #define TAPE_IN (12 * 1024 + 192)
@@ -120,7 +121,7 @@ static bool core_begin(struct rig *r)
         c->random[i] = rig_random(r);
     c->command_figures = mi_calloc(commands_count() + 1, sizeof(*c->command_figures));
     c->store = store_create(s->keyspace, 0, core_random(c));
-    if (!c->command_figures || !c->store || !blocked_start(c))
+    if (!c->command_figures || !c->store || !blocked_start(c) || !latency_start(c))
         return false;
     services_init(c);
     execute_quick_init(c);
@@ -158,6 +159,7 @@ void rig_close(struct rig *r)
     if (c) {
         clients_end(c);
         blocked_stop(c);
+        latency_stop(c);
         if (c->store)
             store_destroy(c->store);
         core_destroy(c);

@@ -4,10 +4,12 @@
 #include <assert.h>
 #include <mimalloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/outbuf.h"
 #include "dataplane/commands/families.h"
+#include "dataplane/commands/observe.h"
 #include "dataplane/commands/server.h"
 
 // How a part carries a command that was called.
@@ -41,6 +43,11 @@ static bool command_was_used(const struct request *r, unsigned id, struct comman
     return f->calls || f->rejected || f->failed;
 }
 
+static void write_hash(void *out, const struct channel *channel)
+{
+    out_write(out, &channel->node.hash, sizeof(channel->node.hash));
+}
+
 void info_part(struct request *r)
 {
     struct info_part part = {0};
@@ -50,6 +57,10 @@ void info_part(struct request *r)
     r->services->core_rates(r->core, &part.ops, &part.in_kbps, &part.out_kbps);
     r->services->each_error(r->core, collect_error, &errors);
     part.n_errors = errors.n;
+    const struct channel_table *channels =
+        info_asks(r, "stats") ? r->services->channels(r->core) : NULL;
+    for (unsigned kind = 0; channels && kind < CHANNEL_KINDS; kind++)
+        part.n_channels[kind] = channels->by_name[kind].n;
     for (unsigned id = 0; id < commands_count(); id++)
         part.n_commands += command_was_used(r, id, &record.figures);
     out_write(r->out, &part, sizeof(part));
@@ -59,6 +70,15 @@ void info_part(struct request *r)
             out_write(r->out, &record, sizeof(record));
     }
     out_write(r->out, errors.errors, errors.n * sizeof(errors.errors[0]));
+    for (unsigned kind = 0; channels && kind < CHANNEL_KINDS; kind++)
+        channels_each(channels, kind, write_hash, r->out);
+    if (!info_asks(r, "latencystats"))
+        return;
+    for (unsigned id = 0; id < commands_count(); id++) {
+        const struct histogram *h = r->services->command_histogram(r->core, id);
+        if (h)
+            latency_write_histogram(r->out, id, h);
+    }
 }
 
 // --- the sum -----------------------------------------------------------------------------------
@@ -91,13 +111,31 @@ static void add_error(struct info *info, const struct info_error *e)
         info->errors[i].count += e->count;
 }
 
+static size_t part_bytes(const struct info_part *part)
+{
+    uint64_t channels = 0;
+    for (unsigned kind = 0; kind < CHANNEL_KINDS; kind++)
+        channels += part->n_channels[kind];
+    return sizeof(*part) + part->n_commands * sizeof(struct command_record) +
+           part->n_errors * sizeof(struct info_error) + channels * sizeof(uint64_t);
+}
+
 bool info_part_of(const struct request *r, unsigned i, struct info_part *part)
 {
     if (r->parts[i].len < sizeof(*part))
         return false;
     memcpy(part, r->parts[i].ptr, sizeof(*part));
-    return r->parts[i].len == sizeof(*part) + part->n_commands * sizeof(struct command_record) +
-                                  part->n_errors * sizeof(struct info_error);
+    return r->parts[i].len >= part_bytes(part);
+}
+
+const uint8_t *info_histograms(const struct request *r, unsigned i, size_t *len)
+{
+    struct info_part part;
+    *len = 0;
+    if (!info_part_of(r, i, &part))
+        return NULL;
+    *len = r->parts[i].len - part_bytes(&part);
+    return r->parts[i].ptr + part_bytes(&part);
 }
 
 // `records` follow the part: what it says of commands, then of errors.
@@ -125,6 +163,45 @@ static void add_part(struct info *info, const struct info_part *part, const uint
     }
 }
 
+static int by_hash(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+// Channels of one kind that somebody on any core is subscribed to: names that differ have hashes
+// that do.
+static uint64_t count_channels(const struct request *r, unsigned kind)
+{
+    struct info_part part;
+    uint64_t total = 0, n = 0, kept = 0;
+    for (unsigned i = 0; i < r->n_parts; i++)
+        total += info_part_of(r, i, &part) ? part.n_channels[kind] : 0;
+    uint64_t *hashes = total && r->n_parts > 1 ? mi_mallocn(total, sizeof(*hashes)) : NULL;
+    if (!hashes)
+        return total;
+    for (unsigned i = 0; i < r->n_parts; i++) {
+        if (!info_part_of(r, i, &part))
+            continue;
+        const uint8_t *at = r->parts[i].ptr + part_bytes(&part);
+        for (unsigned k = kind; k < CHANNEL_KINDS; k++)
+            at -= part.n_channels[k] * sizeof(uint64_t);
+        memcpy(hashes + n, at, part.n_channels[kind] * sizeof(uint64_t));
+        n += part.n_channels[kind];
+    }
+    qsort(hashes, n, sizeof(*hashes), by_hash);
+    for (uint64_t i = 0; i < n; i++)
+        kept += !i || hashes[i] != hashes[i - 1];
+    mi_free(hashes);
+    return kept;
+}
+
+// In alphabetical order, as Redis shows them.
+static int by_prefix(const void *a, const void *b)
+{
+    return strcmp(((const struct info_error *)a)->prefix, ((const struct info_error *)b)->prefix);
+}
+
 bool info_gather(struct request *r, struct info *info)
 {
     *info = (struct info){.r = r};
@@ -137,6 +214,9 @@ bool info_gather(struct request *r, struct info *info)
         if (info_part_of(r, i, &part))
             add_part(info, &part, r->parts[i].ptr + sizeof(part));
     }
+    for (unsigned kind = 0; kind < CHANNEL_KINDS; kind++)
+        info->channels[kind] = count_channels(r, kind);
+    qsort(info->errors, info->n_errors, sizeof(info->errors[0]), by_prefix);
     return true;
 }
 

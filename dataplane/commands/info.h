@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dataplane/commands/command.h"
+#include "dataplane/pubsub/channels.h"
 
 // Error prefixes that are told apart; Redis stops counting new ones at the same number.
 #define INFO_ERRORS_MAX 128
@@ -18,6 +19,7 @@ struct info_part {
     struct core_figures figures;
     double ops, in_kbps, out_kbps;
     uint64_t n_commands, n_errors;
+    uint64_t n_channels[CHANNEL_KINDS];
 };
 
 struct info {
@@ -27,18 +29,24 @@ struct info {
     struct command_figures *commands; // by id
     struct info_error errors[INFO_ERRORS_MAX];
     unsigned n_errors;
+    uint64_t channels[CHANNEL_KINDS]; // each once, wherever its subscribers are
 };
 
+// What stands behind the part, its commands and its errors: histograms of commands, where they are
+// asked for.
+const uint8_t *info_histograms(const struct request *r, unsigned i, size_t *len);
 // The part of core `i`; false when that core was short of memory.
 bool info_part_of(const struct request *r, unsigned i, struct info_part *part);
 // Bytes that keys, requests and replies take: used_memory.
 uint64_t info_used_memory(const struct request *r, const struct core_figures *sum);
 // The value of an option as text, "" when there is none.
-#define INFO_OPTION_MAX 64
+#define INFO_OPTION_MAX 256
 const char *info_option(const struct request *r, const char *name, char text[INFO_OPTION_MAX]);
 // Sums what all cores wrote. Returns false when memory is short. `info_clear` frees it.
 bool info_gather(struct request *r, struct info *info);
 void info_clear(struct info *info);
 
+// Whether a section is asked for.
+bool info_asks(const struct request *r, const char *section);
 // Writes the sections that the arguments name.
 void info_write(struct info *info, struct out *o);

@@ -2,12 +2,14 @@
 // work; a field that could only be invented is left out.
 #include <inttypes.h>
 #include <mimalloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 
 #include "dataplane/commands/families.h"
 #include "dataplane/commands/info.h"
+#include "dataplane/commands/observe.h"
 
 #define MS_PER_S 1000
 #define US_PER_S 1000000
@@ -26,19 +28,25 @@ static void field_text(struct out *o, const char *name, const char *value)
     out_write(o, "\r\n", 2);
 }
 
-// "NAME:bytes" and "NAME_human:1.50M".
-static void field_bytes(struct out *o, const char *name, uint64_t bytes)
+// "NAME_human:1.50M".
+static void field_human(struct out *o, const char *name, uint64_t bytes)
 {
     static const char units[] = "BKMGTP";
     double scaled = (double)bytes;
     unsigned u = 0;
     for (; scaled >= 1024 && u + 2 < sizeof(units); u++)
         scaled /= 1024;
-    field(o, name, bytes);
     if (u == 0)
         text_add(o, "%s_human:%" PRIu64 "B\r\n", name, bytes);
     else
         text_add(o, "%s_human:%.2f%c\r\n", name, scaled, units[u]);
+}
+
+// "NAME:bytes" and "NAME_human:1.50M".
+static void field_bytes(struct out *o, const char *name, uint64_t bytes)
+{
+    field(o, name, bytes);
+    field_human(o, name, bytes);
 }
 
 static double percent(uint64_t part, uint64_t whole)
@@ -69,6 +77,7 @@ static void write_server(const struct info *info, struct out *o)
     field_text(o, "atomicvar_api", "c11-builtin");
     text_add(o, "gcc_version:%d.%d.%d\r\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
     field(o, "process_id", (uint64_t)s->pid);
+    field_text(o, "process_supervised", "no");
     field_text(o, "run_id", s->run_id);
     field(o, "tcp_port", (uint64_t)s->port);
     field(o, "server_time_usec", r->now_ms * MS_PER_S);
@@ -96,6 +105,40 @@ static void write_clients(const struct info *info, struct out *o)
     field(o, "clients_in_timeout_table", f->timeout_clients);
 }
 
+// Bytes that the allocator has taken from the system.
+static uint64_t committed(void)
+{
+    size_t elapsed, user, system, resident, peak_resident, bytes, peak_bytes, faults;
+    mi_process_info(&elapsed, &user, &system, &resident, &peak_resident, &bytes, &peak_bytes,
+                    &faults);
+    return bytes;
+}
+
+// How much more `large` is than `small`.
+static void field_excess(struct out *o, const char *name, uint64_t large, uint64_t small)
+{
+    text_add(o, "%s_ratio:%.2f\r\n", name, small ? (double)large / (double)small : 0);
+    text_add(o, "%s_bytes:%" PRId64 "\r\n", name, (int64_t)(large - small));
+}
+
+// Lua has one heap on each core, for scripts and for functions: what it takes is shown as scripts'.
+static void write_script_memory(const struct info *info, struct out *o)
+{
+    const struct server_figures *s = &info->server;
+    uint64_t lua = info->sum.figures.lua_bytes;
+    field(o, "used_memory_lua", lua);
+    field(o, "used_memory_vm_eval", lua);
+    field_human(o, "used_memory_lua", lua);
+    field(o, "used_memory_scripts_eval", s->script_bytes);
+    field(o, "number_of_cached_scripts", s->scripts);
+    field(o, "number_of_functions", s->functions);
+    field(o, "number_of_libraries", s->libraries);
+    field(o, "used_memory_vm_functions", 0);
+    field_bytes(o, "used_memory_vm_total", lua);
+    field(o, "used_memory_functions", s->function_bytes);
+    field_bytes(o, "used_memory_scripts", s->script_bytes + s->function_bytes);
+}
+
 static void write_memory(const struct info *info, struct out *o)
 {
     const struct core_figures *f = &info->sum.figures;
@@ -110,15 +153,27 @@ static void write_memory(const struct info *info, struct out *o)
     field_bytes(o, "used_memory_peak", peak);
     text_add(o, "used_memory_peak_perc:%.2f%%\r\n", percent(used, peak));
     field(o, "used_memory_overhead", used - dataset);
+    field(o, "used_memory_startup", 0);
     field(o, "used_memory_dataset", dataset);
     text_add(o, "used_memory_dataset_perc:%.2f%%\r\n", percent(dataset, used));
+    uint64_t active = committed(), resident = s->memory_resident;
+    field(o, "allocator_allocated", used);
+    field(o, "allocator_active", active);
+    field(o, "allocator_resident", resident);
     field_bytes(o, "total_system_memory", s->memory_total_system);
+    write_script_memory(info, o);
     uint64_t maxmemory = strtoull(info_option(info->r, "maxmemory", text), NULL, 10);
     field_bytes(o, "maxmemory", maxmemory);
     field_text(o, "maxmemory_policy", info_option(info->r, "maxmemory-policy", text));
+    field_excess(o, "allocator_frag", active, used);
+    field_excess(o, "allocator_rss", resident, active);
+    field_excess(o, "rss_overhead", resident, resident);
     text_add(o, "mem_fragmentation_ratio:%.2f\r\n",
              used ? (double)s->memory_resident / (double)used : 0);
     text_add(o, "mem_fragmentation_bytes:%" PRId64 "\r\n", (int64_t)(s->memory_resident - used));
+    field(o, "mem_not_counted_for_evict", 0);
+    field(o, "mem_replication_backlog", 0);
+    field(o, "mem_total_replication_buffers", 0);
     field(o, "mem_clients_slaves", 0);
     field(o, "mem_clients_normal", f->query_buffer_bytes + f->output_bytes);
     field(o, "mem_cluster_links", 0);
@@ -142,6 +197,13 @@ static void write_persistence(const struct info *info, struct out *o)
     field(o, "aof_rewrite_scheduled", 0);
 }
 
+// Calls that did not fail.
+static uint64_t done_by(const struct info *info, const char *name)
+{
+    const struct command *c = commands_find_name(name, strlen(name));
+    return c ? info->commands[c->id].calls - info->commands[c->id].failed : 0;
+}
+
 static void write_stats(const struct info *info, struct out *o)
 {
     const struct core_figures *f = &info->sum.figures;
@@ -150,26 +212,40 @@ static void write_stats(const struct info *info, struct out *o)
     field(o, "instantaneous_ops_per_sec", (uint64_t)info->sum.ops);
     field(o, "total_net_input_bytes", f->net_in_bytes);
     field(o, "total_net_output_bytes", f->net_out_bytes);
+    field(o, "total_net_repl_input_bytes", 0);
+    field(o, "total_net_repl_output_bytes", 0);
     text_add(o, "instantaneous_input_kbps:%.2f\r\n", info->sum.in_kbps);
     text_add(o, "instantaneous_output_kbps:%.2f\r\n", info->sum.out_kbps);
+    text_add(o, "instantaneous_input_repl_kbps:0.00\r\n");
+    text_add(o, "instantaneous_output_repl_kbps:0.00\r\n");
     field(o, "rejected_connections", f->connections_rejected);
     field(o, "sync_full", 0);
     field(o, "sync_partial_ok", 0);
     field(o, "sync_partial_err", 0);
     field(o, "expired_keys", f->expired);
+    // Keys go in the order of their time, so that there are no stale ones but those in this turn.
+    text_add(o, "expired_stale_perc:0.00\r\n");
+    field(o, "expired_time_cap_reached_count", f->background_cut);
+    field(o, "expire_cycle_cpu_milliseconds", f->background_us / MS_PER_S);
     field(o, "evicted_keys", f->evicted);
     field(o, "evicted_clients", 0);
+    field(o, "total_eviction_exceeded_time", (f->exceeded_us + f->exceeded_now_us) / MS_PER_S);
+    field(o, "current_eviction_exceeded_time", f->exceeded_now_us / MS_PER_S);
     field(o, "keyspace_hits", f->hits);
     field(o, "keyspace_misses", f->misses);
-    field(o, "pubsub_channels", 0);
-    field(o, "pubsub_patterns", 0);
-    field(o, "pubsubshard_channels", 0);
+    field(o, "pubsub_channels", info->channels[CHANNEL_NAMED]);
+    field(o, "pubsub_patterns", info->channels[CHANNEL_PATTERN]);
+    field(o, "pubsubshard_channels", info->channels[CHANNEL_SHARD]);
     field(o, "latest_fork_usec", 0);
     field(o, "total_forks", 0);
     field(o, "tracking_total_keys", f->tracking_keys);
     field(o, "tracking_total_items", f->tracking_items);
     field(o, "tracking_total_prefixes", f->tracking_prefixes);
+    field(o, "unexpected_error_replies", 0); // to replicas, which there are none of
     field(o, "total_error_replies", f->error_replies);
+    field(o, "dump_payload_sanitizations", done_by(info, "restore"));
+    field(o, "total_reads_processed", f->reads);
+    field(o, "total_writes_processed", f->writes);
     field(o, "acl_access_denied_auth", f->acl_denied_auth);
     field(o, "acl_access_denied_cmd", f->acl_denied_command);
     field(o, "acl_access_denied_key", f->acl_denied_key);
@@ -241,6 +317,56 @@ static void write_errorstats(const struct info *info, struct out *o)
                  info->errors[i].count);
 }
 
+// "99.9" of 99.900000.
+static void trim_zeros(char *text)
+{
+    size_t len = strlen(text);
+    while (len && text[len - 1] == '0')
+        text[--len] = '\0';
+    if (len && text[len - 1] == '.')
+        text[--len] = '\0';
+}
+
+static void write_percentiles(const struct info *info, const struct histogram *h,
+                              const char *percentiles, struct out *o)
+{
+    const char *at = percentiles;
+    char *end;
+    for (double p = strtod(at, &end); end != at; p = strtod(at, &end)) {
+        char name[32];
+        snprintf(name, sizeof(name), "%f", p);
+        trim_zeros(name);
+        text_add(o, "%sp%s=%.3f", at == percentiles ? "" : ",", name,
+                 (double)histogram_percentile(h, p) / (double)info->server.cycles_per_us);
+        at = end;
+    }
+}
+
+static void write_latencystats(const struct info *info, struct out *o)
+{
+    const struct request *r = info->r;
+    char percentiles[INFO_OPTION_MAX];
+    info_option(r, "latency-tracking-info-percentiles", percentiles);
+    struct histogram *sum = mi_malloc(sizeof(*sum));
+    for (unsigned id = 0; sum && id < commands_count(); id++) {
+        const struct command *c = commands_by_id(id);
+        bool any = false;
+        histogram_reset(sum);
+        for (unsigned i = 0; i < r->n_parts; i++) {
+            size_t len;
+            const uint8_t *bytes = info_histograms(r, i, &len);
+            any |= latency_read_histogram(bytes, len, id, sum);
+        }
+        if (!any)
+            continue;
+        text_add(o, "latency_percentiles_usec_%s%s%s:", c->parent ? c->parent->name : "",
+                 c->parent ? "|" : "", c->name);
+        write_percentiles(info, sum, percentiles, o);
+        out_write(o, "\r\n", 2);
+    }
+    mi_free(sum);
+}
+
 static void write_cluster(const struct info *info, struct out *o)
 {
     (void)info;
@@ -297,6 +423,7 @@ static const struct section {
     {"modules", "Modules", IN_DEFAULT | IN_ALL | IN_EVERYTHING, write_modules},
     {"commandstats", "Commandstats", IN_ALL | IN_EVERYTHING, write_commandstats},
     {"errorstats", "Errorstats", IN_DEFAULT | IN_ALL | IN_EVERYTHING, write_errorstats},
+    {"latencystats", "Latencystats", IN_ALL | IN_EVERYTHING, write_latencystats},
     {"cluster", "Cluster", IN_DEFAULT | IN_ALL | IN_EVERYTHING, write_cluster},
     {"keyspace", "Keyspace", IN_DEFAULT | IN_ALL | IN_EVERYTHING, write_keyspace},
     {"pollux", "Pollux", IN_DEFAULT | IN_ALL | IN_EVERYTHING, write_pollux},
@@ -311,6 +438,14 @@ static bool asked_for(const struct request *r, const struct section *s)
             (request_is(r, i, "all") && (s->sets & IN_ALL)) ||
             (request_is(r, i, "everything") && (s->sets & IN_EVERYTHING)))
             return true;
+    return false;
+}
+
+bool info_asks(const struct request *r, const char *section)
+{
+    for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++)
+        if (!strcmp(sections[i].name, section))
+            return asked_for(r, &sections[i]);
     return false;
 }
 

@@ -17,6 +17,8 @@ struct key;
 struct request;
 struct arg;
 struct migrate;
+struct histogram;
+struct latency_series;
 struct slow_entry;
 struct slow_summary;
 struct session;
@@ -39,6 +41,10 @@ struct core_figures {
     uint64_t acl_denied_auth, acl_denied_command, acl_denied_key, acl_denied_channel;
     // Of each core its share: sums may pass through what looks like large numbers.
     uint64_t tracking_clients, tracking_keys, tracking_items, tracking_prefixes;
+    uint64_t reads, writes; // of connections that had something to read, or to write
+    uint64_t background_us, background_cut; // work of the store, and turns that left some of it
+    uint64_t exceeded_us, exceeded_now_us;  // above maxmemory, and since when it is now
+    uint64_t lua_bytes;
 };
 
 // Per command: COMMANDSTATS.
@@ -86,6 +92,9 @@ struct server_figures {
     int pid, port, control_plane_pid; // 0: none attached
     uint64_t memory_resident, memory_total_system;
     uint64_t lru_clock;
+    uint64_t cycles_per_us;
+    uint64_t scripts, script_bytes;
+    uint64_t functions, libraries, function_bytes;
 };
 
 enum config_access {
@@ -299,6 +308,11 @@ struct services {
                                       const uint8_t *bytes),
                          void *context);
     void (*slowlog_reset)(struct core *core);
+    // NULL: none was seen.
+    const struct latency_series *(*latency_series)(struct core *core, unsigned event);
+    bool (*latency_reset)(struct core *core, unsigned event); // false: there was none
+    // Of the cycles that a command's calls took; NULL: it has not run, or was not tracked.
+    const struct histogram *(*command_histogram)(struct core *core, unsigned command_id);
 
     // --- the process
     // Freezes this core for so long, heartbeat included (DEBUG SLEEP's part).

@@ -226,10 +226,12 @@ static void finish_client(struct core *c, struct client *client, enum ended ende
     }
 }
 
-static inline void drop_args(struct work *w)
+static inline void drop_args(struct core *c, struct work *w)
 {
     if (__builtin_expect(!w->own_args, 1))
         return;
+    if (c->timed) // and may be told of
+        execute_timed(c);
     for (int i = 0; i < w->argc; i++)
         if (w->argv[i].block)
             block_release(w->argv[i].block);
@@ -305,7 +307,7 @@ bool batch_run(struct core *c)
         if (c->chains && i % CHAIN_GROUP == 0)
             prefetch_chains(c, i, i + CHAIN_GROUP < c->n_work ? i + CHAIN_GROUP : c->n_work);
         route_work(c, &c->work[i]);
-        drop_args(&c->work[i]);
+        drop_args(c, &c->work[i]);
     }
     core_stage(c, STAGE_EXECUTE);
     for (unsigned i = 0; i < n_over; i++)

@@ -1,7 +1,9 @@
 // Blocked clients at home: from the command that found nothing to its reply, its time-out or its
 // end. See blocked.h.
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/latency.h"
 #include "dataplane/core/publish.h"
+#include "dataplane/core/slowlog.h"
 #include "dataplane/core/tracking.h"
 #include "dataplane/core/watch.h"
 
@@ -186,6 +188,9 @@ bool blocked_run(struct core *c, struct waiter *w, const struct parked *p, struc
     b->claimed = false;
     execute(c, &e, EXECUTE_HANDLER);
     bool served = b->claimed;
+    w->command->cycles = e.cycles;
+    if (served)
+        latency_event(c, LATENCY_COMMAND_UNBLOCKING, e.cycles);
     // An error may be told without a claim: nothing was changed.
     if (!served && outbuf_size(out)) {
         served = waiter_decide(w, WAITER_SERVED);
@@ -277,6 +282,9 @@ static void unpark_all(struct core *c, struct waiter *w)
 static void finish(struct core *c, struct waiter *w)
 {
     struct reply_slot *slot = w->slot;
+    const struct message *m = w->command;
+    if (atomic_load_explicit(&w->state, memory_order_relaxed) == WAITER_SERVED)
+        slowlog_look(c, slot->client, m->command, m->argc, m->argv, m->cycles);
     due_remove(c->blocked, w);
     c->blocked->n_waiters--;
     if (slot->client) {

@@ -193,8 +193,10 @@ void client_event(struct core *c, struct stream *s)
         client_ends(client);
     if (events & STREAM_WRITABLE)
         client->flags &= ~CLIENT_OUT_FULL;
-    if (events & STREAM_READABLE)
+    if (events & STREAM_READABLE) {
         client->last_active_us = c->now_us;
+        c->counters.reads++;
+    }
     if (events & STREAM_EOF && client->waiter) {
         client_close(c, client); // commands behind the one that waits would never run
         return;
@@ -513,6 +515,7 @@ void clients_push(struct core *c)
             continue;
         }
         s->ops->push(s);
+        c->counters.writes++;
         if (!output_in_bounds(c, client))
             continue;
         if (client->flags & CLIENT_CLOSE_AFTER_REPLY && !client->first_reply) {

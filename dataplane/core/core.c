@@ -14,6 +14,7 @@
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/capture.h"
+#include "dataplane/core/latency.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/publish.h"
 #include "dataplane/core/script.h"
@@ -128,7 +129,7 @@ static int core_start(struct core *c, char *error, size_t size)
     }
     c->command_figures = mi_calloc(commands_count() + 1, sizeof(*c->command_figures));
     c->store = store_create(c->server->keyspace, c->index, core_random(c));
-    if (!c->store || !c->command_figures) {
+    if (!c->store || !c->command_figures || !latency_start(c)) {
         snprintf(error, size, "out of memory");
         return -1;
     }
@@ -155,6 +156,17 @@ static bool streams_look(struct core *c)
     return n > 0;
 }
 
+// The store's background work. True when there is more of it.
+static bool maintain(struct core *c)
+{
+    bool more = store_maintain(c->store, MAINTAIN_BUDGET);
+    uint64_t spent = __rdtsc() - c->cycle_mark;
+    c->counters.background_cycles += spent;
+    c->counters.background_cut += more;
+    latency_event(c, LATENCY_EXPIRE_CYCLE, spent);
+    return more;
+}
+
 static void cron(struct core *c)
 {
     c->next_cron_us = c->now_us + CRON_INTERVAL_US;
@@ -162,6 +174,7 @@ static void cron(struct core *c)
     clients_cron(c);
     tracking_cron(c);
     transport_cron(c);
+    latency_cron(c);
     figures_publish(c);
 }
 
@@ -217,7 +230,7 @@ static bool core_turn(struct core *c)
         mailbox_wake(c);
     clients_bury(c);
     core_stage(c, STAGE_TRANSMIT);
-    any |= store_maintain(c->store, MAINTAIN_BUDGET);
+    any |= maintain(c);
     parked_serve(c); // before a slot of an expired key can be lent
     tracking_look(c);
     if (c->now_us >= c->next_cron_us)
@@ -225,6 +238,7 @@ static bool core_turn(struct core *c)
     core_stage(c, STAGE_TIMERS);
     c->counters.turns++;
     uint64_t cycles = c->cycle_mark - begin;
+    latency_event(c, LATENCY_TURN, cycles);
     if (any)
         c->counters.busy_cycles += cycles;
     else
@@ -283,8 +297,11 @@ static void core_relax(struct core *c)
         c->counters.sleeps++;
         uint64_t before = __rdtsc();
         transport_wait(c, timeout_us);
-        c->counters.stage_cycles[STAGE_IDLE] += __rdtsc() - before;
-        c->counters.idle_cycles += __rdtsc() - before;
+        uint64_t slept = __rdtsc() - before, asked = timeout_us * c->server->cycles_per_us;
+        c->counters.stage_cycles[STAGE_IDLE] += slept;
+        c->counters.idle_cycles += slept;
+        if (slept > asked)
+            latency_event(c, LATENCY_WAKE_UP, slept - asked);
     }
     atomic_store_explicit(&c->sleeping, 0, memory_order_relaxed);
     atomic_store_explicit(&channel->core_sleeps, 0, memory_order_relaxed);
@@ -334,6 +351,7 @@ void *core_main(void *context)
     clients_end(c);
     monitors_free(c);
     slowlog_reset(c);
+    latency_stop(c);
     transport_stop(c);
     control_end(c);
     blocked_stop(c);

@@ -35,6 +35,8 @@ struct subscribed_cores;
 struct told;
 struct tracked_slot;
 struct tracking;
+struct histogram;
+struct latency_series;
 struct message;
 struct queued;
 struct scripts;
@@ -133,6 +135,9 @@ struct core_counters {
     uint64_t busy_cycles, idle_cycles, turns, sleeps, wakes;
     uint64_t stage_cycles[PLANE_STAGES];
     uint64_t denied_auth, denied_command, denied_key, denied_channel;
+    uint64_t reads, writes;
+    uint64_t background_cycles, background_cut; // of the store; turns that left some of it
+    uint64_t exceeded_us;                       // above maxmemory, up to the last time below
     uint64_t max_query_buffer, max_output;
 };
 
@@ -155,13 +160,14 @@ struct slow;
 struct slowlog {
     struct slow *newest, *oldest;
     uint64_t n;
-    uint64_t slow_cycles, event_cycles; // thresholds; UINT64_MAX: none
+    uint64_t threshold_cycles; // UINT64_MAX: none
 };
 
 // Why no command takes the quick way (core->closely).
 enum closely {
     CLOSELY_MONITORED = 1u << 0, // MONITOR, on any core
-    CLOSELY_TIMED = 1u << 1,     // each is timed by itself: slowlog-log-slower-than is low
+    CLOSELY_EFFECTS = 1u << 1,   // `effects` is set
+    CLOSELY_TIMED = 1u << 2,     // each is timed by itself: slowlog-log-slower-than is low
 };
 
 struct core_clock {
@@ -257,9 +263,16 @@ struct core {
     struct effects *effects;          // where writes tell what they did; NULL: nowhere
     uint32_t closely;                 // enum closely
     uint64_t slow_cycles;             // of a command that somebody wants to hear of (slowlog.h)
+    uint64_t exceeded_since_us;       // it is above maxmemory; 0: it is not
     uint64_t monitor_cores; // cores with clients in MONITOR, as bits, as this core knows it
     struct monitors monitors;
     struct slowlog slowlog;
+    struct histogram **histograms; // by command id (latency.h); NULL: they are not tracked
+    uint64_t event_cycles;         // of what the latency monitor wants to hear of
+    struct histogram **histograms_kept;
+    struct latency_series **series; // by event
+    uint64_t waited_ns;             // for a CPU, when last looked
+    int schedstat;                  // descriptor
     // Messages about waiters that found a full ring, by core.
     struct message *backlog_first[PLANE_CORES_MAX], *backlog_last[PLANE_CORES_MAX];
     unsigned backlog;
@@ -501,7 +514,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what);
 void execute_quick_init(struct core *c);
 static inline bool execute_is_quick(const struct core *c, const struct command *command)
 {
-    return command->route <= ROUTE_SCRIPT && !c->effects && !c->closely &&
+    return command->route <= ROUTE_SCRIPT && !c->closely &&
            !(command->flags & CMD_DENYOOM && c->settings.maxmemory);
 }
 void execute_quick(struct core *c, struct client *client, const struct work *w);

@@ -4,6 +4,7 @@
 
 #include "dataplane/commands/effects.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/latency.h"
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/tracking.h"
 #include "dataplane/core/transaction.h"
@@ -35,14 +36,15 @@ void count_error(struct core *c, const char *text, size_t len)
 
 // Commands of one kind that are timed together at most: so many share what a slow one of them took.
 #define TIMED_TOGETHER_MAX 16
+// Added to their number by one that may take longer: it is the last of its group.
+#define TIMED_LAST 256
 
-// Nothing of the last command of the group has gone away: only those are timed together whose
-// arguments stay where they are until the end of the batch.
+// The last command of the group is still there: whoever frees its arguments calls this before.
 void execute_timed(struct core *c)
 {
     uint64_t end = __rdtsc(), spent = end - c->command_mark;
     struct command_figures *figures = c->timed;
-    unsigned n = c->timed_together;
+    unsigned n = c->timed_together % TIMED_LAST;
     c->timed = NULL;
     c->timed_together = 0;
     c->command_mark = end;
@@ -50,6 +52,9 @@ void execute_timed(struct core *c)
         return;
     figures->usec += spent; // in cycles here; services.c gives microseconds
     const struct request *r = &c->quick;
+    if (__builtin_expect(r->blocked || r->stepped, 0))
+        return; // it is not over: whoever ends it takes notice
+    latency_record(c, (unsigned)(figures - c->command_figures), spent, n);
     if (__builtin_expect(spent >= c->slow_cycles, 0) &&
         !(r->client->flags & (CLIENT_CLOSING | CLIENT_GONE)))
         slowlog_take(c, r->client, r->command, r->argc, r->argv, spent, n);
@@ -66,6 +71,20 @@ static void count_call(struct core *c, const struct request *r)
         figures->failed++;
         count_error(c, r->error_prefix[0] ? r->error_prefix : "ERR", 0);
     }
+}
+
+static bool make_room(struct core *c)
+{
+    uint64_t begin = __rdtsc();
+    bool made = store_make_room(c->store);
+    latency_event(c, LATENCY_EVICTION_CYCLE, __rdtsc() - begin);
+    if (__builtin_expect(!made, 0) && !c->exceeded_since_us) {
+        c->exceeded_since_us = c->now_us;
+    } else if (__builtin_expect(made && c->exceeded_since_us, 0)) {
+        c->counters.exceeded_us += c->now_us - c->exceeded_since_us;
+        c->exceeded_since_us = 0;
+    }
+    return made;
 }
 
 bool execute(struct core *c, struct execution *e, enum execute_what what)
@@ -119,7 +138,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
         return true;
     }
     if (__builtin_expect(command->flags & CMD_DENYOOM && c->settings.maxmemory, 0) && !e->woken &&
-        !store_make_room(c->store)) {
+        !make_room(c)) {
         reply_error(e->out, ERR_OOM);
         figures->rejected++;
         count_error(c, "OOM", 0);
@@ -150,6 +169,8 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
     figures->usec += end - c->command_mark; // in cycles here; services.c gives microseconds
     c->command_mark = end;
     count_call(c, &r);
+    if (!r.blocked && !r.stepped && !r.migration)
+        latency_record(c, command->id, e->cycles, 1);
     // Whole databases: no key is named. With several cores all slots come home from a loan.
     if (__builtin_expect(all && c->observed, 0) && store_statistics(c->store)->dirty != dirty)
         parked_look_all(c);
@@ -172,7 +193,7 @@ void execute_quick_init(struct core *c)
 static inline __attribute__((always_inline)) void quick(struct core *c, struct client *client,
                                                         const struct command *command, int argc,
                                                         struct arg *argv, const struct key *key,
-                                                        struct out *out, bool alone, bool together)
+                                                        struct out *out, bool alone)
 {
     struct command_figures *figures = &c->command_figures[command->id];
     struct request *r = &c->quick;
@@ -194,17 +215,14 @@ static inline __attribute__((always_inline)) void quick(struct core *c, struct c
     r->may_block = alone && !(client->flags & CLIENT_INTERNAL);
     r->blocked = r->replied_error = false;
     r->error_prefix[0] = 0;
-    // The group ends here when this command is another one, or is timed by itself.
-    if (c->timed != figures || c->timed_together == TIMED_TOGETHER_MAX || !together) {
+    if (c->timed != figures || c->timed_together >= TIMED_TOGETHER_MAX) {
         execute_timed(c);
         c->timed = figures;
     }
-    c->timed_together++;
+    c->timed_together += 1 + (argc > command->together) * TIMED_LAST;
     c->executing++;
     command->handler(r);
     c->executing--;
-    if (!together)
-        execute_timed(c);
     count_call(c, r);
     if (__builtin_expect(c->observed, 0)) {
         parked_serve(c);
@@ -215,12 +233,10 @@ static inline __attribute__((always_inline)) void quick(struct core *c, struct c
 void execute_quick(struct core *c, struct client *client, const struct work *w)
 {
     quick(c, client, w->command, w->argc, w->argv, w->has_key ? &w->key : NULL,
-          client->stream ? &client->stream->out : &client->internal_out.out, true,
-          w->argc <= w->command->together && !w->own_args);
+          client->stream ? &client->stream->out : &client->internal_out.out, true);
 }
 
 void execute_queued(struct core *c, struct client *client, const struct queued *q, struct out *out)
 {
-    quick(c, client, q->command, q->argc, q->argv, q->has_key ? &q->key : NULL, out, false,
-          q->argc <= q->command->together);
+    quick(c, client, q->command, q->argc, q->argv, q->has_key ? &q->key : NULL, out, false);
 }

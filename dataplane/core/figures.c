@@ -1,7 +1,7 @@
 // Figures of a core, published for the control plane once per interval.
 #include <string.h>
 
-#include "dataplane/core/core.h"
+#include "dataplane/core/latency.h"
 
 static void put(_Atomic uint64_t *to, uint64_t value)
 {
@@ -96,6 +96,7 @@ void figures_reset(struct core *c)
     c->counters.idle_cycles = idle;
     c->counters.turns = turns;
     memset(c->command_figures, 0, (commands_count() + 1) * sizeof(*c->command_figures));
+    latency_reset_histograms(c);
     c->n_error_counts = 0;
     memset(c->error_counts, 0, sizeof(c->error_counts));
     store_reset_statistics(c->store);

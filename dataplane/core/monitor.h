@@ -1,5 +1,6 @@
 // MONITOR: clients that see every command. A command is told at the home of its client, or where
 // its script or transaction runs, as one line made once for all cores that have such clients.
+// Lines of another core come in its order, and later than its replies where the mailboxes are full.
 // Nobody pays for it where there is none: while there is, no command takes the quick way.
 #pragma once
 

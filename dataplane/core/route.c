@@ -13,6 +13,7 @@
 #include "dataplane/commands/transactions_commands.h"
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/latency.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/publish.h"
 #include "dataplane/core/script.h"
@@ -474,6 +475,7 @@ static void service_done(void *context)
     c->counters.commands++;
     figures->calls++;
     figures->usec += m->cycles;
+    latency_record(c, m->command->id, m->cycles, 1);
     if (m->failed) {
         figures->failed++;
         count_error(c, "ERR", 0);
@@ -702,8 +704,7 @@ void route_pending(struct core *c, struct client *client)
         if (client->flags & (CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSING | CLIENT_GONE))
             return;
         struct message *m = client->first_pending;
-        // Its arguments go with the message.
-        struct work w = {.client = client, .argv = m->argv, .argc = m->argc, .own_args = true};
+        struct work w = {.client = client, .argv = m->argv, .argc = m->argc};
         work_find(c, &w);
         // Taken off first: what it completes may come back here.
         client->first_pending = m->next;
@@ -717,6 +718,8 @@ void route_pending(struct core *c, struct client *client)
             return;
         }
         client->pending--;
+        if (c->timed) // and may be told of
+            execute_timed(c);
         message_free(m);
     }
     if (client->flags & CLIENT_BROKEN)

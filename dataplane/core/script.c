@@ -13,6 +13,7 @@
 #include "dataplane/commands/scripting_commands.h"
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/latency.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/tracking.h"
@@ -228,6 +229,7 @@ static void run_handler(struct core *c, struct request *r)
         figures->failed++;
         count_error(c, r->error_prefix[0] ? r->error_prefix : "ERR", 0);
     }
+    latency_record(c, command->id, spent, 1);
     slowlog_look(c, NULL, command, r->argc, r->argv, spent);
     if (!(command->flags & CMD_SKIP_MONITOR))
         monitor_see(c, NULL, r->session->db, command, r->argc, r->argv);
@@ -251,9 +253,19 @@ static void run_gather_alone(struct core *c, struct request *r)
                           .argv = r->argv,
                           .argc = r->argc,
                           .out = r->out};
+    // The script's own time goes on.
+    struct command_figures *timed = c->timed;
+    unsigned together = c->timed_together;
+    uint64_t mark = c->command_mark;
+    c->timed = NULL;
     take_back(c, true);
     gather_alone(c, &e);
     take_back(c, false);
+    c->timed = timed;
+    c->timed_together = together;
+    c->command_mark = mark;
+    slowlog_look(c, NULL, r->command, r->argc, r->argv, e.cycles);
+    monitor_see(c, NULL, r->session->db, r->command, r->argc, r->argv);
 }
 
 // Before it pauses: what it goes on as. False: memory is short.
@@ -290,6 +302,7 @@ static enum script_called call_elsewhere(struct core *c, struct script_run *run,
         snprintf(error, size, "-%s", ERR_OOM);
         return SCRIPT_REFUSED;
     }
+    monitor_see(c, NULL, r->session->db, r->command, r->argc, r->argv);
     s->call_slot = (struct reply_slot){0};
     outbuf_init(&s->call_slot.out);
     m->from = c->index;
@@ -738,6 +751,8 @@ static void job_over(struct core *c, enum script_ended end)
     release_held(c);
     forget_touched(s);
     look_clean(c);
+    if (!again)
+        latency_record(c, m->command->id, m->cycles, 1);
     if (loan && loan_command(loan) != m) {
         transaction_resumed(c, loan, m);
     } else if (loan && again) {

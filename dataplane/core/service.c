@@ -59,7 +59,20 @@ struct service {
     unsigned signalled;
     _Atomic bool stop;
     _Atomic uint64_t resident, total;
+    _Atomic uint64_t longest_us; // of the jobs
 };
+
+static uint64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static uint64_t now_ms(void)
+{
+    return now_us() / 1000;
+}
 
 // --- the queue -----------------------------------------------------------------------------------
 
@@ -99,6 +112,18 @@ static bool job_waits(struct service *s)
                                 memory_order_acquire) == s->tail + 1;
 }
 
+static void note_longest(struct service *s, uint64_t us)
+{
+    uint64_t seen = atomic_load_explicit(&s->longest_us, memory_order_relaxed);
+    while (seen < us && !atomic_compare_exchange_weak(&s->longest_us, &seen, us))
+        continue;
+}
+
+uint64_t service_longest_us(struct service *s)
+{
+    return atomic_exchange_explicit(&s->longest_us, 0, memory_order_relaxed);
+}
+
 static void jobs_run(struct service *s)
 {
     while (job_waits(s)) {
@@ -106,7 +131,9 @@ static void jobs_run(struct service *s)
         struct job job = place->job;
         atomic_store_explicit(&place->sequence, s->tail + SERVICE_QUEUE, memory_order_release);
         s->tail++;
+        uint64_t begin_us = now_us();
         job.run(job.arg);
+        note_longest(s, now_us() - begin_us);
         if (!job.done)
             continue;
         struct completions *c = &s->completions[job.core];
@@ -176,13 +203,6 @@ void service_memory(const struct service *s, struct service_memory *m)
 }
 
 // --- the thread ----------------------------------------------------------------------------------
-
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 static void signals_read(struct service *s)
 {

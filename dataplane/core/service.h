@@ -43,6 +43,9 @@ bool service_call(struct service *s, unsigned core, void (*job)(void *arg), void
 // nothing. Returns how many there were.
 unsigned service_complete(struct service *s, unsigned core);
 
+// How long the longest job took since this was asked last, in microseconds. Any thread.
+uint64_t service_longest_us(struct service *s);
+
 // Memory of the process and the machine in bytes, at most a second old. Any thread.
 struct service_memory {
     uint64_t resident, total;

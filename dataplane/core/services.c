@@ -8,6 +8,7 @@
 
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/latency.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/publish.h"
 #include "dataplane/core/script.h"
@@ -198,6 +199,8 @@ static void core_figures(struct core *c, struct core_figures *f)
     const struct store_stats *s = store_statistics(c->store);
     struct rusage usage;
     getrusage(RUSAGE_THREAD, &usage);
+    struct script_figures scripts;
+    c->services.script_figures(c, &scripts);
     *f = (struct core_figures){
         .commands = n->commands,
         .connections_received = n->connections_received,
@@ -223,6 +226,13 @@ static void core_figures(struct core *c, struct core_figures *f)
         .acl_denied_command = n->denied_command,
         .acl_denied_key = n->denied_key,
         .acl_denied_channel = n->denied_channel,
+        .reads = n->reads,
+        .writes = n->writes,
+        .background_us = n->background_cycles / c->server->cycles_per_us,
+        .background_cut = n->background_cut,
+        .exceeded_us = n->exceeded_us,
+        .exceeded_now_us = c->exceeded_since_us ? c->now_us - c->exceeded_since_us : 0,
+        .lua_bytes = scripts.lua_bytes,
         .max_input_buffer = n->max_query_buffer,
         .max_output_buffer = n->max_output,
         .cpu_sys_us = (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec,
@@ -275,9 +285,14 @@ static void server_figures(struct core *c, struct server_figures *f)
         .port = listening_port(c->config),
         .control_plane_pid = atomic_load(&s->segment->control_pid),
         .lru_clock = c->now_ms / 1000 & 0xffffff,
+        .cycles_per_us = s->cycles_per_us,
         .memory_resident = memory.resident,
         .memory_total_system = memory.total,
     };
+    struct script_figures scripts;
+    c->services.script_figures(c, &scripts);
+    f->scripts = scripts.scripts;
+    f->script_bytes = scripts.text_bytes;
 }
 
 static void core_rates(struct core *c, double *ops, double *in_kbps, double *out_kbps)
@@ -385,6 +400,7 @@ void services_init(struct core *c)
     slowlog_services(&c->services);
     publish_services(&c->services);
     tracking_services(&c->services);
+    latency_services(&c->services);
     transaction_services(&c->services);
     access_services(&c->services);
     scripts_services(&c->services);

@@ -3,9 +3,10 @@
 #include <mimalloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <x86intrin.h>
 
-#include "dataplane/commands/observe.h"
 #include "dataplane/commands/shown.h"
+#include "dataplane/core/latency.h"
 
 // What is said of an argument that is cut, or stands for others.
 #define WORDS_MAX 64
@@ -26,10 +27,8 @@ void slowlog_configure(struct core *c)
 {
     struct slowlog *s = &c->slowlog;
     int64_t slow_us = config_integer(c->config, "slowlog-log-slower-than");
-    int64_t event_ms = config_integer(c->config, "latency-monitor-threshold");
-    s->slow_cycles = slow_us < 0 ? UINT64_MAX : to_cycles(c, (uint64_t)slow_us);
-    s->event_cycles = event_ms ? to_cycles(c, (uint64_t)event_ms * 1000) : UINT64_MAX;
-    c->slow_cycles = s->slow_cycles < s->event_cycles ? s->slow_cycles : s->event_cycles;
+    s->threshold_cycles = slow_us < 0 ? UINT64_MAX : to_cycles(c, (uint64_t)slow_us);
+    c->slow_cycles = s->threshold_cycles < c->event_cycles ? s->threshold_cycles : c->event_cycles;
     if (slow_us >= 0 && slow_us < SLOW_ALONE_US)
         c->closely |= CLOSELY_TIMED;
     else
@@ -149,12 +148,14 @@ void slowlog_take(struct core *c, const struct client *client, const struct comm
                   int argc, const struct arg *argv, uint64_t cycles, unsigned group)
 {
     struct slowlog *s = &c->slowlog;
-    if (cycles < s->slow_cycles || command->flags & CMD_SKIP_SLOWLOG)
+    latency_event(c, command->flags & CMD_FAST ? LATENCY_FAST_COMMAND : LATENCY_COMMAND, cycles);
+    if (cycles < s->threshold_cycles || command->flags & CMD_SKIP_SLOWLOG)
         return;
     add(c, client, command, argc, argv, cycles, group);
     uint64_t most = (uint64_t)config_integer(c->config, "slowlog-max-len");
     while (s->n > most)
         drop_oldest(s);
+    c->command_mark = __rdtsc(); // the next command is not to blame
 }
 
 void slowlog_reset(struct core *c)

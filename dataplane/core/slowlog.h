@@ -3,7 +3,8 @@
 //
 // Quick commands of one kind that follow one another are timed together, up to 16 (execute.c), as
 // reading the cycle counter takes a tenth of a GET. So that the log still tells the truth:
-// - only commands whose work their few arguments bound are timed so (command->together);
+// - only commands whose work their few arguments bound are followed by others in their group
+//   (command->together); one that may take longer ends it;
 // - a group that took too long as a whole stands in the log as its last command, with word of how
 //   many it was one of. None of a group can be slow without it;
 // - below SLOW_ALONE_US the sum of a group could pass for one slow command: then each is timed by

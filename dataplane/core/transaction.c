@@ -10,6 +10,7 @@
 #include "dataplane/commands/transactions_commands.h"
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/latency.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/script.h"
 #include "dataplane/core/slowlog.h"
@@ -227,12 +228,17 @@ static bool keep(struct transaction *t, const struct work *w)
 
 // --- refusing ------------------------------------------------------------------------------------
 
+// Of a command that has run and failed, or was rejected before.
 static void answer_error(struct core *c, struct client *client, const struct command *command,
-                         const char *text)
+                         const char *text, bool ran)
 {
     struct reply_slot *slot;
     reply_error(client_out(c, client, &slot), text);
-    c->command_figures[command->id].rejected++;
+    struct command_figures *figures = &c->command_figures[command->id];
+    c->counters.commands += ran;
+    figures->calls += ran;
+    figures->failed += ran;
+    figures->rejected += !ran;
     count_error(c, text, 0);
     client_replied(c, client, slot);
 }
@@ -241,7 +247,7 @@ static enum transaction_taken refuse(struct core *c, struct client *client, cons
                                      const char *text)
 {
     client->transaction->refused = true;
-    answer_error(c, client, w->command, text);
+    answer_error(c, client, w->command, text, false);
     return TRANSACTION_TAKEN;
 }
 
@@ -512,6 +518,7 @@ static void ended(struct core *c, const struct running *run, const struct comman
                   int argc, const struct arg *argv)
 {
     c->command_figures[command->id].usec += run->t->cycles;
+    latency_record(c, command->id, run->t->cycles, 1);
     if (run->client)
         monitor_see(c, run->client, run->client->db, command, argc, argv);
 }
@@ -701,7 +708,7 @@ static enum transaction_taken exec(struct core *c, struct client *client, const 
         const char *text = t->refused
                                ? "EXECABORT Transaction discarded because of previous errors."
                                : "EXECABORT Transaction discarded because of: " ERR_OOM;
-        answer_error(c, client, w->command, text);
+        answer_error(c, client, w->command, text, t->refused);
         if (t->refused)
             monitor_see(c, client, client->db, w->command, w->argc, w->argv);
         transaction_forget(c, client);
@@ -738,7 +745,7 @@ enum transaction_taken transaction_take(struct core *c, struct client *client, c
         return TRANSACTION_NOT;
     client->last_command = command;
     if (command->handler == watch_command) {
-        answer_error(c, client, command, "ERR WATCH inside MULTI is not allowed");
+        answer_error(c, client, command, "ERR WATCH inside MULTI is not allowed", true);
         return TRANSACTION_TAKEN;
     }
     if (client->flags & CLIENT_MONITOR && command->flags & MONITOR_MAY_NOT)

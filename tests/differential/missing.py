@@ -7,7 +7,6 @@ MISSING = {
     "files of the data set": ["bgrewriteaof", "bgsave", "lastsave", "save"],
     "holding clients up, which failing over needs": ["client|pause", "client|unpause"],
     "replication": ["failover", "psync", "replconf", "replicaof", "role", "slaveof", "sync", "wait"],
-    "watching the server at work": ["latency"],
 }  # fmt: skip
 
 # Those of them that COMMAND tells keys of.

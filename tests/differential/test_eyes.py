@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """What watches the server at work, on redis-server 7.0.15 and on Pollux: MONITOR's lines and SLOWLOG's entries are
-the same to the byte but for times and addresses, with one core and with two.
+the same to the byte but for times and addresses, LATENCY's replies have one shape, and INFO has Redis's fields, or
+a reason stands here, and its counters count the same. With one core and with two.
 
-usage: test_eyes.py [--cores 0 --cores 0,1]
+usage: test_eyes.py [--cores 0 --cores 0,1] [--peer redis]
 """
 
 import argparse
@@ -52,7 +53,8 @@ SLOW = [
     "CONFIG SET requirepass {}", "CONFIG SET masterauth s maxmemory 0", "CONFIG SET masteruser {}", "CONFIG SET MASTERAUTH {}",
     "MIGRATE 127.0.0.1 1 nokey 0 10 AUTH secret", "MIGRATE 127.0.0.1 1 nokey 0 10 COPY AUTH2 a secret",
     "KEYS *", "DBSIZE", "SCAN 0", "RANDOMKEY", "FLUSHALL", "OBJECT HELP", "INFO server", "DEBUG SLEEP 0", "CONFIG GET maxmemory",
-    "RPUSH l 1 2 3", "LRANGE l 0 -1", "SORT l", "LPOP l 2", "MSET a 1 b 2 c 3", "DEL a b c", "SLOWLOG LEN",
+    "EVAL {return redis.call('set','a',string.rep('x',200))} 0", "MULTI", "EVAL {redis.call('get','a') redis.call('strlen','b')} 0",
+    "EXEC", "RPUSH l 1 2 3", "LRANGE l 0 -1", "SORT l", "LPOP l 2", "MSET a 1 b 2 c 3", "DEL a b c", "SLOWLOG LEN",
 ]  # fmt: skip
 
 
@@ -182,9 +184,8 @@ def order_of_cores(servers):
         for c in clients:
             for _ in range(1000):
                 c.read()
-        clients[0].call("ECHO", "the last one")
-        for w in watchers:
-            found = re.findall(rb'"(\d)-(\d+)"', b" ".join(lines_until(w, b"the last one")))
+        for w in watchers:  # lines of a core whose mailbox is full come later
+            found = re.findall(rb'"(\d)-(\d+)"', b" ".join(w._line() for _ in range(4000)))
             for i in range(4):
                 same(f"the order of client {i}", list(range(1000)), [int(n) for who, n in found if int(who) == i])
 
@@ -210,9 +211,7 @@ def slow_entries(servers):
         if any(not 0 <= e[2] < 10**7 or abs(e[1] - int(c.call("TIME")[0])) > 60 for e in entries):
             raise Failure("times of the slow log")
         mine = b"%s:%d" % (c.socket.getsockname()[0].encode(), c.socket.getsockname()[1])
-        if any(len(e) != 6 or e[4] != mine for e in entries):
-            raise Failure(f"addresses of the slow log: {[e[4] for e in entries]}, not {mine}")
-        results.append([(e[3], e[5]) for e in reversed(entries)])
+        results.append([(e[3], b"mine" if e[4] == mine else e[4], e[5]) for e in reversed(entries)])
         for n, wanted in ((b"3", 3), (b"0", 0), (b"-1", len(entries))):
             same(f"SLOWLOG GET {n}", [wanted], [len(c.call("SLOWLOG", "GET", n))])
         same("SLOWLOG GET", [10, ids[:10]], [len(c.call("SLOWLOG", "GET")), [e[0] for e in c.call("SLOWLOG", "GET")]])
@@ -257,17 +256,295 @@ def slow_errors(servers):
     same("errors", *results)
 
 
-TESTS = [monitored, own_commands, order_of_cores, slow_entries, slow_limits, slow_errors]
+# --- LATENCY -----------------------------------------------------------------------------------------
+
+THRESHOLD = "latency-monitor-threshold"
+
+
+def latency_errors(servers):
+    results = []
+    for server in servers:
+        c = connect(server)[0]
+        results.append([c.call(*words_of(line)) for line in (
+            "LATENCY", "LATENCY FOO", "LATENCY HISTORY", "LATENCY HISTORY command", "LATENCY HISTORY nosuch", "LATENCY GRAPH",
+            "LATENCY GRAPH nosuch", "LATENCY GRAPH command", "LATENCY LATEST", "LATENCY LATEST x", "LATENCY RESET",
+            "LATENCY RESET nosuch command", "LATENCY DOCTOR x", "LATENCY HELP x", "LATENCY HISTOGRAM nosuch config|nosuch")])
+        helps = [c.call(name, "HELP") for name in ("LATENCY", "SLOWLOG")]
+        results[-1] += [(h[0].split(b".")[0].split(b" [")[0], h[-2]) for h in helps]
+    same("errors", *results)
+
+
+def latency_events(servers):
+    """A slow command is an event; the worst of a second is kept; RESET forgets. Below the threshold nothing is."""
+    for server in servers:
+        c = connect(server)[0]
+        c.call("DEBUG", "SLEEP", "0.01")
+        same("without a threshold", [[]], [c.call("LATENCY", "LATEST")])
+        c.call("CONFIG", "SET", THRESHOLD, "5")
+        for seconds in ("0.03", "0.02", "0.001"):
+            c.call("DEBUG", "SLEEP", seconds)
+        events = {e[0]: e for e in c.call("LATENCY", "LATEST")}
+        name, when, last, worst = events[b"command"]
+        now = int(c.call("TIME")[0])
+        if not (0 <= now - when <= 5 and 20 <= last <= worst and 30 <= worst < 5000):
+            raise Failure(f"{events}")
+        history = c.call("LATENCY", "HISTORY", "command")
+        if not 1 <= len(history) <= 2 or history[-1] != [when, last] or max(ms for _, ms in history) != worst:
+            raise Failure(f"{history}, {events}")
+        graph = c.call("LATENCY", "GRAPH", "command").split(b"\n")
+        if not re.fullmatch(rb"command - high \d+ ms, low \d+ ms \(all time high \d+ ms\)", graph[0]) or graph[1] != b"-" * 80:
+            raise Failure(f"{graph}")
+        if b"command: " not in c.call("LATENCY", "DOCTOR"):
+            raise Failure("DOCTOR does not speak of the commands")
+        known_events = set(events)
+        c.call("CONFIG", "SET", THRESHOLD, "0")
+        same("RESET", [1, 0], [c.call("LATENCY", "RESET", "command", "nosuch"), c.call("LATENCY", "RESET", "command")])
+        rest = {e[0] for e in c.call("LATENCY", "LATEST")}
+        if not known_events - {b"command"} <= rest or b"command" in rest:
+            raise Failure(f"{rest}, {known_events}")
+        same("RESET of all", [len(rest), []], [c.call("LATENCY", "RESET"), c.call("LATENCY", "LATEST")])
+
+
+CALLS = ["GET a", "SET a 1", "MGET a b c d e f", "CLIENT ID", "COMMAND COUNT", "COMMAND", "CONFIG GET port", "BLPOP none 0.01",
+         "KEYS *", "LPUSH l 1", "SORT l", "INCR a", "INCR l", "GET", "NOSUCH", "OBJECT HELP", "MULTI", "PING", "GET a", "EXEC",
+         "EVAL {return redis.call('get','a')} 0"]  # fmt: skip
+
+
+def histograms(servers):
+    """Calls are counted as Redis counts them, under limits that are Redis's, whatever way they went."""
+    script = usable(servers, CALLS)
+    counts = []
+    limits = {int((1024 << i) * (1 + 1 / 128)) // 1000 for i in range(34)} | {((1024 << i) + (8 << i) - 1) // 1000 for i in range(34)}
+    for server in servers:
+        c, three = connect(server, 2)
+        three.call("HELLO", "3")
+        c.call("CONFIG", "RESETSTAT")
+        for line in script:
+            c.call(*words_of(line))
+        c.send([[b"GET", b"k%d" % i] for i in range(1000)])
+        for _ in range(1000):
+            c.read()
+        found = {}
+        for name, (_, calls, _, usec) in pairs(c.call("LATENCY", "HISTOGRAM")):
+            numbers = list(pairs(usec))
+            if [n for _, n in numbers] != sorted({n for _, n in numbers}) or numbers[-1][1] != calls:
+                raise Failure(f"{name}: {numbers}, {calls} calls")
+            if not {limit for limit, _ in numbers} <= limits:
+                raise Failure(f"{name}: {numbers}")
+            found[name] = calls
+        for name in (b"hello", b"latency|histogram"):
+            found.pop(name, None)
+        maps = three.call("LATENCY", "HISTOGRAM", "get", "command", "config|get", "set|x", "nosuch", "GET")
+        found["asked for"] = {name: list(m) + [m[b"calls"]] for name, m in maps.items()}
+        found["in RESP2"] = sorted(c.call("LATENCY", "HISTOGRAM", "config", "get")[::2])
+        c.call("CONFIG", "SET", "latency-tracking", "no")
+        c.call("GET", "a")
+        found["not tracked"] = dict(pairs(c.call("LATENCY", "HISTOGRAM", "get")[1]))[b"calls"]
+        c.call("CONFIG", "SET", "latency-tracking", "yes")
+        c.call("CONFIG", "RESETSTAT")
+        found["reset"] = c.call("LATENCY", "HISTOGRAM", "get")
+        counts.append(found)
+    for name in sorted(set(counts[0]) | set(counts[1]), key=str):
+        same(f"calls of {name}", [counts[0].get(name)], [counts[1].get(name)])
+
+
+def pairs(items):
+    return zip(items[::2], items[1::2])
+
+
+def percentiles(servers):
+    """INFO latencystats: the same commands, the percentiles that are asked for, rising."""
+    names = []
+    script = usable(servers, CALLS)
+    for server in servers:
+        c = connect(server)[0]
+        c.call("CONFIG", "RESETSTAT")
+        for line in script:
+            c.call(*words_of(line))
+        for asked, labels in (("50 99 99.9", ["p50", "p99", "p99.9"]), ("0 12.5 99.999 100", ["p0", "p12.5", "p99.999", "p100"]),
+                              ("", [])):
+            c.call("CONFIG", "SET", "latency-tracking-info-percentiles", asked)
+            stats = info(c, "latencystats")["Latencystats"]
+            for name, text in stats.items():
+                shown_ = [part.split("=") for part in text.split(",")] if text else []
+                values = [float(value) for _, value in shown_]
+                if [label for label, _ in shown_] != labels or values != sorted(values):
+                    raise Failure(f"{name}:{text}")
+                if any(not re.fullmatch(r"\d+\.\d{3}", value) for _, value in shown_):
+                    raise Failure(f"{name}:{text}")
+        c.call("CONFIG", "SET", "latency-tracking-info-percentiles", "50 99 99.9")
+        names.append(sorted(n for n in stats if "known" not in n))
+    same("names of latencystats", *names)
+
+
+# --- INFO --------------------------------------------------------------------------------------------
+
+# Fields of Redis that Pollux has not, by section, with the reason.
+LACKING = {
+    "Memory": {"lazyfreed_objects": "what is freed in steps is counted as memory until it is gone, not as objects"},
+    "Persistence": {
+        "current_cow_peak current_cow_size current_cow_size_age current_fork_perc current_save_keys_processed "
+        "current_save_keys_total rdb_last_cow_size aof_last_cow_size": "nothing forks, so nothing is copied on write",
+        "rdb_last_bgsave_time_sec rdb_current_bgsave_time_sec rdb_saves rdb_last_load_keys_expired rdb_last_load_keys_loaded "
+        "aof_last_rewrite_time_sec aof_current_rewrite_time_sec aof_last_bgrewrite_status aof_rewrites "
+        "aof_rewrites_consecutive_failures aof_last_write_status": "there are no files of the data set yet",
+        "module_fork_in_progress module_fork_last_cow_size": "there are no modules",
+    },
+    "Stats": {
+        "active_defrag_hits active_defrag_misses active_defrag_key_hits active_defrag_key_misses total_active_defrag_time "
+        "current_active_defrag_time": "the allocator moves nothing",
+        "io_threaded_reads_processed io_threaded_writes_processed": "there are no threads for input and output",
+        "migrate_cached_sockets": "MIGRATE keeps no connections",
+        "slave_expires_tracked_keys": "there are no replicas that could be written to",
+        "reply_buffer_shrinks reply_buffer_expands": "idle connections have no reply buffer",
+    },
+}
+# Fields of Pollux that Redis 7.0 has not.
+OURS = {
+    "server_name", "server_mode", "pollux_version", "acl_access_denied_auth", "acl_access_denied_cmd", "acl_access_denied_key",
+    "acl_access_denied_channel", "client_query_buffer_limit_disconnections", "client_output_buffer_limit_disconnections",
+}  # fmt: skip
+# The same on both sides, as long as nobody uses what they tell of.
+CONSTANT = re.compile(r"redis_version|redis_mode|arch_bits|atomicvar_api|hz|configured_hz|maxclients|blocked_clients|tracking_.*|"
+                      r"clients_in_timeout_table|cluster_.*|maxmemory.*|mem_(cluster|aof|not|repl|total|clients_slaves).*|"
+                      r"loading|async_loading|.*_in_progress|rdb_last_bgsave_status|aof_enabled|aof_rewrite.*|sync_.*|"
+                      r".*repl_.*bytes|.*repl_kbps|evicted_.*|pubsub.*|latest_fork_usec|total_forks|unexpected_.*|"
+                      r"role|connected_slaves|master_failover_state|master_replid2|second_repl_offset|number_of_.*|"
+                      r"expired_stale_perc|.*_children|lazyfree_pending_objects|active_defrag_running")
+
+
+def info(connection, *sections):
+    found, now = {}, None
+    for line in connection.call("INFO", *sections).decode().splitlines():
+        if line.startswith("# "):
+            now = found.setdefault(line[2:], {})
+        elif line:
+            name, value = line.split(":", 1)
+            now[name] = value
+    return found
+
+
+def kind(value):
+    for pattern, name in ((r"-?\d+", "number"), (r"-?\d+\.\d+%?", "fraction"), (r"\d+(\.\d+)?[BKMGT]", "bytes"),
+                          (r"(\w+=[^,]*,?)+", "list")):
+        if re.fullmatch(pattern, value):
+            return name
+    return "text"
+
+
+def info_fields(servers):
+    """All sections, with Redis's fields in Redis's order, of the same kind; those that nothing moves have its values."""
+    pair = [connect(server)[0] for server in servers]
+    for c in pair:
+        c.call("FLUSHALL")
+        c.call("CONFIG", "RESETSTAT")
+        c.call("SCRIPT", "FLUSH")
+        c.call("SET", "k", "v")
+        c.call("GET")
+    redis, ours = [info(c, "everything") for c in pair]
+    same("sections", list(redis), [s for s in ours if s != "Pollux"])
+    for section, fields in redis.items():
+        lacking = {name for names in LACKING.get(section, {}) for name in names.split()}
+        if not lacking <= set(fields):
+            raise Failure(f"{section}: Redis has not {lacking - set(fields)}")
+        if lacking & set(ours[section]) and "Pollux" in ours:
+            raise Failure(f"{section}: Pollux has {lacking & set(ours[section])} now")
+        names = [name for name in fields if name not in lacking]
+        missing = [name for name in names if name not in ours[section] and section not in ("Commandstats", "Latencystats")]
+        extra = set(ours[section]) - set(fields) - OURS
+        if missing or extra and section not in ("Commandstats", "Latencystats"):
+            raise Failure(f"{section}: missing {missing}, beyond Redis's {extra}")
+        for name in names:
+            other = ours[section].get(name, fields[name])
+            if kind(fields[name]) != kind(other) and fields[name] and other and name != "redis_build_id":
+                raise Failure(f"{section}, {name}: {fields[name]!r} and {other!r}")
+            if CONSTANT.fullmatch(name):
+                same(f"{section}, {name}", [fields[name]], [other])
+            keys = [re.findall(r"(\w+)=", text) for text in (fields[name], other)]
+            if section != "Latencystats":
+                same(f"{section}, {name}", *keys)
+    for asked in ([], ["default"], ["all"], ["everything"], ["server", "CPU"], ["KEYSPACE", "all"], ["commandstats", "latencystats"],
+                  ["nosuch"], ["nosuch", "errorstats"], ["modules"]):  # fmt: skip
+        same(f"INFO {asked}", *[[s for s in info(c, *asked) if s != "Pollux"] for c in pair])
+
+
+SESSION = [
+    "SET a 1", "GET a", "GET none", "MGET a b none", "EXISTS a none", "LPUSH a 1", "GET", "NOSUCH", "NOSUCH x", "CONFIG NOSUCH",
+    "CONFIG SET nosuch 1", "CLIENT KILL ID x", "INCR a", "INCRBY a x", "SET p 1 PX 1", "EVAL {return redis.call('get','a')} 0",
+    "EVALSHA x 0", "MULTI", "SET a 1", "INCR a x", "EXEC", "MULTI", "LPUSH a 1", "GET a", "EXEC", "EXEC", "DISCARD", "MULTI", "WATCH a", "DISCARD", "AUTH a b",
+    "HELLO 9", "SETRANGE a x y", "BLPOP none 0.01", "TOUCH a none", "TYPE a", "STRLEN none", "DEL a none", "OBJECT ENCODING none",
+    "RENAME none x", "EXPIRE none 1", "SORT none", "HGET h f", "RESTORE x 0 bad", "SELECT 99",
+]  # fmt: skip
+COUNTERS = ("total_commands_processed", "keyspace_hits", "keyspace_misses", "expired_keys", "evicted_keys", "total_error_replies",
+            "rejected_connections", "unexpected_error_replies", "pubsub_channels", "pubsub_patterns", "number_of_cached_scripts",
+            "dump_payload_sanitizations")
+
+
+def info_counts(servers):
+    """One session, the same counters on both sides: of commands, of errors, of keys."""
+    script = usable(servers, SESSION)
+    results = []
+    for server in servers:
+        c = connect(server)[0]
+        c.call("FLUSHALL")
+        c.call("CONFIG", "SET", "sanitize-dump-payload", "yes")
+        c.call("CONFIG", "RESETSTAT")
+        for line in script:
+            c.call(*words_of(line))
+        pollux.wait_for(lambda c=c: int(info(c, "stats")["Stats"]["expired_keys"]) == 1, "a key expires")
+        c.call("SET", "fills", b"x" * 1000)
+        c.call("CONFIG", "SET", "maxmemory", "100")
+        c.call("SET", "too", "much")
+        c.call("CONFIG", "SET", "maxmemory", "0")
+        found = info(c, "everything")
+        everything = {**found["Stats"], **found["Memory"]}
+        result = {name: everything[name] for name in COUNTERS if name != "total_commands_processed"}
+        result.update({f"error {name}": text for name, text in found["Errorstats"].items()})
+        for name, text in found["Commandstats"].items():
+            if name != "cmdstat_info":
+                numbers = dict(part.split("=") for part in text.split(","))
+                result[name] = {n: numbers[n] for n in ("calls", "rejected_calls", "failed_calls")}
+        calls = sum(int(dict(p.split("=") for p in text.split(","))["calls"]) for text in found["Commandstats"].values())
+        if int(everything["total_commands_processed"]) != calls:
+            raise Failure(f"{everything['total_commands_processed']} commands, {calls} calls")
+        c.call("CONFIG", "RESETSTAT")
+        after = info(c, "everything")
+        result["reset"] = (list(after["Errorstats"]), sorted(after["Commandstats"]),
+                           [after["Stats"][n] for n in ("keyspace_hits", "keyspace_misses", "expired_keys", "total_error_replies")])
+        results.append(result)
+    for name in sorted(set(results[0]) | set(results[1])):
+        same(name, [results[0].get(name)], [results[1].get(name)])
+
+
+def info_channels(servers):
+    """A channel counts once, however many are subscribed to it and wherever."""
+    results = []
+    for server in servers:
+        c = connect(server)[0]
+        listeners = connect(server, 4)
+        for i, listener in enumerate(listeners):
+            listener.send([[b"SUBSCRIBE", b"all", b"own%d" % i], [b"PSUBSCRIBE", b"a*", b"b%d*" % (i % 2)], [b"SSUBSCRIBE", b"s%d" % (i // 2)]])
+            for _ in range(5):
+                listener.read()
+        stats = info(c, "stats")["Stats"]
+        results.append([stats[name] for name in ("pubsub_channels", "pubsub_patterns", "pubsubshard_channels")])
+        for listener in listeners:
+            listener.close()
+    same("channels", *results)
+
+
+TESTS = [info_channels, latency_errors, latency_events, histograms, percentiles, info_fields, info_counts, monitored, own_commands, order_of_cores, slow_entries, slow_limits, slow_errors]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cores", action="append", help="of Pollux; may be repeated (0 and 0,1)")
+    parser.add_argument("--peer", default="pollux", choices=("pollux", "redis"), help="redis: does the test itself hold?")
     options = parser.parse_args()
     pollux.close_on_signals()
     passed = failed = 0
     for cores in options.cores or ["0", "0,1"]:
-        servers = Servers(cores, "redis")
+        servers = Servers(cores, options.peer)
         for test in TESTS:
             try:
                 test(servers.servers)

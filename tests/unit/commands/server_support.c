@@ -9,6 +9,8 @@
 
 #include "common/block.h"
 #include "common/glob.h"
+#include "common/histogram.h"
+#include "dataplane/pubsub/channels.h"
 
 enum { ARGS_MAX = 64, NOW_MS = 1700000000 };
 
@@ -20,6 +22,7 @@ static const struct {
     {"maxmemory-policy", "allkeys-lru"},
     {"repl-backlog-size", "1024"},
     {"hz", "10"},
+    {"latency-tracking-info-percentiles", "50 99 99.9"},
     {"requirepass", ""},
 };
 
@@ -148,6 +151,23 @@ static void command_figures(struct core *c, unsigned id, struct command_figures 
         *f = (struct command_figures){.rejected = 1};
 }
 
+static const struct channel_table *no_channels(struct core *c)
+{
+    static const struct channel_table none;
+    (void)c;
+    return &none;
+}
+
+static const struct histogram *command_histogram(struct core *c, unsigned id)
+{
+    static struct histogram h;
+    histogram_reset(&h);
+    if (strcmp(commands_by_id(id)->name, "ping") != 0)
+        return NULL;
+    histogram_record(&h, 1000 * (c->index + 1), 2); // cycles: a microsecond for each core
+    return &h;
+}
+
 static void each_error(struct core *c, void (*each)(void *, const char *, uint64_t), void *context)
 {
     each(context, "ERR", 1 + c->index);
@@ -167,6 +187,7 @@ static void server_figures(struct core *c, struct server_figures *f)
         .run_id = "0123456789012345678901234567890123456789",
         .start_ms = NOW_MS - 90061000,
         .cores = SERVER_CORES,
+        .cycles_per_us = 1000,
         .pid = 42,
         .port = 6379,
         .memory_resident = 4096,
@@ -300,6 +321,8 @@ int server_setup(void **state)
         .core_figures = core_figures,
         .script_figures = no_scripts,
         .command_figures = command_figures,
+        .command_histogram = command_histogram,
+        .channels = no_channels,
         .each_error = each_error,
         .server_figures = server_figures,
         .memory_peak = memory_peak,

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "dataplane/commands/observe.h"
 #include "tests/unit/commands/server_support.h"
 
 #define OK "+OK\r\n"
@@ -258,6 +259,39 @@ static void others(void **state)
     assert_true(seconds > 1700000000);
 }
 
+// Two calls of PING on each core: one microsecond long on the first, two on the second …
+static void latency_of_commands(void **state)
+{
+    struct server *s = *state;
+    assert_string_equal(server_ask(s, "LATENCY", "HISTOGRAM", "ping", "nosuch"),
+                        "*2\r\n$4\r\nping\r\n*4\r\n$5\r\ncalls\r\n:6\r\n$14\r\nhistogram_usec"
+                        "\r\n*6\r\n:1\r\n:2\r\n:2\r\n:4\r\n:4\r\n:6\r\n");
+    assert_string_equal(server_ask(s, "LATENCY", "HISTOGRAM", "get"), "*0\r\n");
+    has(server_ask(s, "INFO", "latencystats"), "latency_percentiles_usec_ping:p50=2.0");
+    has_not(server_ask(s, "INFO", "commandstats"), "latency_percentiles");
+}
+
+static void series_of_events(void **state)
+{
+    (void)state;
+    struct latency_series a = {0}, b = {0};
+    for (uint32_t i = 0; i < 2 * LATENCY_SAMPLES; i++) {
+        latency_series_add(&a, 100 + 2 * i, 5);
+        latency_series_add(&b, 101 + 2 * i, i == 0 ? 90 : 7);
+    }
+    assert_int_equal(a.n, LATENCY_SAMPLES); // the newest
+    assert_int_equal(a.sample[0].time_s, 100 + 2 * LATENCY_SAMPLES);
+    latency_series_add(&a, a.sample[a.n - 1].time_s, 3);
+    assert_int_equal(a.sample[a.n - 1].ms, 5); // the worst of a second
+    latency_series_add(&a, b.sample[b.n - 1].time_s, 30);
+    latency_series_merge(&a, &b);
+    assert_int_equal(a.n, LATENCY_SAMPLES);
+    assert_int_equal(a.max_ms, 90); // though it is long gone
+    assert_int_equal(a.sample[a.n - 1].ms, 30);
+    for (uint32_t i = 1; i < a.n; i++)
+        assert_int_equal(a.sample[i].time_s, a.sample[i - 1].time_s + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +309,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(debug_protocol, server_setup, server_teardown),
         cmocka_unit_test_setup_teardown(shutdown, server_setup, server_teardown),
         cmocka_unit_test_setup_teardown(others, server_setup, server_teardown),
+        cmocka_unit_test_setup_teardown(latency_of_commands, server_setup, server_teardown),
+        cmocka_unit_test(series_of_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
