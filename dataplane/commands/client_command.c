@@ -134,6 +134,9 @@ void client_help_command(struct request *r)
         "    Spares this connection when client memory has to be freed.",
         "NO-TOUCH (ON|OFF)",
         "    Commands of this connection leave the age of keys as it is.",
+        "PAUSE <timeout> [WRITE|ALL]",
+        "    Lets commands of all connections wait for so many milliseconds, or those that may "
+        "write.",
         "REPLY (ON|OFF|SKIP)",
         "    Whether this connection gets replies.",
         "SETINFO (LIB-NAME|LIB-VER) <value>",
@@ -147,6 +150,8 @@ void client_help_command(struct request *r)
         "    How this connection is told of changes.",
         "UNBLOCK <client-id> [TIMEOUT|ERROR]",
         "    Ends the waiting of that connection's command, with that outcome.",
+        "UNPAUSE",
+        "    Ends what PAUSE began.",
         NULL,
     };
     request_help(r, "CLIENT", lines);

@@ -23,7 +23,7 @@ static const char *flag_letters(const struct client *c, const struct client_tran
         letters[n++] = 'O';
     if (t->queued >= 0)
         letters[n++] = 'x';
-    if (c->waiter)
+    if (c->waiter || c->flags & CLIENT_POSTPONED)
         letters[n++] = 'b';
     if (k->flags & TRACKING_ON)
         letters[n++] = 't';

@@ -47,6 +47,12 @@ void client_caching_command(struct request *r);
 void client_trackinginfo_command(struct request *r);
 void client_getredir_command(struct request *r);
 
+// client_pause.c
+bool client_pause_start(struct request *r);
+bool client_unpause_start(struct request *r);
+void client_pause_part(struct request *r);
+void client_pause_command(struct request *r);
+
 #define DEFAULT_USER "default"
 
 // Whether the bytes may name a client or its library: visible ASCII without spaces, or nothing.

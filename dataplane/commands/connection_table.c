@@ -264,6 +264,44 @@ static const struct command_doc client_setname_doc = {
     .args = client_setname_args,
 };
 
+static const char *const client_pause_history[] = {
+    "6.2.0",
+    "The mode, so that reading may go on.",
+    NULL,
+};
+
+static const struct doc_arg client_pause_mode_args[] = {
+    {.name = "write", .type = DOC_PURE_TOKEN, .token = "WRITE"},
+    {.name = "all", .type = DOC_PURE_TOKEN, .token = "ALL"},
+    {.name = NULL},
+};
+
+static const struct doc_arg client_pause_args[] = {
+    {.name = "timeout", .type = DOC_INTEGER},
+    {.name = "mode",
+     .type = DOC_ONEOF,
+     .flags = DOC_OPTIONAL,
+     .since = "6.2.0",
+     .args = client_pause_mode_args},
+    {.name = NULL},
+};
+
+static const struct command_doc client_pause_doc = {
+    .summary = "Lets commands of all connections wait for a while",
+    .since = "2.9.50",
+    .group = "connection",
+    .complexity = "O(1)",
+    .history = client_pause_history,
+    .args = client_pause_args,
+};
+
+static const struct command_doc client_unpause_doc = {
+    .summary = "Ends what CLIENT PAUSE began",
+    .since = "6.2.0",
+    .group = "connection",
+    .complexity = "O(N) over the connections that wait",
+};
+
 static const struct doc_arg client_unblock_timeout_error_args[] = {
     {.name = "timeout", .type = DOC_PURE_TOKEN, .token = "TIMEOUT"},
     {.name = "error", .type = DOC_PURE_TOKEN, .token = "ERROR"},
@@ -487,6 +525,28 @@ static const struct command client_subcommands[] = {
         .route = ROUTE_HOME,
         .doc = &client_trackinginfo_doc,
         .handler = client_trackinginfo_command,
+    },
+    {
+        .name = "pause",
+        .arity = -3,
+        .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
+        .categories = CAT_ADMIN | CAT_SLOW | CAT_DANGEROUS | CAT_CONNECTION,
+        .route = ROUTE_GATHER,
+        .doc = &client_pause_doc,
+        .start = client_pause_start,
+        .part = client_pause_part,
+        .handler = client_pause_command,
+    },
+    {
+        .name = "unpause",
+        .arity = 2,
+        .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
+        .categories = CAT_ADMIN | CAT_SLOW | CAT_DANGEROUS | CAT_CONNECTION,
+        .route = ROUTE_GATHER,
+        .doc = &client_unpause_doc,
+        .start = client_unpause_start,
+        .part = client_pause_part,
+        .handler = client_pause_command,
     },
     {
         .name = "unblock",

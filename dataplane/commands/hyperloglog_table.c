@@ -22,7 +22,7 @@ const struct command hyperloglog_commands[] = {
     {
         .name = "pfcount",
         .arity = -2,
-        .flags = CMD_READONLY,
+        .flags = CMD_READONLY | CMD_MAY_REPLICATE,
         .categories = CAT_READ | CAT_HYPERLOGLOG | CAT_SLOW,
         .route = ROUTE_KEYS,
         .keys =

@@ -185,6 +185,10 @@ struct services {
     // not wait.
     bool (*client_unblock)(struct core *core, struct client *c, bool error);
     uint64_t (*client_memory)(struct core *core, const struct client *c);
+    // CLIENT PAUSE, for the whole server: until then commands of clients wait, `all` or those that
+    // may write. A pause that lasts longer or holds up more stands. 0 ends it.
+    void (*clients_pause)(struct core *core, uint64_t until_us, bool all);
+    void (*clients_pause_adopt)(struct core *core); // each core does, before the answer
 
     // Through request_steps (steps.h).
     void *(*steps)(struct request *r, const struct key *key,

@@ -197,7 +197,7 @@ void client_event(struct core *c, struct stream *s)
         client->last_active_us = c->now_us;
         c->counters.reads++;
     }
-    if (events & STREAM_EOF && client->waiter) {
+    if (events & STREAM_EOF && (client->waiter || client->flags & CLIENT_POSTPONED)) {
         client_close(c, client); // commands behind the one that waits would never run
         return;
     }
@@ -569,6 +569,8 @@ void clients_bury(struct core *c)
             unqueue(c, client);
         if (client->flags & CLIENT_STARVED)
             unstarve(c, client);
+        if (client->flags & CLIENT_POSTPONED)
+            attend_forget(c, client);
         while (client->first_pending) {
             struct message *m = client->first_pending;
             client->first_pending = m->next;
@@ -599,7 +601,7 @@ void clients_cron(struct core *c)
             c->counters.max_query_buffer = query;
         if (!output_in_bounds(c, client))
             continue;
-        if (c->settings.timeout_us && !client->first_reply && !(client->flags & CLIENT_PUBSUB) &&
+        if (c->settings.timeout_us && !client->first_reply && !(client->flags & (CLIENT_PUBSUB | CLIENT_POSTPONED)) &&
             c->now_us - client->last_active_us > c->settings.timeout_us) {
             log_verbose("Closing idle client");
             client_close(c, client);

@@ -191,6 +191,8 @@ static bool core_turn(struct core *c)
 
     c->publisher->told = 0;
     bool any = transport_receive(c);
+    if (__builtin_expect(c->attention, 0))
+        any |= attend_turn(c);
     any |= streams_look(c);
     core_stage(c, STAGE_RECEIVE);
     if (c->server->n_cores > 1) {
@@ -268,6 +270,11 @@ static void core_relax(struct core *c)
     uint64_t deadline_us = blocked_next_us(c);
     if (deadline_us != UINT64_MAX) {
         uint64_t until_us = deadline_us > c->now_us ? deadline_us - c->now_us : 0;
+        if (until_us < timeout_us)
+            timeout_us = until_us;
+    }
+    if (__builtin_expect(c->attention, 0)) {
+        uint64_t at = attend_due_us(c), until_us = at > c->now_us ? at - c->now_us : 0;
         if (until_us < timeout_us)
             timeout_us = until_us;
     }

@@ -141,6 +141,14 @@ struct core_counters {
     uint64_t max_query_buffer, max_output;
 };
 
+// CLIENT PAUSE, and whose commands it holds up (attend.c).
+struct pause {
+    uint64_t until_us;
+    bool all; // else only what may write
+    struct client *first, *last;
+    unsigned postponed;
+};
+
 struct error_count {
     char prefix[32];
     uint64_t count;
@@ -255,6 +263,7 @@ struct core {
     // What commands have to pass before they run, or who else is told of them: enum attention,
     // 0 nearly always. The one word that the way of every command looks at (attend.c).
     uint32_t attention;
+    struct pause pause;
     const struct access_users *users; // in force here (access.h)
     bool nopass;                      // the default user needs no password,
     bool open;                        // and is enabled: who has not said who it is may be it
@@ -342,6 +351,7 @@ struct server {
     _Atomic uint64_t monitors;           // cores with clients in MONITOR, as bits
     _Atomic uint64_t next_slow_id;       // of the slow log
     _Atomic uint64_t memory_peak;        // bytes counted
+    _Atomic uint64_t pause; // CLIENT PAUSE: microseconds of its end * 2 + all; 0: there is none
     struct watched_slot *watched[SLOTS]; // NULL: no key of it is watched
     struct tracked_slot *tracked[SLOTS]; // NULL: no key of it is held by clients (tracking.h)
     _Atomic uint64_t tracking_clients;
@@ -486,6 +496,12 @@ enum attended {
 enum attended attend(struct core *c, struct client *client, const struct work *w);
 // While a script is busy: true when the command may not run, and was answered.
 bool attend_busy(struct core *c, struct client *client, const struct work *w);
+// CLIENT PAUSE: true when the command waits for its end.
+bool attend_paused(struct core *c, struct client *client, const struct work *w);
+bool attend_turn(struct core *c); // once a turn, while `attention` is; true: more is due at once
+void attend_forget(struct core *c, struct client *client); // it is gone
+uint64_t attend_due_us(const struct core *c);              // when attend_turn has something to do
+void attend_services(struct services *services);
 
 // --- execute: runs a handler here
 struct execution {

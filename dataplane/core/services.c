@@ -206,7 +206,7 @@ static void core_figures(struct core *c, struct core_figures *f)
         .connections_received = n->connections_received,
         .connections_rejected = n->connections_rejected,
         .clients = c->n_clients,
-        .blocked_clients = c->blocked->n_waiters,
+        .blocked_clients = c->blocked->n_waiters + c->pause.postponed,
         .timeout_clients = c->blocked->n_due,
         .error_replies = n->errors,
         .hits = s->hits,
@@ -405,4 +405,5 @@ void services_init(struct core *c)
     access_services(&c->services);
     scripts_services(&c->services);
     functions_services(&c->services);
+    attend_services(&c->services);
 }

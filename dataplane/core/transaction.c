@@ -222,6 +222,7 @@ static bool keep(struct transaction *t, const struct work *w)
     t->last = q;
     t->n++;
     t->bytes += size + blocks;
+    t->flags |= w->command->flags;
     t->denyoom |= (w->command->flags & CMD_DENYOOM) != 0;
     return add_needs(t, w);
 }
@@ -738,6 +739,10 @@ enum transaction_taken transaction_take(struct core *c, struct client *client, c
             client->transaction->refused = true;
         return TRANSACTION_TAKEN;
     }
+    if (command->flags & CMD_NO_MULTI && command->handler != watch_command)
+        return refuse(c, client, w, "ERR Command not allowed inside a transaction");
+    if (__builtin_expect(c->attention & ATTEND_PAUSED, 0) && attend_paused(c, client, w))
+        return TRANSACTION_LATER;
     if (command->handler == exec_command)
         return exec(c, client, w);
     if (command->handler == multi_command || command->handler == discard_command ||
@@ -750,8 +755,6 @@ enum transaction_taken transaction_take(struct core *c, struct client *client, c
     }
     if (client->flags & CLIENT_MONITOR && command->flags & MONITOR_MAY_NOT)
         return refuse(c, client, w, ERR_MONITOR_KEYS);
-    if (command->flags & CMD_NO_MULTI)
-        return refuse(c, client, w, "ERR Command not allowed inside a transaction");
     if (memory_is_short(c)) // what is kept is memory, too
         return refuse(c, client, w, ERR_OOM);
     if (!keep(client->transaction, w)) {

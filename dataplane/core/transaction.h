@@ -31,6 +31,7 @@ struct transaction {
     bool refused;             // a command was: EXEC will be, too
     bool denyoom;             // one of them grows memory
     bool scripts;             // some of them are
+    uint32_t flags;           // of all commands
     bool wide;                // needs all slots of all cores
     bool wide_far;            // the same where there are several cores
     bool asks;                // PUBLISH: other cores have parts of it where they have subscribers

@@ -41,6 +41,7 @@ enum client_flags {
     CLIENT_MULTI = 1u << 16,    // what it sends is kept for EXEC
     CLIENT_PUBSUB = 1u << 17,   // subscribed to a channel or pattern at least
     CLIENT_PUBLISH = 1u << 18,  // all that is under way are commands that may follow each other
+    CLIENT_POSTPONED = 1u << 19, // a command of it waits for the end of CLIENT PAUSE
     CLIENT_TRACKED = 1u << 20,  // it has a tracker
     CLIENT_CACHING = 1u << 21,  // CLIENT CACHING was given for its next command
     CLIENT_MONITOR = 1u << 24,  // is told of every command (dataplane/core/monitor.h)
@@ -82,6 +83,7 @@ struct client {
     struct client *next_queued; // in the core's list of clients to parse
     struct client *next_starved;
     struct client *next_push;
+    struct client *prev_postponed, *next_postponed;
     struct client *prev, *next; // all clients of the core
 
     // For CLIENT LIST and time-outs.

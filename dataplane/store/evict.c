@@ -222,7 +222,7 @@ static bool others_can(const struct store *s)
 
 bool store_make_room(struct store *s)
 {
-    if (!store_memory_over(s))
+    if (s->still || !store_memory_over(s))
         return true;
     unsigned freed = FREED_PER_CALL;
     garbage_step(s, &freed);
@@ -245,7 +245,7 @@ bool store_make_room(struct store *s)
 bool evict_step(struct store *s, unsigned *budget)
 {
     // While something is on its way out, it will be less soon: no key goes in its place.
-    while (store_memory_over(s) && !s->garbage && !s->garbage_objects) {
+    while (!s->still && store_memory_over(s) && !s->garbage && !s->garbage_objects) {
         if (*budget <= s->options.samples)
             return s->options.policy != EVICT_NONE;
         *budget -= s->options.samples;

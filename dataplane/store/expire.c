@@ -412,7 +412,7 @@ unsigned expire_first(struct store *s, uint32_t id, bool evict)
 
 bool expire_step(struct store *s, unsigned *budget)
 {
-    if (!s->active_expire)
+    if (!s->active_expire || s->still)
         return false;
     while (s->queue_len && s->queue[0] >> 32 <= s->now_coarse) {
         if (!*budget)
@@ -422,6 +422,11 @@ bool expire_step(struct store *s, unsigned *budget)
         *budget -= cost < *budget ? cost : *budget;
     }
     return false;
+}
+
+void store_stand_still(struct store *s, bool on)
+{
+    s->still = on;
 }
 
 void store_active_expire(struct store *s, bool on)

@@ -59,6 +59,7 @@ struct store {
     uint32_t minutes;
     bool lfu;
     bool active_expire;
+    bool still;     // store_stand_still
     uint32_t epoch; // number of the newest snapshot
     uint64_t random[2];
     uint64_t bytes_elsewhere; // memory of the other cores as of the last store_set_time

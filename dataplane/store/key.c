@@ -138,7 +138,8 @@ struct entry *store_find(struct store *s, unsigned db, const struct key *key, un
     uint64_t *word = table_find(slot_of(s->ks, db, key->slot), key);
     struct entry *e = word ? word_entry(*word) : NULL;
     if (e && entry_is_expired(s, e)) {
-        remove_expired(s, db, key, word);
+        if (!s->still || flags & LOOKUP_WRITE)
+            remove_expired(s, db, key, word);
         e = NULL;
     }
     if (!(flags & (LOOKUP_NO_STATS | LOOKUP_WRITE))) {

@@ -215,7 +215,7 @@ uint64_t store_next_due(const struct store *s)
 {
     if (s->work_len || s->garbage || s->garbage_objects || s->evicting)
         return s->now_ms;
-    if (!s->queue_len || !s->active_expire)
+    if (!s->queue_len || !s->active_expire || s->still)
         return UINT64_MAX;
     return s->ks->epoch_ms + (s->queue[0] >> 32) * COARSE_MS;
 }

@@ -109,6 +109,9 @@ void store_reset_statistics(struct store *s);
 struct keyspace *store_keyspace(const struct store *s);
 // While off, nothing expires actively (DEBUG SET-ACTIVE-EXPIRE 0).
 void store_active_expire(struct store *s, bool on);
+// While still, nothing expires or is evicted by itself (CLIENT PAUSE): readers do not find a key
+// whose time is over, and leave it where it is. Changes go on as ever.
+void store_stand_still(struct store *s, bool on);
 
 // --- look-up -----------------------------------------------------------------------------------
 

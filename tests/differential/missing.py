@@ -5,7 +5,6 @@ stands here that exists. Commands on keys are never a reason."""
 MISSING = {
     "clustering": ["asking", "cluster", "readonly", "readwrite"],
     "files of the data set": ["bgrewriteaof", "bgsave", "lastsave", "save"],
-    "holding clients up, which failing over needs": ["client|pause", "client|unpause"],
     "replication": ["failover", "psync", "replconf", "replicaof", "role", "slaveof", "sync", "wait"],
 }  # fmt: skip
 
