@@ -83,8 +83,9 @@ void client_describe(struct request *r, const struct client *c, struct out *to)
              seconds_since(r, c->created_us), seconds_since(r, c->last_active_us),
              flag_letters(c, &t, &k, letters), c->db);
     text_add(to,
-             " sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%" PRIu64,
-             t.queued, query, query_free, t.bytes);
+             " sub=0 psub=0 ssub=0 multi=%d watch=%u qbuf=%zu qbuf-free=%zu argv-mem=0 "
+             "multi-mem=%" PRIu64,
+             t.queued, t.watched, query, query_free, t.bytes);
     text_add(to, " rbs=0 rbp=0 obl=%zu oll=%u omem=%zu tot-mem=%" PRIu64 " events=%s", unsent,
              waiting, unsent, r->services->client_memory(r->core, c), unsent ? "rw" : "r");
     text_add(to, " cmd=%s%s%s", last && last->parent ? last->parent->name : "",

@@ -95,8 +95,8 @@ const struct command scripting_commands[] = {
     {
         .name = "eval",
         .arity = -3,
-        .flags =
-            CMD_NOSCRIPT | CMD_STALE | CMD_SKIP_MONITOR | CMD_NO_MANDATORY_KEYS | CMD_MOVABLE_KEYS,
+        .flags = CMD_NOSCRIPT | CMD_STALE | CMD_SKIP_MONITOR | CMD_MAY_REPLICATE |
+                 CMD_NO_MANDATORY_KEYS | CMD_MOVABLE_KEYS,
         .categories = CAT_SLOW | CAT_SCRIPTING,
         .route = ROUTE_SCRIPT,
         .keys =
@@ -149,8 +149,8 @@ const struct command scripting_commands[] = {
     {
         .name = "evalsha",
         .arity = -3,
-        .flags =
-            CMD_NOSCRIPT | CMD_STALE | CMD_SKIP_MONITOR | CMD_NO_MANDATORY_KEYS | CMD_MOVABLE_KEYS,
+        .flags = CMD_NOSCRIPT | CMD_STALE | CMD_SKIP_MONITOR | CMD_MAY_REPLICATE |
+                 CMD_NO_MANDATORY_KEYS | CMD_MOVABLE_KEYS,
         .categories = CAT_SLOW | CAT_SCRIPTING,
         .route = ROUTE_SCRIPT,
         .keys = (const struct keyspec[]){{.begin = BEGIN_INDEX,

@@ -348,9 +348,9 @@ struct server {
     struct script_functions *functions;
     _Atomic uint64_t next_client_id;
     _Atomic uint64_t clients;
-    _Atomic uint64_t monitors;           // cores with clients in MONITOR, as bits
-    _Atomic uint64_t next_slow_id;       // of the slow log
-    _Atomic uint64_t memory_peak;        // bytes counted
+    _Atomic uint64_t monitors;     // cores with clients in MONITOR, as bits
+    _Atomic uint64_t next_slow_id; // of the slow log
+    _Atomic uint64_t memory_peak;  // bytes counted
     _Atomic uint64_t pause; // CLIENT PAUSE: microseconds of its end * 2 + all; 0: there is none
     struct watched_slot *watched[SLOTS]; // NULL: no key of it is watched
     struct tracked_slot *tracked[SLOTS]; // NULL: no key of it is held by clients (tracking.h)
@@ -498,6 +498,8 @@ enum attended attend(struct core *c, struct client *client, const struct work *w
 bool attend_busy(struct core *c, struct client *client, const struct work *w);
 // CLIENT PAUSE: true when the command waits for its end.
 bool attend_paused(struct core *c, struct client *client, const struct work *w);
+// The command's flags, of which a script with a shebang may change CMD_WRITE and CMD_MAY_REPLICATE.
+uint32_t attend_flags(struct core *c, const struct work *w);
 bool attend_turn(struct core *c); // once a turn, while `attention` is; true: more is due at once
 void attend_forget(struct core *c, struct client *client); // it is gone
 uint64_t attend_due_us(const struct core *c);              // when attend_turn has something to do

@@ -204,7 +204,7 @@ static void *room_for(struct transaction *t, size_t size)
     return at;
 }
 
-static bool keep(struct transaction *t, const struct work *w)
+static bool keep(struct transaction *t, const struct work *w, uint32_t flags)
 {
     struct arg *argv;
     size_t size = args_room(sizeof(struct queued), w->argc, w->argv), blocks;
@@ -222,7 +222,7 @@ static bool keep(struct transaction *t, const struct work *w)
     t->last = q;
     t->n++;
     t->bytes += size + blocks;
-    t->flags |= w->command->flags;
+    t->flags |= flags;
     t->denyoom |= (w->command->flags & CMD_DENYOOM) != 0;
     return add_needs(t, w);
 }
@@ -757,7 +757,7 @@ enum transaction_taken transaction_take(struct core *c, struct client *client, c
         return refuse(c, client, w, ERR_MONITOR_KEYS);
     if (memory_is_short(c)) // what is kept is memory, too
         return refuse(c, client, w, ERR_OOM);
-    if (!keep(client->transaction, w)) {
+    if (!keep(client->transaction, w, attend_flags(c, w))) {
         client_abort(c, client, "out of memory for its transaction");
         return TRANSACTION_TAKEN;
     }
