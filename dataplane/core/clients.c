@@ -601,7 +601,8 @@ void clients_cron(struct core *c)
             c->counters.max_query_buffer = query;
         if (!output_in_bounds(c, client))
             continue;
-        if (c->settings.timeout_us && !client->first_reply && !(client->flags & (CLIENT_PUBSUB | CLIENT_POSTPONED)) &&
+        if (c->settings.timeout_us && !client->first_reply &&
+            !(client->flags & (CLIENT_PUBSUB | CLIENT_POSTPONED)) &&
             c->now_us - client->last_active_us > c->settings.timeout_us) {
             log_verbose("Closing idle client");
             client_close(c, client);
