@@ -127,6 +127,7 @@ void client_help_command(struct request *r)
         "    * USER <username>",
         "    * ADDR <ip:port>       (the client's side)",
         "    * LADDR <ip:port>      (the server's side)",
+        "    * MAXAGE <seconds>     (connections that are at least so old)",
         "    * SKIPME (YES|NO)      (spares this connection; the default)",
         "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB) | ID <client-id> [<client-id> ...]]",
         "    A line about each connection.",

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/access/access.h"
 #include "dataplane/commands/families.h"
+#include "dataplane/pubsub/channels.h"
 #include "dataplane/resp/client.h"
 
 #define US_PER_S 1000000
@@ -21,6 +23,8 @@ static const char *flag_letters(const struct client *c, const struct client_tran
     unsigned n = 0;
     if (c->flags & CLIENT_MONITOR)
         letters[n++] = 'O';
+    if (c->flags & CLIENT_PUBSUB)
+        letters[n++] = 'P';
     if (t->queued >= 0)
         letters[n++] = 'x';
     if (c->waiter || c->flags & CLIENT_POSTPONED)
@@ -60,6 +64,11 @@ static const char *user_name(const struct client *c)
     return c->user ? access_user_name(c->user, NULL) : DEFAULT_USER;
 }
 
+static unsigned subscriptions(const struct client *c, enum channel_kind kind)
+{
+    return c->subscriber ? c->subscriber->n[kind] : 0;
+}
+
 // One line without its end. fd is -1: not every transport has one. What clients cannot do yet is
 // shown as Redis shows a client that does not do it.
 void client_describe(struct request *r, const struct client *c, struct out *to)
@@ -82,10 +91,11 @@ void client_describe(struct request *r, const struct client *c, struct out *to)
     text_add(to, " age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%" PRIu32,
              seconds_since(r, c->created_us), seconds_since(r, c->last_active_us),
              flag_letters(c, &t, &k, letters), c->db);
-    text_add(to,
-             " sub=0 psub=0 ssub=0 multi=%d watch=%u qbuf=%zu qbuf-free=%zu argv-mem=0 "
-             "multi-mem=%" PRIu64,
-             t.queued, t.watched, query, query_free, t.bytes);
+    text_add(to, " sub=%u psub=%u ssub=%u multi=%d watch=%u", subscriptions(c, CHANNEL_NAMED),
+             subscriptions(c, CHANNEL_PATTERN), subscriptions(c, CHANNEL_SHARD), t.queued,
+             t.watched);
+    text_add(to, " qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%" PRIu64, query, query_free,
+             t.bytes);
     text_add(to, " rbs=0 rbp=0 obl=%zu oll=%u omem=%zu tot-mem=%" PRIu64 " events=%s", unsent,
              waiting, unsent, r->services->client_memory(r->core, c), unsent ? "rw" : "r");
     text_add(to, " cmd=%s%s%s", last && last->parent ? last->parent->name : "",
@@ -108,18 +118,27 @@ void client_info_command(struct request *r)
 
 // --- what is asked for -------------------------------------------------------------------------
 
-// Every connection is a normal one as yet; the other types are known and fit none.
-enum client_type { TYPE_ANY, TYPE_NORMAL, TYPE_OTHER, TYPE_UNKNOWN };
+enum client_type { TYPE_ANY, TYPE_NORMAL, TYPE_PUBSUB, TYPE_REPLICA, TYPE_MASTER, TYPE_UNKNOWN };
 
-static enum client_type client_type(const struct request *r, int i)
+static enum client_type type_named(const struct request *r, int i)
 {
-    static const char *const others[] = {"master", "slave", "replica", "pubsub"};
-    if (request_is(r, i, "normal"))
-        return TYPE_NORMAL;
-    for (size_t k = 0; k < sizeof(others) / sizeof(others[0]); k++)
-        if (request_is(r, i, others[k]))
-            return TYPE_OTHER;
+    static const struct {
+        const char *name;
+        enum client_type type;
+    } types[] = {{"normal", TYPE_NORMAL},
+                 {"pubsub", TYPE_PUBSUB},
+                 {"replica", TYPE_REPLICA},
+                 {"slave", TYPE_REPLICA},
+                 {"master", TYPE_MASTER}};
+    for (size_t k = 0; k < sizeof(types) / sizeof(types[0]); k++)
+        if (request_is(r, i, types[k].name))
+            return types[k].type;
     return TYPE_UNKNOWN;
+}
+
+static bool is_of_type(const struct client *c, enum client_type type)
+{
+    return type == TYPE_ANY || type == (c->flags & CLIENT_PUBSUB ? TYPE_PUBSUB : TYPE_NORMAL);
 }
 
 static void reply_unknown_type(struct request *r, int i)
@@ -148,7 +167,7 @@ static bool listed_id(const struct request *r, uint64_t id)
 bool client_list_start(struct request *r)
 {
     if (r->argc == 4 && request_is(r, 2, "type")) {
-        if (client_type(r, 3) != TYPE_UNKNOWN)
+        if (type_named(r, 3) != TYPE_UNKNOWN)
             return true;
         reply_unknown_type(r, 3);
         return false;
@@ -169,10 +188,17 @@ bool client_list_start(struct request *r)
     return false;
 }
 
+struct list_context {
+    struct request *r;
+    enum client_type type;
+};
+
 static void list_one(void *context, struct client *c)
 {
-    struct request *r = context;
-    if ((c->flags & CLIENT_INTERNAL) || (lists_ids(r) && !listed_id(r, c->id)))
+    const struct list_context *list = context;
+    struct request *r = list->r;
+    if (c->flags & CLIENT_INTERNAL || !is_of_type(c, list->type) ||
+        (lists_ids(r) && !listed_id(r, c->id)))
         return;
     client_describe(r, c, r->out);
     out_write(r->out, "\n", 1);
@@ -180,9 +206,10 @@ static void list_one(void *context, struct client *c)
 
 void client_list_part(struct request *r)
 {
-    if (r->argc == 4 && request_is(r, 2, "type") && client_type(r, 3) == TYPE_OTHER)
-        return;
-    r->services->each_client(r->core, list_one, r);
+    struct list_context list = {.r = r};
+    if (r->argc == 4 && request_is(r, 2, "type"))
+        list.type = type_named(r, 3);
+    r->services->each_client(r->core, list_one, &list);
 }
 
 struct line {
@@ -252,8 +279,8 @@ void client_list_command(struct request *r)
 
 struct kill_filter {
     const struct arg *addr, *laddr, *user;
-    bool check_user; // that there is one of that name
-    uint64_t id;     // 0: any
+    bool check_user;        // that there is one of that name
+    uint64_t id, max_age_s; // 0: any
     enum client_type type;
     bool skip_me;
 };
@@ -275,7 +302,7 @@ static bool kill_option(struct request *r, int i, struct kill_filter *f)
         }
         f->id = (uint64_t)id;
     } else if (request_is(r, i, "type")) {
-        f->type = client_type(r, i + 1);
+        f->type = type_named(r, i + 1);
         if (f->type == TYPE_UNKNOWN) {
             reply_unknown_type(r, i + 1);
             return false;
@@ -291,6 +318,17 @@ static bool kill_option(struct request *r, int i, struct kill_filter *f)
             request_errorf(r, "ERR No such user '%.*s'", (int)value->len, (const char *)value->ptr);
             return false;
         }
+    } else if (request_is(r, i, "maxage")) {
+        int64_t seconds;
+        if (!parse_int64(value->ptr, value->len, &seconds)) {
+            request_error(r, "ERR maxage is not an integer or out of range");
+            return false;
+        }
+        if (seconds < 1) {
+            request_error(r, "ERR maxage should be greater than 0");
+            return false;
+        }
+        f->max_age_s = (uint64_t)seconds;
     } else if (request_is(r, i, "skipme") &&
                (request_is(r, i + 1, "yes") || request_is(r, i + 1, "no"))) {
         f->skip_me = request_is(r, i + 1, "yes");
@@ -347,7 +385,8 @@ static void kill_one(void *context, struct client *c)
     bool self = c->id == k->r->session->client_id;
     if (c->flags & (CLIENT_INTERNAL | CLIENT_CLOSING | CLIENT_GONE))
         return;
-    if ((f->id && c->id != f->id) || f->type == TYPE_OTHER || (self && f->skip_me) ||
+    if ((f->id && c->id != f->id) || !is_of_type(c, f->type) || (self && f->skip_me) ||
+        (f->max_age_s && seconds_since(k->r, c->created_us) < f->max_age_s) ||
         (f->addr && !has_address(&c->remote, f->addr)) ||
         (f->user && (strlen(user_name(c)) != f->user->len ||
                      memcmp(user_name(c), f->user->ptr, f->user->len) != 0)) ||
