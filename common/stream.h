@@ -105,6 +105,8 @@ struct stream_ops {
     // Bytes written and not yet accepted by the transport for sending (TCP: beyond the send
     // window).
     size_t (*unsent)(const struct stream *s);
+    // Bytes of memory that the stream takes besides its unsent output: itself, unread input.
+    size_t (*memory)(const struct stream *s);
     // Orderly close: everything written is delivered, then FIN. STREAM_CLOSED follows.
     void (*close)(struct stream *s);
     // Abortive close: RST, output dropped. STREAM_CLOSED follows.

@@ -182,10 +182,17 @@ static void connection_keepalive(struct stream *stream, unsigned idle_s)
     setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 }
 
+static size_t connection_memory(const struct stream *stream)
+{
+    const struct connection *c = (const struct connection *)stream;
+    return sizeof(*c) + c->heap_cap;
+}
+
 const struct stream_ops connection_ops = {
     .refill = receive_refill,
     .push = send_push,
     .unsent = send_unsent,
+    .memory = connection_memory,
     .close = connection_close,
     .abort = connection_abort,
     .release = connection_release,

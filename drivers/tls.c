@@ -601,6 +601,7 @@ static const struct stream_ops tls_stream_ops = {
     .refill = stream_refill,
     .push = tls_push,
     .unsent = tls_unsent,
+    .memory = tls_memory,
     .close = stream_close,
     .abort = stream_abort,
     .release = stream_release,
@@ -718,7 +719,8 @@ const char *tls_cipher(const struct stream *s)
 size_t tls_memory(const struct stream *stream)
 {
     const struct tls_stream *s = (const struct tls_stream *)stream;
-    return sizeof(*s) + s->heap_cap + OPENSSL_BYTES;
+    return sizeof(*s) + s->heap_cap + OPENSSL_BYTES +
+           (s->lower ? s->lower->ops->memory(s->lower) : 0);
 }
 
 struct tls *tls_create(const struct tls_config *config)

@@ -55,6 +55,7 @@ static const struct stream_ops tape_ops = {
     .refill = tape_refill,
     .push = tape_push,
     .unsent = tape_unsent,
+    .memory = tape_unsent,
     .close = tape_closed,
     .abort = tape_closed,
     .release = tape_closed,

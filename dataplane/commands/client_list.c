@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/block.h"
 #include "dataplane/access/access.h"
 #include "dataplane/commands/families.h"
 #include "dataplane/pubsub/channels.h"
@@ -84,7 +85,11 @@ void client_describe(struct request *r, const struct client *c, struct out *to)
     bool self = c->id == r->session->client_id;
     const struct command *last = self ? r->command : c->last_command;
     unsigned waiting = c->replies_waiting - ((self || c->waiter) && c->replies_waiting);
-    size_t query = c->parser.buf_len, query_free = c->parser.buf_cap - c->parser.buf_len;
+    // What is read into memory of its own counts as query; a reply goes straight to the stream.
+    size_t query = c->parser.buf_len + c->parser.block_bytes +
+                   (c->parser.filling ? c->parser.filling->len : 0) +
+                   (c->stream ? c->stream->in_len : 0);
+    size_t query_free = c->parser.buf_cap - c->parser.buf_len;
     text_add(to, "id=%" PRIu64 " addr=%s laddr=%s fd=-1 name=", c->id,
              endpoint_format(&c->remote, addr), endpoint_format(&c->local, laddr));
     out_write(to, client_name(c), strlen(client_name(c)));
@@ -94,8 +99,8 @@ void client_describe(struct request *r, const struct client *c, struct out *to)
     text_add(to, " sub=%u psub=%u ssub=%u multi=%d watch=%u", subscriptions(c, CHANNEL_NAMED),
              subscriptions(c, CHANNEL_PATTERN), subscriptions(c, CHANNEL_SHARD), t.queued,
              t.watched);
-    text_add(to, " qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%" PRIu64, query, query_free,
-             t.bytes);
+    text_add(to, " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%" PRIu64, query, query_free,
+             c->pending_bytes, t.bytes);
     text_add(to, " rbs=0 rbp=0 obl=%zu oll=%u omem=%zu tot-mem=%" PRIu64 " events=%s", unsent,
              waiting, unsent, r->services->client_memory(r->core, c), unsent ? "rw" : "r");
     text_add(to, " cmd=%s%s%s", last && last->parent ? last->parent->name : "",

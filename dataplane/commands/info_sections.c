@@ -175,7 +175,7 @@ static void write_memory(const struct info *info, struct out *o)
     field(o, "mem_replication_backlog", 0);
     field(o, "mem_total_replication_buffers", 0);
     field(o, "mem_clients_slaves", 0);
-    field(o, "mem_clients_normal", f->query_buffer_bytes + f->output_bytes);
+    field(o, "mem_clients_normal", f->client_bytes);
     field(o, "mem_cluster_links", 0);
     field(o, "mem_aof_buffer", 0);
     text_add(o, "mem_allocator:mimalloc-%d.%d.%d\r\n", allocator / 100, allocator / 10 % 10,
@@ -228,7 +228,7 @@ static void write_stats(const struct info *info, struct out *o)
     field(o, "expired_time_cap_reached_count", f->background_cut);
     field(o, "expire_cycle_cpu_milliseconds", f->background_us / MS_PER_S);
     field(o, "evicted_keys", f->evicted);
-    field(o, "evicted_clients", 0);
+    field(o, "evicted_clients", f->evicted_clients);
     field(o, "total_eviction_exceeded_time", (f->exceeded_us + f->exceeded_now_us) / MS_PER_S);
     field(o, "current_eviction_exceeded_time", f->exceeded_now_us / MS_PER_S);
     field(o, "keyspace_hits", f->hits);

@@ -37,7 +37,9 @@ struct core_figures {
     uint64_t busy_cycles, idle_cycles, turns;
     uint64_t forwarded_commands, borrows, gathers;
     uint64_t cpu_sys_us, cpu_user_us;
-    uint64_t max_input_buffer, max_output_buffer;
+    uint64_t max_input_buffer, max_output_buffer; // of the last seconds
+    uint64_t evicted_clients;                     // maxmemory-clients
+    uint64_t client_bytes;                        // all that connections hold
     uint64_t acl_denied_auth, acl_denied_command, acl_denied_key, acl_denied_channel;
     // Of each core its share: sums may pass through what looks like large numbers.
     uint64_t tracking_clients, tracking_keys, tracking_items, tracking_prefixes;

@@ -1,13 +1,9 @@
 // What stands before a command but for its own errors: a script that runs for too long, a pause.
 // Home looks here when `core->attention` says that there is something, and only then.
-#include <string.h>
-
-#include "dataplane/commands/scripting_commands.h"
 #include "dataplane/commands/transactions_commands.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/script.h"
 #include "dataplane/core/transaction.h"
-#include "dataplane/script/script.h"
 
 // --- CLIENT PAUSE --------------------------------------------------------------------------------
 //
@@ -16,36 +12,10 @@
 // nothing more of the client is parsed, so that a paused client holds what it had sent in one batch
 // and what a stream keeps unread. What was taken before the pause goes on.
 
-// Of an error of a script that nobody is told here.
-#define ERROR_MAX 256
 // Clients that go on in one turn, once a pause is over.
 #define RESUMED_A_TURN 256
 
 static const uint32_t may_write = CMD_WRITE | CMD_MAY_REPLICATE;
-
-// What a script says of itself. NULL: it is not known, or does not compile, and will be refused.
-static const struct script_code *script_of(struct core *c, const struct work *w)
-{
-    char error[ERROR_MAX];
-    const struct arg *script = &w->argv[1];
-    if (w->command->handler == evalsha_command || w->command->handler == evalsha_ro_command)
-        return script_by_sha(c->script, c->server->scripts, script, error, sizeof(error));
-    if (script->len < 2 || memcmp(script->ptr, "#!", 2) != 0)
-        return NULL;
-    return script_by_text(c->script, c->server->scripts, script, error, sizeof(error));
-}
-
-uint32_t attend_flags(struct core *c, const struct work *w)
-{
-    uint32_t flags = w->command->flags;
-    if (__builtin_expect(w->command->route != ROUTE_SCRIPT, 1))
-        return flags;
-    const struct script_code *code = script_of(c, w);
-    if (!code || code->flags & SCRIPT_COMPAT)
-        return flags;
-    flags &= ~may_write;
-    return code->flags & SCRIPT_NO_WRITES ? flags : flags | CMD_WRITE;
-}
 
 static bool holds_up(struct core *c, const struct client *client, const struct work *w)
 {
@@ -55,7 +25,7 @@ static bool holds_up(struct core *c, const struct client *client, const struct w
         return true;
     if (w->command->handler == exec_command && client->transaction)
         return client->transaction->flags & may_write;
-    return attend_flags(c, w) & may_write;
+    return scripts_flags(c, w) & may_write;
 }
 
 static void postpone(struct core *c, struct client *client, const struct work *w)

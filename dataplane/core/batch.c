@@ -5,6 +5,7 @@
 #include <x86intrin.h>
 
 #include "common/block.h"
+#include "dataplane/core/client_memory.h"
 #include "dataplane/core/message.h"
 
 // Commands with more arguments than this get an array of their own.
@@ -285,6 +286,8 @@ bool batch_run(struct core *c)
             continue;
         bool more;
         enum ended ended = gather_client(c, client, &more);
+        if (__builtin_expect(c->settings.clients_max > 0, 0))
+            client_weigh(c, client);
         if (ended != ENDED_NONE) {
             over[n_over].client = client;
             over[n_over++].ended = ended;

@@ -5,6 +5,7 @@
 #include "dataplane/core/access.h"
 #include "dataplane/core/addresses.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/client_memory.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/publish.h"
 #include "dataplane/core/tracking.h"
@@ -20,6 +21,9 @@ struct told {
     struct client *client; // NULL: it went away
     struct outbuf out;
 };
+
+// A connection that has sent nothing for so long gives back the memory that it reads into.
+#define SHRINK_IDLE_US 2000000
 
 static bool loopback(const struct endpoint *e)
 {
@@ -155,6 +159,7 @@ static void client_lost(struct core *c, struct client *client)
             client->next->prev = client->prev;
         if (c->cron_client == client)
             c->cron_client = client->next;
+        client_unweigh(c, client);
         c->n_clients--;
         atomic_fetch_sub_explicit(&c->server->clients, 1, memory_order_relaxed);
     }
@@ -451,6 +456,11 @@ void clients_tell(struct core *c)
     }
 }
 
+size_t client_told_bytes(const struct client *client)
+{
+    return client->told ? outbuf_size(&client->told->out) : 0;
+}
+
 // Limits of what waits for a client that reads slowly or not at all.
 static bool output_in_bounds(struct core *c, struct client *client)
 {
@@ -459,9 +469,7 @@ static bool output_in_bounds(struct core *c, struct client *client)
         client->flags & CLIENT_PUBSUB    ? &c->settings.pubsub_limit
         : client->flags & CLIENT_MONITOR ? &c->settings.monitor_limit
                                          : &c->settings.output_limit;
-    uint64_t unsent = s->ops->unsent(s) + (client->told ? outbuf_size(&client->told->out) : 0);
-    if (unsent > c->counters.max_output)
-        c->counters.max_output = unsent;
+    uint64_t unsent = s->ops->unsent(s) + client_told_bytes(client);
     if (limit->hard && unsent > limit->hard) {
         c->counters.output_limit_disconnections++;
         client_abort(c, client, "its output passed the hard limit of client-output-buffer-limit");
@@ -516,6 +524,10 @@ void clients_push(struct core *c)
         }
         s->ops->push(s);
         c->counters.writes++;
+        if (__builtin_expect(c->settings.clients_max > 0, 0))
+            if (c->now_us - client->last_active_us > SHRINK_IDLE_US)
+                parser_shrink(&client->parser);
+        client_weigh(c, client);
         if (!output_in_bounds(c, client))
             continue;
         if (client->flags & CLIENT_CLOSE_AFTER_REPLY && !client->first_reply) {
@@ -596,9 +608,7 @@ void clients_cron(struct core *c)
         c->cron_client = client->next;
         if (!client->stream || client->flags & CLIENT_CLOSING)
             continue;
-        size_t query = parser_memory(&client->parser);
-        if (query > c->counters.max_query_buffer)
-            c->counters.max_query_buffer = query;
+        client_weigh(c, client);
         if (!output_in_bounds(c, client))
             continue;
         if (c->settings.timeout_us && !client->first_reply &&
@@ -608,22 +618,6 @@ void clients_cron(struct core *c)
             client_close(c, client);
         }
     }
-}
-
-uint64_t client_memory(const struct client *client)
-{
-    uint64_t n = sizeof(*client) + parser_memory(&client->parser);
-    if (client->transaction)
-        n += client->transaction->bytes;
-    if (client->watching)
-        n += client->watching->n * sizeof(struct watch);
-    if (client->subscriber)
-        n += sizeof(*client->subscriber) + client->subscriber->bytes;
-    if (client->stream)
-        n += client->stream->ops->unsent(client->stream);
-    if (client->stream && tls_is(client->stream))
-        n += tls_memory(client->stream);
-    return n;
 }
 
 bool clients_unsent(const struct core *c)

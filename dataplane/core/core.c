@@ -14,6 +14,7 @@
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/capture.h"
+#include "dataplane/core/client_memory.h"
 #include "dataplane/core/latency.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/publish.h"
@@ -230,6 +231,8 @@ static bool core_turn(struct core *c)
     transport_send(c);
     if (c->server->n_cores > 1)
         mailbox_wake(c);
+    if (__builtin_expect(c->settings.clients_max > 0, 0))
+        clients_evict(c);
     clients_bury(c);
     core_stage(c, STAGE_TRANSMIT);
     any |= maintain(c);

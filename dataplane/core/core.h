@@ -78,6 +78,7 @@ struct settings {
     struct config_output_limit monitor_limit;              // of clients in MONITOR
     unsigned notify;        // events of keys that are told of, and where (publish.h); 0: none
     uint64_t tracked_max;   // tracking-table-max-keys; 0: no limit
+    uint64_t clients_max;   // maxmemory-clients in bytes, 0: no limit
     uint64_t collected_max; // bytes of all replies that are being written over several turns
     bool protected_mode;
     bool all_channels; // acl-pubsub-default
@@ -138,7 +139,7 @@ struct core_counters {
     uint64_t reads, writes;
     uint64_t background_cycles, background_cut; // of the store; turns that left some of it
     uint64_t exceeded_us;                       // above maxmemory, up to the last time below
-    uint64_t max_query_buffer, max_output;
+    uint64_t evicted_clients;
 };
 
 // CLIENT PAUSE, and whose commands it holds up (attend.c).
@@ -147,6 +148,14 @@ struct pause {
     bool all; // else only what may write
     struct client *first, *last;
     unsigned postponed;
+};
+
+// Clients by what they hold, in powers of two (client_memory.c).
+#define CLIENT_WEIGHTS 20
+struct client_weights {
+    struct client *first[CLIENT_WEIGHTS]; // from 1 on; 0 stands for those that are in no list
+    uint64_t bytes;                       // of all
+    uint64_t second, input[8], output[8]; // the greatest of each of the last seconds
 };
 
 struct error_count {
@@ -264,6 +273,7 @@ struct core {
     // 0 nearly always. The one word that the way of every command looks at (attend.c).
     uint32_t attention;
     struct pause pause;
+    struct client_weights weights;
     const struct access_users *users; // in force here (access.h)
     bool nopass;                      // the default user needs no password,
     bool open;                        // and is enabled: who has not said who it is may be it
@@ -309,6 +319,8 @@ struct core {
 
     // --- touched by others
     _Alignas(64) _Atomic uint32_t sleeping; // this core is about to sleep; others wake it
+    _Atomic unsigned heaviest;   // list of its heaviest client (client_memory.c), 0: none
+    _Atomic bool asked_to_evict; // another core has asked it to close some
     _Atomic(const struct config *) adopted; // the snapshot it reads; others look before they free
     pthread_t thread;
     int cpu;           // -1: not pinned
@@ -348,9 +360,10 @@ struct server {
     struct script_functions *functions;
     _Atomic uint64_t next_client_id;
     _Atomic uint64_t clients;
-    _Atomic uint64_t monitors;     // cores with clients in MONITOR, as bits
-    _Atomic uint64_t next_slow_id; // of the slow log
-    _Atomic uint64_t memory_peak;  // bytes counted
+    _Atomic uint64_t monitors;      // cores with clients in MONITOR, as bits
+    _Atomic uint64_t next_slow_id;  // of the slow log
+    _Atomic uint64_t memory_peak;   // bytes counted
+    _Atomic uint64_t clients_bytes; // that all connections hold
     _Atomic uint64_t pause; // CLIENT PAUSE: microseconds of its end * 2 + all; 0: there is none
     struct watched_slot *watched[SLOTS]; // NULL: no key of it is watched
     struct tracked_slot *tracked[SLOTS]; // NULL: no key of it is held by clients (tracking.h)
@@ -431,7 +444,6 @@ void clients_bury(struct core *c);         // end of the turn: frees the closed
 void clients_cron(struct core *c);         // time-outs, limits: a share of the clients
 bool clients_unsent(const struct core *c); // some output has not left yet
 void clients_end(struct core *c);
-uint64_t client_memory(const struct client *client);
 // Where the next reply of the client goes. `slot` gets the reply slot or NULL when it is the
 // stream.
 struct out *client_out(struct core *c, struct client *client, struct reply_slot **slot);
@@ -453,6 +465,8 @@ void client_complete_later(struct core *c, struct reply_slot *slot);
 // reply may be half written.
 struct out *client_tell(struct core *c, struct client *client, struct reply_slot **slot);
 void client_told(struct core *c, struct client *client, struct reply_slot *slot);
+// Of what it was told within a command that is under way.
+size_t client_told_bytes(const struct client *client);
 // Between commands: what they told goes on to the clients.
 void clients_tell(struct core *c);
 // Sends what there is, and holds it to the limits now: much of it may be from this turn.
@@ -498,8 +512,6 @@ enum attended attend(struct core *c, struct client *client, const struct work *w
 bool attend_busy(struct core *c, struct client *client, const struct work *w);
 // CLIENT PAUSE: true when the command waits for its end.
 bool attend_paused(struct core *c, struct client *client, const struct work *w);
-// The command's flags, of which a script with a shebang may change CMD_WRITE and CMD_MAY_REPLICATE.
-uint32_t attend_flags(struct core *c, const struct work *w);
 bool attend_turn(struct core *c); // once a turn, while `attention` is; true: more is due at once
 void attend_forget(struct core *c, struct client *client); // it is gone
 uint64_t attend_due_us(const struct core *c);              // when attend_turn has something to do

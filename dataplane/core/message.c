@@ -67,7 +67,8 @@ struct message *message_command(const struct session *session, const struct comm
 {
     size_t blocks;
     struct arg *copy;
-    struct message *m = mi_malloc(args_room(sizeof(*m), argc, argv));
+    size_t bytes = args_room(sizeof(struct message), argc, argv);
+    struct message *m = mi_malloc(bytes);
     if (!m || !args_place(m, sizeof(*m), argc, argv, &copy, &blocks)) {
         mi_free(m);
         return NULL;
@@ -78,6 +79,7 @@ struct message *message_command(const struct session *session, const struct comm
     access_user_hold(m->session.user);
     m->command = command;
     m->argc = argc;
+    m->bytes = bytes + blocks;
     m->argv = copy;
     outbuf_init(&m->out);
     return m;

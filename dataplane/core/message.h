@@ -70,6 +70,7 @@ struct message {
     uint16_t *slots; // slots the command touches at its owner, ascending, without repetition
     uint64_t cycles; // that it has executed for so far
     int argc;
+    size_t bytes;     // of a command: the message, blocks included
     struct arg *argv; // points into the bytes behind the struct
 };
 

@@ -215,6 +215,7 @@ static void pend(struct core *c, struct client *client, const struct work *w)
         client->first_pending = m;
     client->last_pending = m;
     client->pending++;
+    client->pending_bytes += m->bytes;
 }
 
 // Its pending commands go on later: in order, with those of others.
@@ -718,6 +719,7 @@ void route_pending(struct core *c, struct client *client)
             return;
         }
         client->pending--;
+        client->pending_bytes -= m->bytes;
         if (c->timed) // and may be told of
             execute_timed(c);
         message_free(m);

@@ -437,6 +437,31 @@ static struct script_code *known(struct core *c, const struct command *command,
                   : script_known_text(c->scripts->engine, &argv[1]);
 }
 
+// What a script says of itself is asked before it runs, perhaps for the first time on this core.
+// NULL: there is none, or it does not compile, and will be refused.
+static const struct script_code *declared(struct core *c, const struct work *w)
+{
+    char error[ERROR_TEXT_MAX];
+    const struct arg *script = &w->argv[1];
+    if (w->command->handler == evalsha_command || w->command->handler == evalsha_ro_command)
+        return script_by_sha(c->scripts->engine, c->server->scripts, script, error, sizeof(error));
+    if (script->len < 2 || memcmp(script->ptr, "#!", 2) != 0)
+        return NULL;
+    return script_by_text(c->scripts->engine, c->server->scripts, script, error, sizeof(error));
+}
+
+uint32_t scripts_flags(struct core *c, const struct work *w)
+{
+    uint32_t flags = w->command->flags;
+    if (__builtin_expect(w->command->route != ROUTE_SCRIPT, 1))
+        return flags;
+    const struct script_code *code = declared(c, w);
+    if (!code || code->flags & SCRIPT_COMPAT)
+        return flags;
+    flags &= ~(uint32_t)(CMD_WRITE | CMD_MAY_REPLICATE);
+    return code->flags & SCRIPT_NO_WRITES ? flags : flags | CMD_WRITE;
+}
+
 enum script_place scripts_place(struct core *c, const struct work *w)
 {
     if (route_all_here(c))

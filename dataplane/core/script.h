@@ -36,6 +36,9 @@ void scripts_lend(struct core *c, struct loan *loan);
 // A loan that waits until the script that is under way is over.
 void scripts_wait(struct core *c, struct loan *loan);
 
+// The command's flags; whether a script with a shebang may write is what that says.
+uint32_t scripts_flags(struct core *c, const struct work *w);
+
 // --- what became of it: `stepped` of its request says that there is something
 enum script_left { SCRIPT_OVER, SCRIPT_GOES_ON, SCRIPT_BEGINS_AGAIN };
 enum script_left scripts_left(const struct core *c, const struct stepped *stepped);

@@ -8,6 +8,7 @@
 
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/client_memory.h"
 #include "dataplane/core/latency.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/publish.h"
@@ -233,12 +234,13 @@ static void core_figures(struct core *c, struct core_figures *f)
         .exceeded_us = n->exceeded_us,
         .exceeded_now_us = c->exceeded_since_us ? c->now_us - c->exceeded_since_us : 0,
         .lua_bytes = scripts.lua_bytes,
-        .max_input_buffer = n->max_query_buffer,
-        .max_output_buffer = n->max_output,
+        .evicted_clients = n->evicted_clients,
+        .client_bytes = c->weights.bytes,
         .cpu_sys_us = (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec,
         .cpu_user_us = (uint64_t)usage.ru_utime.tv_sec * 1000000 + (uint64_t)usage.ru_utime.tv_usec,
     };
     tracking_figures(c, f);
+    clients_recent(c, &f->max_input_buffer, &f->max_output_buffer);
     transport_bytes(c, &f->net_in_bytes, &f->net_out_bytes);
     for (const struct client *client = c->clients; client; client = client->next) {
         f->query_buffer_bytes += parser_memory(&client->parser);

@@ -44,6 +44,19 @@ static uint64_t limit(const struct config *config, const char *name)
     return (uint64_t)config_integer(config, name);
 }
 
+// A smaller limit would let nobody in who could take it away.
+#define CLIENTS_MAX_LEAST (128u << 10)
+
+static uint64_t clients_max(const struct config *config)
+{
+    uint64_t bytes;
+    if (!config_percent_or_memory(config, "maxmemory-clients", limit(config, "maxmemory"),
+                                  &bytes) ||
+        !bytes)
+        return 0; // or a part of a maxmemory that is none
+    return bytes < CLIENTS_MAX_LEAST ? CLIENTS_MAX_LEAST : bytes;
+}
+
 void settings_read(struct core *c)
 {
     const struct config *config = c->config;
@@ -60,6 +73,7 @@ void settings_read(struct core *c)
     s->monitor_limit = s->output_limit;
     if (!s->monitor_limit.hard && !s->monitor_limit.soft)
         s->monitor_limit = config_output_limit(config, "replica");
+    s->clients_max = clients_max(config);
     s->pubsub_limit = config_output_limit(config, "pubsub");
     publish_configure(c, config);
     s->collected_max = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4 /

@@ -757,7 +757,7 @@ enum transaction_taken transaction_take(struct core *c, struct client *client, c
         return refuse(c, client, w, ERR_MONITOR_KEYS);
     if (memory_is_short(c)) // what is kept is memory, too
         return refuse(c, client, w, ERR_OOM);
-    if (!keep(client->transaction, w, attend_flags(c, w))) {
+    if (!keep(client->transaction, w, scripts_flags(c, w))) {
         client_abort(c, client, "out of memory for its transaction");
         return TRANSACTION_TAKEN;
     }

@@ -283,9 +283,16 @@ const char *tcp_state_name(unsigned state)
     return names[state];
 }
 
+static size_t tcp_memory(const struct stream *s)
+{
+    const struct tcp *c = (const struct tcp *)s;
+    return sizeof(*c) + c->rx_queued;
+}
+
 static const struct stream_ops tcp_stream_ops = {.refill = tcp_rx_refill,
                                                  .push = tcp_push,
                                                  .unsent = tcp_unsent,
+                                                 .memory = tcp_memory,
                                                  .close = tcp_close,
                                                  .abort = tcp_abort,
                                                  .release = tcp_release,

@@ -70,6 +70,7 @@ struct client {
     // (dataplane/core/route.c).
     struct message *first_pending, *last_pending;
     unsigned pending;
+    size_t pending_bytes; // of the copies
 
     struct transaction *transaction; // from MULTI to EXEC (dataplane/core/transaction.h)
     struct tracker *tracker;         // client-side caching (dataplane/core/tracking.h); NULL: none
@@ -85,6 +86,10 @@ struct client {
     struct client *next_push;
     struct client *prev_postponed, *next_postponed;
     struct client *prev, *next; // all clients of the core
+    // By what it holds (dataplane/core/client_memory.h).
+    struct client *prev_weight, *next_weight;
+    uint64_t counted_bytes;
+    uint8_t weight;
 
     // For CLIENT LIST and time-outs.
     uint64_t created_us, last_active_us;

@@ -62,6 +62,12 @@ void parser_clear(struct parser *p)
     parser_init(p);
 }
 
+void parser_shrink(struct parser *p)
+{
+    if (!p->buffered && !p->argc && (p->buf || p->args != p->small))
+        parser_clear(p);
+}
+
 size_t parser_memory(const struct parser *p)
 {
     size_t n = p->buf_cap + (p->args != p->small ? (size_t)p->args_cap * sizeof(*p->args) : 0);

@@ -79,5 +79,7 @@ size_t parser_quick(const struct parser *p, const struct parser_limits *limits, 
 // parser->argc. Returns true when arguments lie in the parser's buffer: then parser_run must not be
 // called until they were used.
 bool parser_take(struct parser *p, const uint8_t *data, struct arg *argv);
+// Gives back what is kept for the next command, where none has begun.
+void parser_shrink(struct parser *p);
 // Bytes of heap memory held, for limits and CLIENT LIST.
 size_t parser_memory(const struct parser *p);
