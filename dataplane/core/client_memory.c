@@ -56,8 +56,19 @@ static uint64_t recent(const uint64_t *slots)
     return most;
 }
 
-void clients_recent(const struct core *c, uint64_t *input, uint64_t *output)
+// Forgets the seconds that are over.
+static void age(struct core *c)
 {
+    struct client_weights *w = &c->weights;
+    uint64_t second = c->now_us / 1000000, past = second - w->second;
+    for (uint64_t i = 0; i < past && i < RECENT_SECONDS; i++)
+        w->input[(second - i) % RECENT_SECONDS] = w->output[(second - i) % RECENT_SECONDS] = 0;
+    w->second = second;
+}
+
+void clients_recent(struct core *c, uint64_t *input, uint64_t *output)
+{
+    age(c);
     *input = recent(c->weights.input);
     *output = recent(c->weights.output);
 }
@@ -65,11 +76,8 @@ void clients_recent(const struct core *c, uint64_t *input, uint64_t *output)
 static void note_recent(struct core *c, const struct client *client)
 {
     struct client_weights *w = &c->weights;
-    uint64_t second = c->now_us / 1000000, past = second - w->second;
-    for (uint64_t i = 0; i < past && i < RECENT_SECONDS; i++)
-        w->input[(second - i) % RECENT_SECONDS] = w->output[(second - i) % RECENT_SECONDS] = 0;
-    w->second = second;
-    unsigned at = second % RECENT_SECONDS;
+    age(c);
+    unsigned at = w->second % RECENT_SECONDS;
     uint64_t input = client_query_bytes(client), output = client_output_bytes(client);
     if (input > w->input[at])
         w->input[at] = input;

@@ -15,4 +15,4 @@ void client_unweigh(struct core *c, struct client *client);
 // Closes those that hold most, while all together hold more than the limit.
 void clients_evict(struct core *c);
 // The greatest query and output of the last seconds.
-void clients_recent(const struct core *c, uint64_t *input, uint64_t *output);
+void clients_recent(struct core *c, uint64_t *input, uint64_t *output);

@@ -25,6 +25,9 @@ struct told {
 // A connection that has sent nothing for so long gives back the memory that it reads into.
 #define SHRINK_IDLE_US 2000000
 
+// Freed so, it is worth while to give pages back to the system.
+#define COLLECT_BYTES (8u << 20)
+
 static bool loopback(const struct endpoint *e)
 {
     static const uint8_t one[16] = {[15] = 1};
@@ -525,9 +528,7 @@ void clients_push(struct core *c)
         s->ops->push(s);
         c->counters.writes++;
         if (__builtin_expect(c->settings.clients_max > 0, 0))
-            if (c->now_us - client->last_active_us > SHRINK_IDLE_US)
-                parser_shrink(&client->parser);
-        client_weigh(c, client);
+            client_weigh(c, client);
         if (!output_in_bounds(c, client))
             continue;
         if (client->flags & CLIENT_CLOSE_AFTER_REPLY && !client->first_reply) {
@@ -596,11 +597,24 @@ void clients_bury(struct core *c)
     }
 }
 
+// The allocator keeps what was freed for whoever asks next; after a peak that may be long. Once the
+// connections have shrunk it walks over its pages, which takes milliseconds where there are many.
+static void give_back(struct core *c)
+{
+    struct client_weights *w = &c->weights;
+    if (w->shrunk > COLLECT_BYTES && w->shrunk == w->shrunk_before) {
+        mi_collect(true);
+        w->shrunk = 0;
+    }
+    w->shrunk_before = w->shrunk;
+}
+
 void clients_cron(struct core *c)
 {
     unsigned n = c->n_clients / 10 + CRON_CLIENTS_MIN;
     if (n > c->n_clients)
         n = c->n_clients;
+    give_back(c);
     for (; n; n--) {
         struct client *client = c->cron_client ? c->cron_client : c->clients;
         if (!client)
@@ -608,6 +622,11 @@ void clients_cron(struct core *c)
         c->cron_client = client->next;
         if (!client->stream || client->flags & CLIENT_CLOSING)
             continue;
+        if (c->now_us - client->last_active_us > SHRINK_IDLE_US) {
+            size_t before = parser_memory(&client->parser);
+            parser_shrink(&client->parser);
+            c->weights.shrunk += before - parser_memory(&client->parser);
+        }
         client_weigh(c, client);
         if (!output_in_bounds(c, client))
             continue;

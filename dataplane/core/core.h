@@ -156,6 +156,7 @@ struct client_weights {
     struct client *first[CLIENT_WEIGHTS]; // from 1 on; 0 stands for those that are in no list
     uint64_t bytes;                       // of all
     uint64_t second, input[8], output[8]; // the greatest of each of the last seconds
+    uint64_t shrunk, shrunk_before;       // bytes freed by those that fell silent
 };
 
 struct error_count {
@@ -615,5 +616,8 @@ unsigned counters_of(struct core *c, const struct counter_row **rows, const uint
 int server_run(struct config *config, const char *executable);
 // Asks for an orderly end. Any thread, and a signal handler's.
 void server_stop(struct server *server);
+// Raises the limit of open files to what so many clients need, as far as it goes; for how many it
+// is enough.
+uint64_t server_clients_possible(uint64_t clients);
 // Ends the sleep of the main thread.
 void server_wake(struct server *server);

@@ -98,23 +98,31 @@ static int open_devices(struct server *s, const struct config *config, const int
     return addresses_read(n, config, s->nic, s->addresses, sizeof(s->addresses), error, ERROR_MAX);
 }
 
-// Raises the limit of descriptors to what maxclients needs, as far as allowed.
-static void raise_descriptors(const struct config *config)
+uint64_t server_clients_possible(uint64_t clients)
 {
     struct rlimit limit;
-    rlim_t want = (rlim_t)config_integer(config, "maxclients") + DESCRIPTORS_RESERVED;
+    rlim_t want = (rlim_t)clients + DESCRIPTORS_RESERVED;
     if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= want)
-        return;
+        return clients;
     const struct rlimit wish = {want, limit.rlim_max < want ? want : limit.rlim_max};
     if (setrlimit(RLIMIT_NOFILE, &wish)) { // the hard limit is not ours to raise
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < want)
-        log_warning(
-            "maxclients needs %lu open files, the limit allows %lu: raise it with ulimit -n "
-            "or LimitNOFILE=, or lower maxclients",
-            (unsigned long)want, (unsigned long)limit.rlim_cur);
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= want)
+        return clients;
+    return limit.rlim_cur > DESCRIPTORS_RESERVED ? limit.rlim_cur - DESCRIPTORS_RESERVED : 0;
+}
+
+static void raise_descriptors(const struct config *config)
+{
+    uint64_t want = (uint64_t)config_integer(config, "maxclients");
+    uint64_t possible = server_clients_possible(want);
+    if (possible < want)
+        log_warning("maxclients needs %lu open files, the limit allows %lu: raise it with ulimit "
+                    "-n or LimitNOFILE=, or lower maxclients",
+                    (unsigned long)want + DESCRIPTORS_RESERVED,
+                    (unsigned long)possible + DESCRIPTORS_RESERVED);
 }
 
 static int drop_rights(const struct config *config, char *error)

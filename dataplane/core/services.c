@@ -67,6 +67,21 @@ static int refuse_config(const char *option, const char *what, const char *why, 
     return -1;
 }
 
+// Each connection of kernel sockets is an open file.
+static int clients_fit(const struct server *server, const struct config *changed, char *error,
+                       size_t size)
+{
+    uint64_t clients = (uint64_t)config_integer(changed, "maxclients");
+    uint64_t possible = server->dpdk ? clients : server_clients_possible(clients);
+    if (possible >= clients)
+        return 0;
+    snprintf(error, size,
+             "CONFIG SET failed (possibly related to argument 'maxclients') - The operating system "
+             "is not able to handle the specified number of clients, try with %lu",
+             (unsigned long)possible);
+    return -1;
+}
+
 // What can fail of a change: files of certificates, addresses to listen on. This core listens there
 // at once, the others when they adopt the change.
 static int apply_config(struct core *c, const struct config *old, const struct config *changed,
@@ -123,6 +138,8 @@ static int set_config(struct core *c, unsigned n, const char *const *names,
         snprintf(error, size, "out of memory");
     for (unsigned i = 0; result == 0 && i < n; i++)
         result = set_one_config(changed, names[i], values[i], lens[i], error, size);
+    if (result == 0 && config_integer(changed, "maxclients") > config_integer(old, "maxclients"))
+        result = clients_fit(server, changed, error, size);
     if (result == 0)
         result = apply_config(c, old, changed, n, names, error, size);
     if (result == 0)
