@@ -363,9 +363,11 @@ def paused_expiry(side):
     a.call("FLUSHALL")
     a.call("CLIENT", "PAUSE", LONG_MS, "WRITE")
     a.call("CLIENT", "UNPAUSE")
+    a.call("MULTI")  # none expires before the pause
     for i in range(20):
         a.call("SET", f"short:{i}", "v", "PX", 30)
     a.call("CLIENT", "PAUSE", LONG_MS, "WRITE")
+    a.call("EXEC")
     pollux.wait_for(lambda: a.call("GET", "short:19") is None, "a key's time to be over")
     pollux.wait_for(lambda: a.call("KEYS", "*") == [], "all keys' time to be over")
     results = [a.call("DBSIZE"), a.call("GET", "short:1"), a.call("EXISTS", "short:2"), a.call("TTL", "short:3"),

@@ -134,6 +134,7 @@ static void core_figures(struct core *c, struct core_figures *f)
         .max_output_buffer = 100 - c->index,
         .query_buffer_bytes = 7,
         .output_bytes = 3,
+        .client_bytes = 10,
         .cpu_user_us = 1500000,
         .busy_cycles = 1,
         .idle_cycles = 3,

@@ -77,7 +77,8 @@ static void one_line_has_all_fields(void **state)
     assert_string_equal(
         strchr(server_ask(s, "CLIENT", "INFO"), '\n') + 1,
         "id=1 addr=10.0.0.1:1000 laddr=10.0.0.100:6379 fd=-1 name=bob age=7 idle=2 flags=Ue db=3 "
-        "sub=0 psub=0 ssub=0 multi=-1 qbuf=5 qbuf-free=15 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 "
+        "sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf=5 qbuf-free=15 argv-mem=0 multi-mem=0 rbs=0 "
+        "rbp=0 obl=0 "
         "oll=0 omem=0 tot-mem=1001 events=r cmd=client|info user=default redir=-1 resp=2 "
         "lib-name=lib lib-ver=\n\r\n");
     s->session.resp = 3;
@@ -140,7 +141,8 @@ static void kill_errors(void **state)
         {"TYPE", "x", "-ERR Unknown client type 'x'\r\n"},
         {"USER", "x", "-ERR No such user 'x'\r\n"},
         {"SKIPME", "x", "-ERR syntax error\r\n"},
-        {"MAXAGE", "1", "-ERR syntax error\r\n"},
+        {"MAXAGE", "0", "-ERR maxage should be greater than 0\r\n"},
+        {"MAXAGE", "x", "-ERR maxage is not an integer or out of range\r\n"},
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
         assert_string_equal(server_ask(s, "CLIENT", "KILL", wrong[i].option, wrong[i].value),
