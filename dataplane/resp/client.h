@@ -30,21 +30,21 @@ enum client_flags {
     CLIENT_EOF = 1u << 5,
     CLIENT_UNIX = 1u << 6,
     CLIENT_LOOPBACK = 1u << 7,
-    CLIENT_QUEUED = 1u << 8,    // is in the core's list of clients with something to parse
-    CLIENT_TO_PUSH = 1u << 9,   // is in the core's list of streams to push
-    CLIENT_STARVED = 1u << 10,  // is in the core's list of clients that found no credit
-    CLIENT_OUT_FULL = 1u << 11, // above STREAM_OUT_HIGH: not parsed further
-    CLIENT_INTERNAL = 1u << 12, // the control plane's
-    CLIENT_GONE = 1u << 13,     // the stream is closed; waits for replies under way
-    CLIENT_BARRIER = 1u << 14,  // a command that nothing may overtake is under way
-    CLIENT_BROKEN = 1u << 15,   // a protocol error, to be told after what came before it
-    CLIENT_MULTI = 1u << 16,    // what it sends is kept for EXEC
-    CLIENT_PUBSUB = 1u << 17,   // subscribed to a channel or pattern at least
-    CLIENT_PUBLISH = 1u << 18,  // all that is under way are commands that may follow each other
+    CLIENT_QUEUED = 1u << 8,     // is in the core's list of clients with something to parse
+    CLIENT_TO_PUSH = 1u << 9,    // is in the core's list of streams to push
+    CLIENT_STARVED = 1u << 10,   // is in the core's list of clients that found no credit
+    CLIENT_OUT_FULL = 1u << 11,  // above STREAM_OUT_HIGH: not parsed further
+    CLIENT_INTERNAL = 1u << 12,  // the control plane's
+    CLIENT_GONE = 1u << 13,      // the stream is closed; waits for replies under way
+    CLIENT_BARRIER = 1u << 14,   // a command that nothing may overtake is under way
+    CLIENT_BROKEN = 1u << 15,    // a protocol error, to be told after what came before it
+    CLIENT_MULTI = 1u << 16,     // what it sends is kept for EXEC
+    CLIENT_PUBSUB = 1u << 17,    // subscribed to a channel or pattern at least
+    CLIENT_PUBLISH = 1u << 18,   // all that is under way are commands that may follow each other
     CLIENT_POSTPONED = 1u << 19, // a command of it waits for the end of CLIENT PAUSE
-    CLIENT_TRACKED = 1u << 20,  // it has a tracker
-    CLIENT_CACHING = 1u << 21,  // CLIENT CACHING was given for its next command
-    CLIENT_MONITOR = 1u << 24,  // is told of every command (dataplane/core/monitor.h)
+    CLIENT_TRACKED = 1u << 20,   // it has a tracker
+    CLIENT_CACHING = 1u << 21,   // CLIENT CACHING was given for its next command
+    CLIENT_MONITOR = 1u << 24,   // is told of every command (dataplane/core/monitor.h)
 };
 
 struct client {
