@@ -165,12 +165,14 @@ class Pairs:
         pair = self.pairs[client]
         replies = []
         for side, listener in enumerate(pair):
-            mine = [b"%d" % self.ids[side][int(w[1:])] if w[:1] == b"@" else w for w in words]
+            named = words[:2] == [b"CLIENT", b"TRACKING"]
+            mine = [b"%d" % self.ids[side][int(w[1:])] if named and w[:1] == b"@" else w for w in words]
             if listener.silent:
                 listener.connection.send([mine])
                 replies.append(b"")
             else:
-                replies.append(blank_ids(listener.call(mine), self.ids[side]))
+                reply = listener.call(mine)
+                replies.append(blank_ids(reply, self.ids[side]) if words[0] == b"CLIENT" else reply)
         return replies
 
     def told(self):
