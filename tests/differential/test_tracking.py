@@ -172,7 +172,7 @@ class Pairs:
                 replies.append(b"")
             else:
                 reply = listener.call(mine)
-                replies.append(blank_ids(reply, self.ids[side]) if words[0] == b"CLIENT" else reply)
+                replies.append(blank_ids(reply, self.ids[side]) if words[0] in (b"CLIENT", b"EXEC") else reply)
         return replies
 
     def told(self):
