@@ -12,6 +12,7 @@
 #include "common/arg.h"
 #include "dataplane/commands/services.h"
 #include "dataplane/resp/reply.h"
+#include "dataplane/resp/view.h"
 #include "dataplane/store/store.h"
 
 struct request;
@@ -186,14 +187,15 @@ struct command {
 // handler that changes it must be ROUTE_HOME.
 struct session {
     uint64_t client_id;
-    uint32_t db;
-    uint8_t resp; // 2 or 3
-    bool no_touch, no_evict, internal, authenticated;
+    union {
+        struct {
+            CLIENT_VIEW;
+        };
+        struct client_view view;
+    };
     // Who it is, where that limits what it may do (permission.h); NULL: everything. The session of
     // a message holds a reference, any other one is valid as long as its client's.
     const struct access_user *user;
-    bool remember; // who reads keys is told when they change (CLIENT TRACKING)
-    uint8_t home;  // the core of the client
 };
 
 // Thresholds between encodings: the directives of the same names.

@@ -113,6 +113,7 @@ struct client *client_internal(struct core *c)
     if (!client)
         return NULL;
     client->flags = CLIENT_INTERNAL;
+    client->internal = true;
     client->resp = 3;
     client->authenticated = true;
     return client;

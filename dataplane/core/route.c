@@ -59,15 +59,8 @@ void session_of(const struct client *client, struct session *s)
 {
     *s = (struct session){
         .client_id = client->id,
-        .db = client->db,
-        .resp = client->resp,
-        .no_touch = client->no_touch,
-        .no_evict = client->no_evict,
-        .internal = client->flags & CLIENT_INTERNAL,
-        .authenticated = client->authenticated,
+        .view = client->view,
         .user = client->limited ? client->user : NULL,
-        .remember = client->remember,
-        .home = client->home,
     };
 }
 

@@ -8,6 +8,7 @@
 #include "common/outbuf.h"
 #include "common/stream.h"
 #include "dataplane/resp/parser.h"
+#include "dataplane/resp/view.h"
 
 struct access_user;
 struct command;
@@ -51,13 +52,14 @@ struct client {
     struct stream *stream; // NULL once closed
     uint64_t id;
     uint32_t flags; // enum client_flags
-    uint32_t db;
-    uint8_t resp;
-    bool authenticated, no_touch, no_evict;
+    union {
+        struct {
+            CLIENT_VIEW;
+        };
+        struct client_view view;
+    };
     bool limited; // its commands are looked at before they run: it may not do everything
     const struct access_user *user; // who it is, counted; NULL: the server itself
-    bool remember;                  // what it reads now, for it is told when that changes
-    uint8_t home;                   // its core
 
     struct parser parser;
 
