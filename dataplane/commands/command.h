@@ -315,6 +315,10 @@ const struct command *commands_find_again(struct command_memo *memo, const struc
 const struct command *commands_find_name(const char *name, size_t len);
 // The error text for arguments that commands_find does not know, as Redis words it.
 void commands_reply_unknown(struct out *o, const struct arg *argv, int argc);
+static inline bool command_fits(const struct command *c, int argc)
+{
+    return c->arity > 0 ? argc == c->arity : argc >= -c->arity;
+}
 // True when argc fits the arity. Otherwise writes Redis's error.
 bool commands_check_arity(struct out *o, const struct command *c, int argc);
 // That error.
@@ -341,7 +345,8 @@ static inline int commands_single_key(const struct command *c, int argc)
     return commands_single_key_long(c, argc);
 }
 // The same where the arguments may tell: of keys that are counted, one counts as the only one.
-int commands_counted_key(const struct command *c, const struct arg *argv, int argc);
+int commands_counted_key(const struct command *c, const struct arg *argv, int argc)
+    __attribute__((cold));
 static inline int commands_only_key(const struct command *c, const struct arg *argv, int argc)
 {
     int at = commands_single_key(c, argc);

@@ -486,15 +486,36 @@ static inline bool route_all_here(const struct core *c)
     return c->server->n_cores == 1 && !c->loans && !c->waiting_runs;
 }
 // Looks up the command that the arguments of `w` name, and its key where it has just one.
-void work_find(struct core *c, struct work *w);
+static inline void work_find(struct core *c, struct work *w)
+{
+    w->command = commands_find_again(&c->memo, w->argv, w->argc);
+    w->has_key = w->ours = false;
+    if (!w->command || !w->command->n_keys)
+        return;
+    int at = commands_only_key(w->command, w->argv, w->argc);
+    if (at > 0 && at < w->argc) {
+        w->key = keyspace_key(c->server->keyspace, w->argv[at].ptr, w->argv[at].len);
+        w->has_key = true;
+    }
+}
 void route_work(struct core *c, struct work *w);
 void route_replied(struct core *c, struct message *m);     // a reply came home
 void route_pending(struct core *c, struct client *client); // what waited for replies or credit
 void route_starved(struct core *c);
 void route_starve(struct core *c, struct client *client); // found no credit: it goes on later
-// All that can be refused before it is known where the command runs. True: it was answered.
-bool route_refused(struct core *c, struct client *client, const struct work *w);
-void route_later(struct core *c, struct client *client); // its pending commands, and what it sent
+void route_later(struct core *c, struct client *client);  // its pending commands, and what it sent
+
+// --- refuse.c: all that can be refused before it is known where the command runs
+// It is not, for one reason that looks quick; `route_refuse` knows. True: it was answered.
+bool route_refuse(struct core *c, struct client *client, const struct work *w);
+static inline bool refused(struct core *c, struct client *client, const struct work *w)
+{
+    if (__builtin_expect(w->command && !client->limited && command_fits(w->command, w->argc), 1))
+        return false;
+    return route_refuse(c, client, w);
+}
+// The same for a client that is subscribed to a channel, in RESP2.
+bool refuse_subscribed(struct core *c, struct client *client, const struct work *w);
 
 // --- attend.c: what stands before a command but for its own errors
 enum attention {

@@ -22,9 +22,6 @@
 #include "dataplane/core/tracking.h"
 #include "dataplane/core/transaction.h"
 
-// What a refused command is told.
-#define ERROR_TEXT_MAX 256
-
 enum place {
     PLACE_HERE,   // no other core is involved
     PLACE_OWNER,  // on core `core`
@@ -43,17 +40,6 @@ struct routing {
     unsigned n_slots;
     uint16_t *slots; // mimalloc; NULL: the key's own
 };
-
-void work_find(struct core *c, struct work *w)
-{
-    w->command = commands_find_again(&c->memo, w->argv, w->argc);
-    w->has_key = w->ours = false;
-    int at = w->command && w->command->n_keys ? commands_only_key(w->command, w->argv, w->argc) : 0;
-    if (at > 0 && at < w->argc) {
-        w->key = keyspace_key(c->server->keyspace, w->argv[at].ptr, w->argv[at].len);
-        w->has_key = true;
-    }
-}
 
 void session_of(const struct client *client, struct session *s)
 {
@@ -238,75 +224,6 @@ void route_later(struct core *c, struct client *client)
         add_starved(c, client);
 }
 
-// A browser that was made to send us a request (cross-protocol scripting) is cut off without an
-// answer.
-static bool is_http(const struct arg *name)
-{
-    return (name->len == 4 && strncasecmp((const char *)name->ptr, "post", 4) == 0) ||
-           (name->len == 5 && strncasecmp((const char *)name->ptr, "host:", 5) == 0);
-}
-
-static bool fits_arity(const struct command *command, int argc)
-{
-    return command->arity > 0 ? argc == command->arity : argc >= -command->arity;
-}
-
-// What its user may not do. False: it may.
-static bool forbidden(struct core *c, struct client *client, const struct work *w, char *text,
-                      size_t size)
-{
-    const struct command *command = w->command;
-    bool multi = client->flags & CLIENT_MULTI;
-    if (!client->authenticated && !c->open && !(command->flags & CMD_NO_AUTH)) {
-        snprintf(text, size, "NOAUTH Authentication required.");
-        return true;
-    }
-    if (multi && command->flags & CMD_NO_MULTI) // which is told instead
-        return false;
-    int at;
-    enum access_denial denial = permission_check(client->user, command, w->argv, w->argc, &at);
-    if (denial == ACCESS_GRANTED)
-        return false;
-    client->last_command = command;
-    access_denied(c, client, NULL, denial, multi ? ACCESS_MULTI : ACCESS_TOPLEVEL, command,
-                  &w->argv[at]);
-    permission_error(denial, command, text, size);
-    return true;
-}
-
-bool route_refused(struct core *c, struct client *client, const struct work *w)
-{
-    const struct command *command = w->command;
-    if (__builtin_expect(command && !client->limited && fits_arity(command, w->argc), 1))
-        return false;
-    char text[ERROR_TEXT_MAX] = "";
-    if (!command && is_http(&w->argv[0])) {
-        client_abort(c, client, "it speaks HTTP: a web page may be trying to reach this server");
-        return true;
-    }
-    if (command && !fits_arity(command, w->argc))
-        commands_arity_error(command, text, sizeof(text));
-    else if (command && !forbidden(c, client, w, text, sizeof(text)))
-        return false;
-    client->last_command = command;
-    struct reply_slot *slot;
-    struct out *out = client_out(c, client, &slot);
-    if (command && command->handler == exec_command) {
-        reply_errorf(out, "EXECABORT Transaction discarded because of: %s",
-                     strncmp(text, "ERR ", 4) == 0 ? text + 4 : text);
-        transaction_forget(c, client);
-    } else if (!command) {
-        commands_reply_unknown(out, w->argv, w->argc);
-    } else {
-        reply_error(out, text);
-    }
-    if (command)
-        c->command_figures[command->id].rejected++;
-    count_error(c, command ? text : "ERR", 0);
-    client_replied(c, client, slot);
-    return true;
-}
-
 // The command has written nothing; its reply comes later.
 static void wait_here(struct core *c, struct client *client, struct waiter *w)
 {
@@ -377,34 +294,46 @@ static bool script_left(struct core *c, struct client *client, const struct work
     return true;
 }
 
-// Commands that nothing special is about.
-static inline bool run_quick(struct core *c, struct client *client, const struct work *w)
+// The command that ran the lean way is not over.
+static __attribute__((noinline)) void goes_on(struct core *c, struct client *client,
+                                              const struct work *w)
 {
-    if (__builtin_expect(!execute_is_quick(c, w->command) || client->first_reply ||
-                             client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP |
-                                              CLIENT_REPLY_SKIP_NEXT | CLIENT_TRACKED),
-                         0))
-        return false;
-    execute_quick(c, client, w);
     struct request *r = &c->quick;
-    if (__builtin_expect(r->blocked, 0)) {
+    if (r->blocked) {
         wait_here(c, client, blocked_take(c));
-    } else if (__builtin_expect(r->stepped != NULL, 0)) {
-        struct execution e = {.stepped = r->stepped};
-        session_of(client, &e.session);
-        if (!script_left(c, client, w, &e))
-            run_in_steps(c, client, w, NULL, &e);
-    } else {
-        client_reply_mode_next(client);
-        client_push(c, client);
+        return;
     }
-    return true;
+    struct execution e = {.stepped = r->stepped};
+    session_of(client, &e.session);
+    if (!script_left(c, client, w, &e))
+        run_in_steps(c, client, w, NULL, &e);
+}
+
+// Whose replies do not simply go to the stream, and whose commands have company.
+#define NOT_LEAN (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT | CLIENT_TRACKED)
+// Whose commands are not looked at one by one: none of it holds for nearly all.
+#define NOT_PLAIN                                                                          \
+    (NOT_LEAN | CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSING | CLIENT_GONE | CLIENT_BARRIER | \
+     CLIENT_MULTI | CLIENT_PUBSUB)
+
+// Commands that nothing special is about.
+static inline void run_quick(struct core *c, struct client *client, const struct work *w)
+{
+    execute_quick(c, client, w);
+    if (__builtin_expect(c->quick.blocked || c->quick.stepped, 0)) {
+        goes_on(c, client, w);
+        return;
+    }
+    client_reply_mode_next(client);
+    client_push(c, client);
 }
 
 static void run_here(struct core *c, struct client *client, const struct work *w)
 {
-    if (__builtin_expect(run_quick(c, client, w), 1))
+    if (execute_is_quick(c, w->command) && !client->first_reply && !(client->flags & NOT_LEAN)) {
+        run_quick(c, client, w);
         return;
+    }
     struct reply_slot *slot;
     struct execution e = {
         .client = client,
@@ -590,35 +519,6 @@ static bool has_credit(const struct core *c, const struct routing *r)
     return r->place == PLACE_HERE || r->place == PLACE_SERVICE || c->together < MAILBOX_CREDITS;
 }
 
-// What a client hears in RESP2 while it is subscribed has to be told from replies, so it may ask
-// for little. True: the command was refused.
-static bool refuse_subscribed(struct core *c, struct client *client, const struct work *w)
-{
-    const struct command *command = w->command;
-    bool exec = command && command->handler == exec_command;
-    bool refused = route_refused(c, client, w);
-    if (!refused && !(command->flags & CMD_PUBSUB && command->route == ROUTE_HOME) &&
-        command->handler != ping_command && command->handler != quit_command &&
-        command->handler != reset_command) {
-        struct reply_slot *slot;
-        reply_errorf(client_out(c, client, &slot),
-                     "%s Can't execute '%s%s%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
-                     "QUIT / RESET are allowed in this context",
-                     exec ? "EXECABORT Transaction discarded because of:" : "ERR",
-                     command->parent ? command->parent->name : "", command->parent ? "|" : "",
-                     command->name);
-        c->command_figures[command->id].rejected++;
-        count_error(c, exec ? "EXECABORT" : "ERR", 0);
-        client_replied(c, client, slot);
-        if (exec)
-            transaction_forget(c, client);
-        refused = true;
-    }
-    if (refused && client->transaction)
-        client->transaction->refused = true;
-    return refused;
-}
-
 // PUBLISH may follow others that are under way: each core hears of them in their order. What is
 // neither may not, or who hears of a change could find it not made.
 static bool follows(const struct client *client, const struct work *w)
@@ -626,39 +526,10 @@ static bool follows(const struct client *client, const struct work *w)
     return client->flags & CLIENT_PUBLISH && w->command && w->command->asks;
 }
 
-// Routes one command. Returns false when it cannot go now (nothing was done).
-static bool route_one(struct core *c, struct client *client, const struct work *w)
+// What may not run at once, and where it is, on this core.
+static __attribute__((noinline)) bool route_far(struct core *c, struct client *client,
+                                                const struct work *w)
 {
-    if (client->replies_waiting > CLIENT_REPLIES_MAX ||
-        (client->flags & CLIENT_BARRIER && !follows(client, w)))
-        return false;
-    if (__builtin_expect(client->flags & (CLIENT_MULTI | CLIENT_PUBSUB), 0)) {
-        if (client->flags & CLIENT_PUBSUB && client->resp == 2 && refuse_subscribed(c, client, w))
-            return true;
-        enum transaction_taken taken =
-            client->flags & CLIENT_MULTI ? transaction_take(c, client, w) : TRANSACTION_NOT;
-        if (taken != TRANSACTION_NOT)
-            return taken == TRANSACTION_TAKEN;
-    }
-    if (route_refused(c, client, w))
-        return true;
-    if (__builtin_expect(c->attention, 0)) {
-        enum attended attended = attend(c, client, w);
-        if (attended != ATTENDED_RUN)
-            return attended == ATTENDED_DONE;
-    }
-    if (__builtin_expect(w->command->route == ROUTE_GATHER && w->command->asks && publish_enough(c),
-                         0)) {
-        route_later(c, client);
-        return false;
-    }
-    client->last_command = w->command;
-    if (route_all_here(c) && w->command->route < ROUTE_SERVICE && !waits(w)) {
-        if (__builtin_expect(client->replies_waiting, 0))
-            return false;
-        run_here(c, client, w);
-        return true;
-    }
     struct routing r = route_of(c, w, client);
     if (r.failed) {
         client_abort(c, client, "out of memory");
@@ -682,11 +553,62 @@ static bool route_one(struct core *c, struct client *client, const struct work *
     return true;
 }
 
+// Nothing stands before the command.
+static bool route_free(struct core *c, struct client *client, const struct work *w)
+{
+    if (__builtin_expect(w->command->route == ROUTE_GATHER && w->command->asks && publish_enough(c),
+                         0)) {
+        route_later(c, client);
+        return false;
+    }
+    client->last_command = w->command;
+    if (!route_all_here(c) || w->command->route >= ROUTE_SERVICE || waits(w))
+        return route_far(c, client, w);
+    if (client->replies_waiting)
+        return false;
+    run_here(c, client, w);
+    return true;
+}
+
+// Routes one command. Returns false when it cannot go now (nothing was done).
+static __attribute__((noinline)) bool route_one(struct core *c, struct client *client,
+                                                const struct work *w)
+{
+    if (client->replies_waiting > CLIENT_REPLIES_MAX ||
+        (client->flags & CLIENT_BARRIER && !follows(client, w)))
+        return false;
+    if (client->flags & (CLIENT_MULTI | CLIENT_PUBSUB)) {
+        if (client->flags & CLIENT_PUBSUB && client->resp == 2 && refuse_subscribed(c, client, w))
+            return true;
+        enum transaction_taken taken =
+            client->flags & CLIENT_MULTI ? transaction_take(c, client, w) : TRANSACTION_NOT;
+        if (taken != TRANSACTION_NOT)
+            return taken == TRANSACTION_TAKEN;
+    }
+    if (refused(c, client, w))
+        return true;
+    if (__builtin_expect(c->attention, 0)) {
+        enum attended attended = attend(c, client, w);
+        if (attended != ATTENDED_RUN)
+            return attended == ATTENDED_DONE;
+    }
+    return route_free(c, client, w);
+}
+
 void route_work(struct core *c, struct work *w)
 {
     struct client *client = w->client;
-    if (__builtin_expect(client->flags & (CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSING | CLIENT_GONE),
-                         0))
+    // Nearly all: nothing is under way, nothing is open, nobody looks closely.
+    if (__builtin_expect(!(client->flags & NOT_PLAIN) && !client->first_reply &&
+                             !client->first_pending && !c->attention && route_all_here(c) &&
+                             w->command && w->command->route <= ROUTE_SCRIPT && !client->limited &&
+                             command_fits(w->command, w->argc) && execute_is_quick(c, w->command),
+                         1)) {
+        client->last_command = w->command;
+        run_quick(c, client, w);
+        return;
+    }
+    if (client->flags & (CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSING | CLIENT_GONE))
         return;
     if (client->first_pending || !route_one(c, client, w))
         pend(c, client, w);

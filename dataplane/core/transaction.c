@@ -733,7 +733,7 @@ static enum transaction_taken exec(struct core *c, struct client *client, const 
 enum transaction_taken transaction_take(struct core *c, struct client *client, const struct work *w)
 {
     const struct command *command = w->command;
-    if (route_refused(c, client, w) ||
+    if (refused(c, client, w) ||
         (__builtin_expect(c->attention & ATTEND_BUSY, 0) && attend_busy(c, client, w))) {
         if (client->transaction) // else it was EXEC, and is over
             client->transaction->refused = true;
