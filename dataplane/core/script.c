@@ -441,8 +441,10 @@ static struct script_code *known(struct core *c, const struct command *command,
 // NULL: there is none, or it does not compile, and will be refused.
 static const struct script_code *declared(struct core *c, const struct work *w)
 {
-    char error[ERROR_TEXT_MAX];
+    char error[ERROR_TEXT_MAX > FUNCTION_ERROR_MAX ? ERROR_TEXT_MAX : FUNCTION_ERROR_MAX];
     const struct arg *script = &w->argv[1];
+    if (w->command->handler == fcall_command || w->command->handler == fcall_ro_command)
+        return script_function(c->scripts->engine, c->server->functions, script, error);
     if (w->command->handler == evalsha_command || w->command->handler == evalsha_ro_command)
         return script_by_sha(c->scripts->engine, c->server->scripts, script, error, sizeof(error));
     if (script->len < 2 || memcmp(script->ptr, "#!", 2) != 0)
@@ -456,6 +458,8 @@ uint32_t scripts_flags(struct core *c, const struct work *w)
     if (__builtin_expect(w->command->route != ROUTE_SCRIPT, 1))
         return flags;
     const struct script_code *code = declared(c, w);
+    if (!code && w->command->handler == fcall_command)
+        return flags | CMD_WRITE; // for all that is known
     if (!code || code->flags & SCRIPT_COMPAT)
         return flags;
     flags &= ~(uint32_t)(CMD_WRITE | CMD_MAY_REPLICATE);

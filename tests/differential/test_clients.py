@@ -237,6 +237,10 @@ def paused_writes(side):
 
 
 SHEBANGS = ["#!lua flags=no-writes\nreturn 1", "#!lua\nreturn 1", "#!lua flags=allow-oom\nreturn 1", "return 1"]
+PAUSED_LIBRARY = """#!lua name=paused
+redis.register_function{function_name='reads', callback=function() return 1 end, flags={'no-writes'}}
+redis.register_function('writes', function() return 1 end)
+"""
 
 
 def paused_scripts(side):
@@ -252,6 +256,16 @@ def paused_scripts(side):
             a.call("CLIENT", "UNPAUSE")
             results.append((words, state, outcome(b)))
             b.close()
+    a.call("FUNCTION", "LOAD", "REPLACE", PAUSED_LIBRARY)
+    for words in (["FCALL", "reads", 0], ["FCALL_RO", "reads", 0], ["FCALL", "writes", 0], ["FCALL", "none", 0], ["FCALL_RO", "none", 0]):
+        a.call("CLIENT", "PAUSE", LONG_MS, "WRITE")
+        b = side.connect()
+        side.send(b, *words)
+        state = side.settled(a, b)
+        a.call("CLIENT", "UNPAUSE")
+        results.append((words, state, outcome(b)))
+        b.close()
+    a.call("FUNCTION", "FLUSH")
     return results
 
 
