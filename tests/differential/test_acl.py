@@ -6,7 +6,7 @@ compared by what it means, since the order of its commands follows from a hash t
 usage: test_acl.py [--seed N] [--rounds N] [--commands N] [--cores 0 --cores 0,1] [--peer redis]
 """
 
-import argparse
+import contextlib
 import os
 import random
 import re
@@ -15,7 +15,8 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
-import pollux
+import program
+from program import Difference
 from raw import Connection, Error, parse
 
 # Words stand between spaces; a number in front is the client. Client 9 is the default user's.
@@ -84,10 +85,6 @@ SCENARIOS = {
 }  # fmt: skip
 
 LATER_FIELDS = re.compile(rb" lib-name=\S* lib-ver=\S*")
-
-
-class Difference(Exception):
-    pass
 
 
 def words_of(line):
@@ -399,51 +396,26 @@ def hostile_files(servers):
         admin.close()
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description="access control on redis-server and on Pollux")
-    parser.add_argument("--seed", type=int, default=1, help="of the first round; each further one has the next")
-    parser.add_argument("--rounds", type=int, default=100 if pollux.FULL else 2)
-    parser.add_argument("--commands", type=int, default=250, help="of a round")
-    parser.add_argument("--cores", action="append", help="cores of Pollux, as its option; more than one: each in turn")
-    parser.add_argument("--peer", choices=("pollux", "redis"), default="pollux", help="who is compared with Redis")
-    return parser.parse_args()
-
-
 def main():
-    options = arguments()
-    pollux.close_on_signals()
-    passed = failed = 0
-    for cores in options.cores or ["0", "0,1"]:
-        servers = [pollux.Redis({"save": ""}), pollux.Redis({"save": ""}) if options.peer == "redis" else
-                   pollux.Server({"cores": cores, "enable-debug-command": "yes"})]
-        filed = []
-        for server in servers:
-            server.wait_ready()
-            with_file = dict(server.options, aclfile="users.acl")
-            filed.append(type(server)(with_file, start=False))
-            with open(os.path.join(filed[-1].folder, "users.acl"), "wb"):
-                pass
-            filed[-1].start()
-            filed[-1].wait_ready()
-        tests = [(f"scenario {name!r}", lambda t=text: play_scenario(servers, t)) for name, text in SCENARIOS.items()]
-        tests += [("hostile rules", lambda: hostile_rules(servers)), ("hostile files", lambda: hostile_files(filed))]
-        tests += [(f"seed {seed}", lambda s=seed: play_round(servers, s, options.commands))
-                  for seed in range(options.seed, options.seed + options.rounds)]
-        print(f"cores {cores}: {len(tests)} tests")
-        for name, test in tests:
-            try:
-                test()
-                passed += 1
-            except (Difference, AssertionError, EOFError, OSError, ValueError) as error:
-                failed += 1
-                print(f"FAILED: cores {cores}, {name}: {type(error).__name__}: {str(error)[:3000]}")
-                if not all(server.alive() for server in servers):
-                    print(f"a server has ended:\n{servers[1].tail()}")
-                    break
-        for server in servers + filed:
-            server.close()
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+    options = program.parser("access control on redis-server and on Pollux", rounds=(2, 100), commands=250).parse_args()
+
+    @contextlib.contextmanager
+    def tests_of(cores):
+        with program.started(options, cores) as servers:
+            filed = []
+            for server in servers:
+                filed.append(type(server)(dict(server.options, aclfile="users.acl"), start=False))
+                with open(os.path.join(filed[-1].folder, "users.acl"), "wb"):
+                    pass
+                filed[-1].start()
+                filed[-1].wait_ready()
+            tests = [(f"scenario {name!r}", lambda t=text: play_scenario(servers, t)) for name, text in SCENARIOS.items()]
+            tests += [("hostile rules", lambda: hostile_rules(servers)), ("hostile files", lambda: hostile_files(filed))]
+            yield servers + filed, tests + program.seeds(options, lambda seed: play_round(servers, seed, options.commands))
+            for server in filed:
+                server.close()
+
+    return program.run(options, tests_of)
 
 
 if __name__ == "__main__":

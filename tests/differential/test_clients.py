@@ -5,7 +5,7 @@ Fields that only Redis 7.2 has are checked by name.
 usage: test_clients.py [--cores 0 --cores 0,1] [--only NAME] [--peer redis]
 """
 
-import argparse
+import contextlib
 import os
 import socket
 import sys
@@ -17,6 +17,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import missing
 import pollux
+import program
 from raw import Connection, Error, Status, parse
 
 # Of CLIENT LIST: the fields of 7.0, in order, and what 7.2 puts behind them.
@@ -514,37 +515,18 @@ def play(scenario, sides):
     raise AssertionError(f"\n  redis:  {results[0]!r}\n  pollux: {results[1]!r}")
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description="CLIENT on redis-server and on Pollux")
-    parser.add_argument("--cores", action="append", help="cores of Pollux, as its option; more than one: each in turn")
-    parser.add_argument("--only", action="append", choices=sorted(SCENARIOS), help="this scenario")
-    parser.add_argument("--peer", choices=("pollux", "redis"), default="pollux", help="who is compared with Redis")
-    return parser.parse_args()
-
-
 def main():
-    options = arguments()
-    pollux.close_on_signals()
-    passed = failed = 0
-    for cores in options.cores or ["0", "0,1"]:
-        servers = [pollux.Redis(), pollux.Redis() if options.peer == "redis" else pollux.Server({"cores": cores})]
-        for server in servers:
-            server.wait_ready()
-        print(f"cores {cores}: {len(options.only or SCENARIOS)} tests")
-        for name in options.only or SCENARIOS:
-            try:
-                play(SCENARIOS[name], [Side(servers[0], True), Side(servers[1], options.peer == "redis")])
-                passed += 1
-            except AssertionError as error:
-                failed += 1
-                print(f"FAILED: cores {cores}, {name}: {str(error)[:3000]}")
-                if not all(server.alive() for server in servers):
-                    print(f"a server has ended:\n{servers[1].tail()}")
-                    break
-        for server in servers:
-            server.close()
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+    parser = program.parser("CLIENT on redis-server and on Pollux")
+    parser.add_argument("--only", action="append", choices=sorted(SCENARIOS), help="this scenario")
+    options = parser.parse_args()
+
+    @contextlib.contextmanager
+    def tests_of(cores):
+        with program.started(options, cores) as servers:
+            sides = [Side(servers[0], True), Side(servers[1], options.peer == "redis")]
+            yield servers, [(name, lambda n=name: play(SCENARIOS[n], sides)) for name in options.only or SCENARIOS]
+
+    return program.run(options, tests_of)
 
 
 if __name__ == "__main__":

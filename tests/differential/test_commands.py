@@ -28,6 +28,7 @@ import known
 import payload
 import pollux
 from draw import KEYS, Draw
+from program import Difference
 from raw import Connection, Error, parse
 
 DATABASES = 4
@@ -39,12 +40,6 @@ ALL_KEYS = KEYS + [b"other%d" % i for i in range(50)]
 # the same rules as elsewhere. A family adds its types in CONTENT.
 CONTENT = {kind: lambda key: [b"DUMP", key] for kind in (b"list", b"set", b"zset", b"hash", b"stream")}
 CONTENT[b"string"] = lambda key: [b"GET", key]
-
-
-class Difference(Exception):
-    def __init__(self, text, at=None):
-        super().__init__(text)
-        self.at = at
 
 
 def shown(words, most=60):

@@ -5,7 +5,7 @@ same commands, must have the same digests; and what else DEBUG tells of it.
 usage: test_digest.py [--seed N] [--rounds N] [--commands N] [--cores 0 --cores 0,1]
 """
 
-import argparse
+import contextlib
 import os
 import random
 import sys
@@ -14,7 +14,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import checks
-import pollux
+import program
 from raw import Connection
 
 KEYS = [f"key:{i}" for i in range(60)]
@@ -125,43 +125,19 @@ def play_rest(pair):
         assert answer.startswith(f"ERR DEBUG {name.lower()} is not in Pollux: ".encode()), answer
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description="digests of redis-server and of Pollux")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=60 if pollux.FULL else 4)
-    parser.add_argument("--commands", type=int, default=1200)
-    parser.add_argument("--cores", action="append")
-    return parser.parse_args()
-
-
 def main():
-    options = arguments()
-    pollux.close_on_signals()
-    passed = failed = 0
-    for cores in options.cores or ["0", "0,1"]:
-        servers = [pollux.Redis(OPTIONS), pollux.Server({**OPTIONS, "cores": cores})]
-        for server in servers:
-            server.wait_ready()
-        pair = [Connection(server.host, server.port) for server in servers]
-        tests = [(f"seed {s}", lambda s=s: play(pair, s, options.commands)) for s in range(options.seed, options.seed + options.rounds)]
-        tests.append(("other subcommands", lambda: play_rest(pair)))
-        print(f"cores {cores}: {len(tests)} tests")
-        for name, test in tests:
-            try:
-                test()
-                passed += 1
-            except (AssertionError, EOFError, OSError, ValueError) as error:
-                failed += 1
-                print(f"FAILED: cores {cores}, {name}: {type(error).__name__}: {str(error)[:1500]}")
-                if not servers[1].alive():
-                    print(f"a server has ended:\n{servers[1].tail()}")
-                    break
-        for c in pair:
-            c.close()
-        for server in servers:
-            server.close()
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+    options = program.parser("digests of redis-server and of Pollux", rounds=(4, 60), commands=1200).parse_args()
+
+    @contextlib.contextmanager
+    def tests_of(cores):
+        with program.started(options, cores, OPTIONS) as servers:
+            pair = [Connection(server.host, server.port) for server in servers]
+            tests = program.seeds(options, lambda seed: play(pair, seed, options.commands))
+            yield servers, tests + [("other subcommands", lambda: play_rest(pair))]
+            for c in pair:
+                c.close()
+
+    return program.run(options, tests_of)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ family, and for scripted ones, the same events of the same keys in the same orde
 usage: test_notifications.py [--seed N] [--rounds N] [--commands N] [--cores 0 --cores 0,1] [--families NAMES]
 """
 
-import argparse
+import contextlib
 import os
 import sys
 
@@ -13,9 +13,11 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import pollux
+import program
 from draw import Draw
+from program import Difference
 from raw import Connection, parse
-from test_commands import Difference, Families, Servers, shown, shown_reply, shrink
+from test_commands import Families, Servers, shown, shown_reply, shrink
 
 # Time decides nothing here: the servers execute a command one after the other.
 TIMED = {"EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT", "SETEX", "PSETEX", "GETEX", "CONFIG", "MIGRATE"}
@@ -186,44 +188,21 @@ def play_round(servers, families, seed, n):
         raise Difference(text) from None
 
 
-def arguments():
-    names = sorted(name[len("family_") : -len(".py")] for name in os.listdir(HERE) if name.startswith("family_"))
-    parser = argparse.ArgumentParser(description="keyspace notifications of redis-server and of Pollux")
-    parser.add_argument("--seed", type=int, default=1, help="of the first round; each further one has the next")
-    parser.add_argument("--rounds", type=int, default=100 if pollux.FULL else 2)
-    parser.add_argument("--commands", type=int, default=1500, help="of a round")
-    parser.add_argument("--cores", action="append", help="cores of Pollux, as its option; more than one: each in turn")
-    parser.add_argument("--families", default=",".join(names), help="names, separated by commas")
-    parser.add_argument("--peer", choices=("pollux", "redis"), default="pollux", help="who is compared with Redis")
-    return parser.parse_args()
-
-
 def main():
-    options = arguments()
-    pollux.close_on_signals()
+    names = sorted(name[len("family_") : -len(".py")] for name in os.listdir(HERE) if name.startswith("family_"))
+    parser = program.parser("keyspace notifications of redis-server and of Pollux", rounds=(2, 100), commands=1500)
+    parser.add_argument("--families", default=",".join(names), help="names, separated by commas")
+    options = parser.parse_args()
     families = Undated(options.families.split(","))
-    passed = failed = 0
-    for cores in options.cores or ["0", "0,1"]:
+
+    @contextlib.contextmanager
+    def tests_of(cores):
         servers = Told(cores, options.peer)
         tests = [(f"scenario {name!r}", lambda t=text: servers.scenario(t)) for name, text in SCENARIOS.items()]
-        tests += [
-            (f"seed {seed}", lambda s=seed: play_round(servers, families, s, options.commands))
-            for seed in range(options.seed, options.seed + options.rounds)
-        ]
-        print(f"cores {cores}: {len(tests)} tests")
-        for name, test in tests:
-            try:
-                test()
-                passed += 1
-            except (Difference, AssertionError, EOFError, OSError, ValueError) as error:
-                failed += 1
-                print(f"FAILED: cores {cores}, {name}: {type(error).__name__}: {str(error)[:3000]}")
-                if not servers.alive():
-                    print(f"a server has ended:\n{servers.servers[1].tail()}")
-                    break
+        yield servers.servers, tests + program.seeds(options, lambda seed: play_round(servers, families, seed, options.commands))
         servers.close()
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+
+    return program.run(options, tests_of)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ What differs on purpose: a message that a command (or a transaction) sends to it
 command's reply, never within it; and the order of names where a client leaves all of them is nobody's promise.
 """
 
-import argparse
+import contextlib
 import os
 import random
 import re
@@ -18,6 +18,8 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import pollux
+import program
+from program import Difference
 from raw import Connection
 
 CHANNELS = [b"a", b"b", b"news:{a}", b"", b"bin\x00\r\n\xff", b"long" + b"c" * 300, b"a*"]
@@ -54,10 +56,6 @@ SCENARIOS = {
     "|2 MULTI|2 EVAL return(redis.call('PUBLISH','a','y')) 0|2 PUBLISH a z|2 EXEC|2 EVAL return(redis.call('SUBSCRIBE','a')) 0",
     "COMMAND": "2 COMMAND GETKEYS SPUBLISH a b|2 COMMAND GETKEYS SUBSCRIBE a|2 COMMAND GETKEYS SSUBSCRIBE a b",
 }  # fmt: skip
-
-
-class Difference(Exception):
-    pass
 
 
 class Parted(Connection):
@@ -274,46 +272,18 @@ def play_round(servers, seed, n):
         players.close()
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description="channels on redis-server and on Pollux")
-    parser.add_argument("--seed", type=int, default=1, help="of the first round; each further one has the next")
-    parser.add_argument("--rounds", type=int, default=60 if pollux.FULL else 2)
-    parser.add_argument("--commands", type=int, default=250, help="of a round")
-    parser.add_argument("--cores", action="append", help="cores of Pollux, as its option; more than one: each in turn")
-    parser.add_argument("--peer", choices=("pollux", "redis"), default="pollux", help="who is compared with Redis")
-    return parser.parse_args()
-
-
 def main():
-    options = arguments()
-    pollux.close_on_signals()
-    passed = failed = 0
-    for cores in options.cores or ["0", "0,1"]:
-        servers = [pollux.Redis(), pollux.Redis() if options.peer == "redis" else pollux.Server({"cores": cores})]
-        for server in servers:
-            server.wait_ready()
-        tests = [(f"scenario {name!r}", lambda t=text: play_scenario(servers, t)) for name, text in SCENARIOS.items()]
-        tests += [("subscribers that go", lambda: play_gone(servers)), ("order", lambda: play_pipelined(servers)),
-                  ("cause and word of it", lambda: play_cause(servers))]  # fmt: skip
-        tests += [
-            (f"seed {seed}", lambda s=seed: play_round(servers, s, options.commands))
-            for seed in range(options.seed, options.seed + options.rounds)
-        ]
-        print(f"cores {cores}: {len(tests)} tests")
-        for name, test in tests:
-            try:
-                test()
-                passed += 1
-            except (Difference, AssertionError, EOFError, OSError, ValueError) as error:
-                failed += 1
-                print(f"FAILED: cores {cores}, {name}: {type(error).__name__}: {str(error)[:2000]}")
-                if not servers[1].alive():
-                    print(f"a server has ended:\n{servers[1].tail()}")
-                    break
-        for server in servers:
-            server.close()
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+    options = program.parser("channels on redis-server and on Pollux", rounds=(2, 60), commands=250).parse_args()
+
+    @contextlib.contextmanager
+    def tests_of(cores):
+        with program.started(options, cores) as servers:
+            tests = [(f"scenario {name!r}", lambda t=text: play_scenario(servers, t)) for name, text in SCENARIOS.items()]
+            tests += [("subscribers that go", lambda: play_gone(servers)), ("order", lambda: play_pipelined(servers)),
+                      ("cause and word of it", lambda: play_cause(servers))]  # fmt: skip
+            yield servers, tests + program.seeds(options, lambda seed: play_round(servers, seed, options.commands))
+
+    return program.run(options, tests_of)
 
 
 if __name__ == "__main__":

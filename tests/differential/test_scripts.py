@@ -5,7 +5,7 @@ scripts, with their keys declared or not, alone or between MULTI and EXEC.
 usage: test_scripts.py [--seed N] [--rounds N] [--commands N] [--cores 0 --cores 0,1] [--peer redis]
 """
 
-import argparse
+import contextlib
 import os
 import random
 import shlex
@@ -14,10 +14,11 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
-import pollux
+import program
 from draw import Draw
+from program import Difference
 from raw import Error, parse
-from test_commands import Difference, Families, Servers, shown, shown_reply, shrink
+from test_commands import Families, Servers, shown, shown_reply, shrink
 from test_transactions import FAMILIES, TIME_WORDS, TIMED, Pairs, split
 
 # Runs its arguments as commands: numbers of words, and then the words. What they answer, as an array.
@@ -412,42 +413,18 @@ def play_round(servers, families, seed, n):
         raise Difference(text) from None
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description="scripts on redis-server and on Pollux")
-    parser.add_argument("--seed", type=int, default=1, help="of the first round; each further one has the next")
-    parser.add_argument("--rounds", type=int, default=60 if pollux.FULL else 3)
-    parser.add_argument("--commands", type=int, default=1500, help="of a round")
-    parser.add_argument("--cores", action="append", help="cores of Pollux, as its option; more than one: each in turn")
-    parser.add_argument("--peer", choices=("pollux", "redis"), default="pollux", help="who is compared with Redis")
-    return parser.parse_args()
-
-
 def main():
-    options = arguments()
-    pollux.close_on_signals()
-    passed = failed = 0
-    for cores in options.cores or ["0", "0,1"]:
-        servers = Played(cores, options.peer)
-        families = InScripts()
-        tests = [(f"scenario {name!r}", lambda t=text: play_scenario(servers.servers, t)) for name, text in SCENARIOS.items()]
-        tests += [
-            (f"seed {seed}", lambda s=seed: play_round(servers, families, s, options.commands))
-            for seed in range(options.seed, options.seed + options.rounds)
-        ]
-        print(f"cores {cores}: {len(tests)} tests")
-        for name, test in tests:
-            try:
-                test()
-                passed += 1
-            except (Difference, AssertionError, EOFError, OSError, ValueError) as error:
-                failed += 1
-                print(f"FAILED: cores {cores}, {name}: {type(error).__name__}: {str(error)[:2000]}")
-                if not servers.alive():
-                    print(f"a server has ended:\n{servers.servers[1].tail()}")
-                    break
+    options = program.parser("scripts on redis-server and on Pollux", rounds=(3, 60), commands=1500).parse_args()
+
+    @contextlib.contextmanager
+    def tests_of(cores):
+        servers, families = Played(cores, options.peer), InScripts()
+        pair = servers.servers
+        tests = [(f"scenario {name!r}", lambda t=text: play_scenario(pair, t)) for name, text in SCENARIOS.items()]
+        yield pair, tests + program.seeds(options, lambda seed: play_round(servers, families, seed, options.commands))
         servers.close()
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+
+    return program.run(options, tests_of)
 
 
 if __name__ == "__main__":

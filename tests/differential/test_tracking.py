@@ -7,7 +7,7 @@ with caches, in which nothing stale may stay.
 usage: test_tracking.py [--seed N] [--rounds N] [--commands N] [--cores 0 --cores 0,1] [--peer redis]
 """
 
-import argparse
+import contextlib
 import os
 import random
 import sys
@@ -18,9 +18,11 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import pollux
+import program
 from draw import KEYS, Draw
+from program import Difference
 from raw import Connection, Error, encode, parse
-from test_commands import Difference, Families, Servers, shown, shown_reply, shrink
+from test_commands import Families, Servers, shown, shown_reply, shrink
 from test_transactions import CHANGES, FAMILIES, TIME_WORDS, TIMED, words_of
 
 CLIENTS = 4
@@ -468,51 +470,27 @@ def play_limit(server):
     asks.close()
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description="client-side caching on redis-server and on Pollux")
-    parser.add_argument("--seed", type=int, default=1, help="of the first round; each further one has the next")
-    parser.add_argument("--rounds", type=int, default=60 if pollux.FULL else 2)
-    parser.add_argument("--commands", type=int, default=450, help="of a round")
-    parser.add_argument("--cores", action="append", help="cores of Pollux, as its option; more than one: each in turn")
-    parser.add_argument("--peer", choices=("pollux", "redis"), default="pollux", help="who is compared with Redis")
-    return parser.parse_args()
-
-
 def main():
-    options = arguments()
-    pollux.close_on_signals()
-    passed = failed = 0
-    for cores in options.cores or ["0", "0,1"]:
-        servers = Told(cores, options.peer)
-        for server in servers.servers:  # for scenarios that wait
-            server_connection = Connection(server.host, server.port)
-            server_connection.call("CONFIG", "SET", "latency-tracking", "no")
-            server_connection.close()
-        families = Tracked()
+    options = program.parser("client-side caching on redis-server and on Pollux", rounds=(2, 60), commands=450).parse_args()
+
+    @contextlib.contextmanager
+    def tests_of(cores):
+        servers, families = Told(cores, options.peer), Tracked()
         pair, ordered = servers.servers, servers.ordered
+        for server in pair:  # for scenarios that wait
+            connection = Connection(server.host, server.port)
+            connection.call("CONFIG", "SET", "latency-tracking", "no")
+            connection.close()
         tests = [(f"scenario {name!r}", lambda t=text: play_scenario(pair, t, ordered)) for name, text in SCENARIOS.items()]
         tests += [(f"changed: {line}", lambda l=line: play_change(pair, l, ordered))
                   for line in CHANGES.replace("\n", "|").split("|") if line]  # fmt: skip
-        tests += [
-            (f"seed {seed}", lambda s=seed: play_round(servers, families, s, options.commands))
-            for seed in range(options.seed, options.seed + options.rounds)
-        ]
+        tests += program.seeds(options, lambda seed: play_round(servers, families, seed, options.commands))
         tests.append(("caches", lambda: play_caches(pair[1], 2000 if pollux.FULL else 150)))
         tests.append(("limit and figures", lambda: play_limit(pair[1])))
-        print(f"cores {cores}: {len(tests)} tests")
-        for name, test in tests:
-            try:
-                test()
-                passed += 1
-            except (Difference, AssertionError, EOFError, OSError, ValueError) as error:
-                failed += 1
-                print(f"FAILED: cores {cores}, {name}: {type(error).__name__}: {str(error)[:2000]}")
-                if not servers.alive():
-                    print(f"a server has ended:\n{servers.servers[1].tail()}")
-                    break
+        yield pair, tests
         servers.close()
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+
+    return program.run(options, tests_of)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ EXEC, and for each command that writes, whether a client that watches its key he
 usage: test_transactions.py [--seed N] [--rounds N] [--commands N] [--cores 0 --cores 0,1] [--peer redis]
 """
 
-import argparse
+import contextlib
 import os
 import sys
 
@@ -13,9 +13,11 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import pollux
+import program
 from draw import Draw
+from program import Difference
 from raw import Connection, Error, parse
-from test_commands import Difference, Families, Servers, shown, shown_reply, shrink
+from test_commands import Families, Servers, shown, shown_reply, shrink
 
 FAMILIES = ("bitmaps", "geo", "hashes", "hyperloglog", "keys", "lists", "sets", "sort", "strings", "zsets")
 # Time decides nothing here: what is kept runs later than it was sent.
@@ -289,44 +291,20 @@ def play_round(servers, families, seed, n):
         raise Difference(text) from None
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description="transactions on redis-server and on Pollux")
-    parser.add_argument("--seed", type=int, default=1, help="of the first round; each further one has the next")
-    parser.add_argument("--rounds", type=int, default=100 if pollux.FULL else 6)
-    parser.add_argument("--commands", type=int, default=1500, help="of a round")
-    parser.add_argument("--cores", action="append", help="cores of Pollux, as its option; more than one: each in turn")
-    parser.add_argument("--peer", choices=("pollux", "redis"), default="pollux", help="who is compared with Redis")
-    return parser.parse_args()
-
-
 def main():
-    options = arguments()
-    pollux.close_on_signals()
-    passed = failed = 0
-    for cores in options.cores or ["0", "0,1"]:
-        servers = Kept(cores, options.peer)
-        families = InTransactions()
-        tests = [(f"scenario {name!r}", lambda t=text: play_scenario(servers.servers, t)) for name, text in SCENARIOS.items()
+    options = program.parser("transactions on redis-server and on Pollux", rounds=(6, 100), commands=1500).parse_args()
+
+    @contextlib.contextmanager
+    def tests_of(cores):
+        servers, families = Kept(cores, options.peer), InTransactions()
+        pair = servers.servers
+        tests = [(f"scenario {name!r}", lambda t=text: play_scenario(pair, t)) for name, text in SCENARIOS.items()
                  if cores == "0" or name not in ONE_CORE]
-        tests += [(f"watched: {line}", lambda l=line: play_change(servers.servers, l)) for line in CHANGES.replace("\n", "|").split("|") if line]
-        tests += [
-            (f"seed {seed}", lambda s=seed: play_round(servers, families, s, options.commands))
-            for seed in range(options.seed, options.seed + options.rounds)
-        ]
-        print(f"cores {cores}: {len(tests)} tests")
-        for name, test in tests:
-            try:
-                test()
-                passed += 1
-            except (Difference, AssertionError, EOFError, OSError, ValueError) as error:
-                failed += 1
-                print(f"FAILED: cores {cores}, {name}: {type(error).__name__}: {str(error)[:2000]}")
-                if not servers.alive():
-                    print(f"a server has ended:\n{servers.servers[1].tail()}")
-                    break
+        tests += [(f"watched: {line}", lambda l=line: play_change(pair, l)) for line in CHANGES.replace("\n", "|").split("|") if line]
+        yield pair, tests + program.seeds(options, lambda seed: play_round(servers, families, seed, options.commands))
         servers.close()
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+
+    return program.run(options, tests_of)
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ static void names_hold_any_bytes(void **unused)
     (void)unused;
     struct channel_table *t = channels_new();
     struct subscriber s = {0};
-    struct channel_name empty = {NULL, 0, 5}, zero = {(const uint8_t *)"\0", 1, 5},
+    struct channel_name empty = {(const uint8_t *)"", 0, 5}, zero = {(const uint8_t *)"\0", 1, 5},
                         zeros = {(const uint8_t *)"\0\0", 2, 5};
     assert_int_equal(channels_subscribe(t, &s, CHANNEL_NAMED, &empty), SUBSCRIBED_NEW);
     assert_int_equal(channels_subscribe(t, &s, CHANNEL_NAMED, &zero), SUBSCRIBED_NEW);
