@@ -64,6 +64,8 @@ void tracking_clear(struct server *server)
         server->tracked[slot] = NULL;
     }
     for (unsigned i = 0; i < server->n_cores; i++) {
+        if (!server->cores[i])
+            continue; // the server ends before it has begun
         mi_free(server->cores[i]->tracking);
         server->cores[i]->tracking = NULL;
     }

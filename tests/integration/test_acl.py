@@ -56,7 +56,7 @@ def refused(server):
     try:
         words = [pollux.program("pollux-dataplane")] + server.command()[1:]
         done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False, cwd=server.folder)
-        assert done.returncode != 0, done
+        assert done.returncode == 1 and done.stderr.count("\n") == 1, done
         return done.stderr
     finally:
         server.close()

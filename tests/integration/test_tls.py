@@ -597,6 +597,7 @@ def test_refusals_at_the_start(certificates):
         try:
             pollux.wait_for(lambda: not server.alive(), "the refusal")
             assert re.search(words, server.tail()), server.tail()
+            assert server.process.returncode == 1, server.tail()
         finally:
             server.close()
 
