@@ -183,7 +183,7 @@ void acl_deluser_command(struct request *r)
 static void reply_collected(struct request *r, struct outbuf *text)
 {
     struct block *all = outbuf_block(text);
-    reply_bulk(r->out, all ? all->data : NULL, all ? all->len : 0);
+    reply_bulk(r->out, all ? all->data : (const uint8_t *)"", all ? all->len : 0);
     block_release(all);
     outbuf_clear(text);
 }

@@ -151,7 +151,7 @@ static void reply_denial(struct request *r, const char *before, const void *what
     out_write(&text.out, what, len);
     out_write(&text.out, after, strlen(after));
     struct block *all = outbuf_block(&text);
-    reply_bulk(r->out, all ? all->data : NULL, all ? all->len : 0);
+    reply_bulk(r->out, all ? all->data : (const uint8_t *)"", all ? all->len : 0);
     block_release(all);
     outbuf_clear(&text);
 }
