@@ -80,10 +80,11 @@ static bool abandoned(const struct loan *loan)
 
 bool loan_refuses(const struct core *c, const struct message *m)
 {
+    // Others that wait have no command.
     return __builtin_expect(c->attention & ATTEND_BUSY, 0) &&
-           !(m->command->flags & CMD_ALLOW_BUSY) &&
            ((m->kind == MESSAGE_COMMAND && !m->loan) ||
-            (m->kind == MESSAGE_BORROW && !m->loan->command->waiter));
+            (m->kind == MESSAGE_BORROW && !m->loan->command->waiter)) &&
+           !(m->command->flags & CMD_ALLOW_BUSY);
 }
 
 // Runs what waited and need wait no longer, keeping the order of each slot.

@@ -101,6 +101,21 @@ def test_client_that_leaves(limited):
         wait_calm(kills)
 
 
+def test_watchers_that_leave(limited):
+    """Their watches wait for the slot that a script holds when it becomes busy."""
+    with clients(limited, 2) as (runs, kills):
+        watchers = [pollux.Client(limited.connect()) for _ in range(20)]
+        for watcher in watchers:
+            assert watcher.call("WATCH", "k") == b"+OK"
+        runs.send("EVAL", "while true do end", 1, "k")
+        for watcher in watchers:
+            watcher.sock.close()
+        wait_busy(kills)
+        assert kills.call("SCRIPT", "KILL") == b"+OK"
+        assert b"killed" in runs.reply()
+        wait_calm(kills)
+
+
 def test_others_wait_their_turn(limited):
     """Scripts that come while one runs are told BUSY, or run behind it."""
     with clients(limited, 6) as (runs, kills, *others):
