@@ -232,7 +232,7 @@ void client_tracking_command(struct request *r)
     }
     struct wanted w = {.no_target = core == r->n_parts}, asked;
     bool counted = wants_prefixes(r, &asked), done = false;
-    bool fits = understand(r, &w) && (!w.on || fits_client(r, &w));
+    bool fits = r->client && understand(r, &w) && (!w.on || fits_client(r, &w));
     if (fits && !w.on) {
         r->services->tracking_end(r);
         done = true;

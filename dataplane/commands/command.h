@@ -161,6 +161,9 @@ struct command {
     bool (*waits)(const struct arg *argv, int argc);
     void (*prepare)(struct request *r);
     bool part_keys; // `part` looks at keys
+    // ROUTE_GATHER: the handler takes back what parts did when the client has gone meanwhile: then
+    // it runs, too, and r->client is NULL.
+    bool takes_back;
     // All parts are of one moment: the slots of all cores are held until the last one is done.
     bool part_together;
     unsigned (*core_of)(

@@ -515,6 +515,7 @@ static const struct command client_subcommands[] = {
         .doc = &client_tracking_doc,
         .start = client_tracking_start,
         .part = client_tracking_part,
+        .takes_back = true,
         .handler = client_tracking_command,
     },
     {

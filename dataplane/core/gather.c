@@ -43,7 +43,8 @@ static void gather_finish(struct core *c, struct gather *g)
     for (unsigned i = 0; i < g->n; i++) // they ran at the same time
         if (g->part[i]->cycles > e.cycles)
             e.cycles = g->part[i]->cycles;
-    if (e.client || m->script) // else nobody is left to read the answer
+    // Else nobody is left to read the answer.
+    if (e.client || m->script || m->command->takes_back)
         execute(c, &e, EXECUTE_HANDLER);
     slowlog_look(c, e.client, m->command, m->argc, m->argv, e.cycles);
     for (unsigned i = 0; i < g->n; i++) {

@@ -127,6 +127,18 @@ def test_keys_that_go_on_their_own(server):
         listener.sock.close()
 
 
+def test_prefixes_of_clients_that_leave(server):
+    """All cores count prefixes; those of a client that goes before they have answered are taken back."""
+    client = connect(server)
+    for i in range(50):
+        leaver = connect(server)
+        leaver.send("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", f"prefix:{i}")
+        leaver.close(reset=True)
+    pollux.wait_for(lambda: info(client, "clients", b"connected_clients") == 1, "the end of all others")
+    pollux.wait_for(lambda: info(client, "stats", b"tracking_total_prefixes") == 0, "no prefix")
+    client.close()
+
+
 def test_redis_py(server):
     r = redis.Redis(server.host, server.port, socket_timeout=pollux.PATIENCE_S)
     p = r.pubsub()
