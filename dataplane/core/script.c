@@ -204,8 +204,8 @@ static bool keys_at_hand(struct core *c, struct request *r)
 
 // --- redis.call ----------------------------------------------------------------------------------
 
-// Runs a handler here, for the script.
-static void run_handler(struct core *c, struct request *r)
+// Runs a handler here, for the script. When that was, of the cycle counter.
+static uint64_t run_handler(struct core *c, struct request *r)
 {
     const struct command *command = r->command;
     struct command_figures *figures = &c->command_figures[command->id];
@@ -233,6 +233,7 @@ static void run_handler(struct core *c, struct request *r)
     slowlog_look(c, NULL, command, r->argc, r->argv, spent);
     if (!(command->flags & CMD_SKIP_MONITOR))
         monitor_see(c, NULL, r->session->db, command, r->argc, r->argv);
+    return begin + spent;
 }
 
 // What walks over this core's slots, which may be lent for this script.
@@ -258,9 +259,12 @@ static void run_gather_alone(struct core *c, struct request *r)
     unsigned together = c->timed_together;
     uint64_t mark = c->command_mark;
     c->timed = NULL;
-    take_back(c, true);
+    bool walks = r->command->part_keys || r->command->part_together;
+    if (walks)
+        take_back(c, true);
     gather_alone(c, &e);
-    take_back(c, false);
+    if (walks)
+        take_back(c, false);
     c->timed = timed;
     c->timed_together = together;
     c->command_mark = mark;
@@ -345,21 +349,19 @@ static inline void count_writes(struct script_run *run, const struct command *co
     run->acted |= (command->flags & CMD_MAY_REPLICATE) != 0;
 }
 
-static enum script_called call(struct script_run *run, struct request *r, char *error, size_t size)
+static void look(struct script_run *run)
+{
+    struct core *c = run->request->core;
+    struct scripts *s = c->scripts;
+    if (__rdtsc() >= s->slice_end && reserve(c, run))
+        script_pause(run);
+}
+
+static enum script_called call_wide(struct script_run *run, struct request *r, char *error,
+                                    size_t size)
 {
     struct core *c = r->core;
     const struct command *command = r->command;
-    if (command->route == ROUTE_KEYS || command->route == ROUTE_HOME) {
-        if (__builtin_expect(!keys_at_hand(c, r), 0))
-            return not_at_hand(run, error, size);
-        count_writes(run, command);
-        run_handler(c, r);
-        // A script that reads anything has read all its keys, as far as their cachers go.
-        if (__builtin_expect(run->session.remember, 0) && command->flags & CMD_READONLY)
-            tracking_remember_keys(c, &run->session, run->request->argv + run->first_key,
-                                   run->n_keys);
-        return SCRIPT_CALLED;
-    }
     bool walks = command->route == ROUTE_CURSOR || command->route == ROUTE_ALL ||
                  command->part_keys || command->part_together;
     if (walks && !all_at_hand(c))
@@ -394,12 +396,26 @@ static enum script_called call(struct script_run *run, struct request *r, char *
     }
 }
 
-static void look(struct script_run *run)
+static enum script_called call(struct script_run *run, struct request *r, char *error, size_t size)
 {
-    struct core *c = run->request->core;
-    struct scripts *s = c->scripts;
-    if (__rdtsc() >= s->slice_end && reserve(c, run))
-        script_pause(run);
+    struct core *c = r->core;
+    const struct command *command = r->command;
+    if (__builtin_expect(command->route != ROUTE_KEYS && command->route != ROUTE_HOME, 0)) {
+        enum script_called called = call_wide(run, r, error, size);
+        if (called == SCRIPT_CALLED)
+            look(run);
+        return called;
+    }
+    if (__builtin_expect(!keys_at_hand(c, r), 0))
+        return not_at_hand(run, error, size);
+    count_writes(run, command);
+    // Between two looks of the engine's there may be many commands that take long.
+    if (__builtin_expect(run_handler(c, r) >= c->scripts->slice_end, 0))
+        look(run);
+    // A script that reads anything has read all its keys, as far as their cachers go.
+    if (__builtin_expect(run->session.remember, 0) && command->flags & CMD_READONLY)
+        tracking_remember_keys(c, &run->session, run->request->argv + run->first_key, run->n_keys);
+    return SCRIPT_CALLED;
 }
 
 static void log_text(int level, const char *text, size_t len)
