@@ -74,7 +74,7 @@ static unsigned subscriptions(const struct client *c, enum channel_kind kind)
 // shown as Redis shows a client that does not do it.
 void client_describe(struct request *r, const struct client *c, struct out *to)
 {
-    char addr[ENDPOINT_TEXT_MAX], laddr[ENDPOINT_TEXT_MAX], letters[16];
+    char addr[CLIENT_ADDRESS_MAX], laddr[CLIENT_ADDRESS_MAX], letters[16];
     struct client_transaction t;
     struct client_tracking k;
     r->services->client_transaction(c, &t);
@@ -91,7 +91,8 @@ void client_describe(struct request *r, const struct client *c, struct out *to)
                    (c->stream ? c->stream->in_len : 0);
     size_t query_free = c->parser.buf_cap - c->parser.buf_len;
     text_add(to, "id=%" PRIu64 " addr=%s laddr=%s fd=-1 name=", c->id,
-             endpoint_format(&c->remote, addr), endpoint_format(&c->local, laddr));
+             r->services->client_address(r->core, &c->remote, addr),
+             r->services->client_address(r->core, &c->local, laddr));
     out_write(to, client_name(c), strlen(client_name(c)));
     text_add(to, " age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%" PRIu32,
              seconds_since(r, c->created_us), seconds_since(r, c->last_active_us),
@@ -370,10 +371,10 @@ bool client_kill_start(struct request *r)
     return kill_parse(r, &f, true);
 }
 
-static bool has_address(const struct endpoint *e, const struct arg *wanted)
+static bool has_address(const struct request *r, const struct endpoint *e, const struct arg *wanted)
 {
-    char text[ENDPOINT_TEXT_MAX];
-    endpoint_format(e, text);
+    char text[CLIENT_ADDRESS_MAX];
+    r->services->client_address(r->core, e, text);
     return wanted->len == strlen(text) && memcmp(wanted->ptr, text, wanted->len) == 0;
 }
 
@@ -392,10 +393,10 @@ static void kill_one(void *context, struct client *c)
         return;
     if ((f->id && c->id != f->id) || !is_of_type(c, f->type) || (self && f->skip_me) ||
         (f->max_age_s && seconds_since(k->r, c->created_us) < f->max_age_s) ||
-        (f->addr && !has_address(&c->remote, f->addr)) ||
+        (f->addr && !has_address(k->r, &c->remote, f->addr)) ||
         (f->user && (strlen(user_name(c)) != f->user->len ||
                      memcmp(user_name(c), f->user->ptr, f->user->len) != 0)) ||
-        (f->laddr && !has_address(&c->local, f->laddr)))
+        (f->laddr && !has_address(k->r, &c->local, f->laddr)))
         return;
     k->part.killed++;
     if (self)

@@ -9,6 +9,7 @@
 
 #include "dataplane/access/access.h"
 
+struct endpoint;
 struct command;
 struct core;
 struct client;
@@ -134,6 +135,9 @@ struct function_shown {
 enum function_policy { FUNCTION_APPEND, FUNCTION_REPLACE, FUNCTION_FLUSH };
 #define FUNCTION_ERROR_MAX 1024 // room for an error, which is told without "ERR "
 
+#define CLIENT_ADDRESS_MAX \
+    128 // an address as text: the path of a UNIX socket, or ENDPOINT_TEXT_MAX
+
 typedef void config_each_fn(void *context, const char *name, const char *value);
 
 struct services {
@@ -187,6 +191,9 @@ struct services {
     // not wait.
     bool (*client_unblock)(struct core *core, struct client *c, bool error);
     uint64_t (*client_memory)(struct core *core, const struct client *c);
+    // One end of a connection as clients are shown it; of a UNIX socket "<its path>:0". Returns
+    // `text`, of CLIENT_ADDRESS_MAX bytes.
+    const char *(*client_address)(struct core *core, const struct endpoint *e, char *text);
     // CLIENT PAUSE, for the whole server: until then commands of clients wait, `all` or those that
     // may write. A pause that lasts longer or holds up more stands. 0 ends it.
     void (*clients_pause)(struct core *core, uint64_t until_us, bool all);

@@ -1,5 +1,6 @@
 // Connections: from the accepted stream to the last reply, in order, within limits.
 #include <mimalloc.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "dataplane/core/access.h"
@@ -246,13 +247,22 @@ void client_close(struct core *c, struct client *client)
     client_push(c, client);
 }
 
+const char *client_address(struct core *c, const struct endpoint *e, char *text)
+{
+    const char *path = config_string(c->config, "unixsocket");
+    if (e->family || !*path)
+        return endpoint_format(e, text);
+    snprintf(text, CLIENT_ADDRESS_MAX, "%s:%u", path, e->port);
+    return text;
+}
+
 void client_abort(struct core *c, struct client *client, const char *why)
 {
-    char address[ENDPOINT_TEXT_MAX];
+    char address[CLIENT_ADDRESS_MAX];
     if (client->flags & (CLIENT_CLOSING | CLIENT_GONE))
         return;
     log_warning("Client id=%lu addr=%s is closed: %s", (unsigned long)client->id,
-                endpoint_format(&client->remote, address), why);
+                client_address(c, &client->remote, address), why);
     client->flags |= CLIENT_CLOSING;
     if (client->stream)
         client->stream->ops->abort(client->stream);

@@ -440,6 +440,8 @@ void client_close(struct core *c, struct client *client); // after its output
 // After each command that was taken: what CLIENT REPLY SKIP asked for moves on.
 void client_reply_mode_next(struct client *client);
 void client_abort(struct core *c, struct client *client, const char *why);
+// `client_address` of services.
+const char *client_address(struct core *c, const struct endpoint *e, char *text);
 void clients_push(struct core *c);         // end of the turn: all that have output
 void clients_bury(struct core *c);         // end of the turn: frees the closed
 void clients_cron(struct core *c);         // time-outs, limits: a share of the clients

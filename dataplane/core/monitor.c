@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <mimalloc.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -131,10 +132,16 @@ static struct block *line_make(struct core *c, const struct client *client, uint
                                uint64_t time_us, const struct command *command, int argc,
                                const struct arg *argv)
 {
-    char address[ENDPOINT_TEXT_MAX];
-    const char *who = !client                           ? "lua"
-                      : client->flags & CLIENT_INTERNAL ? "control:0"
-                                                        : endpoint_format(&client->remote, address);
+    char address[CLIENT_ADDRESS_MAX];
+    const char *who = address;
+    if (!client)
+        who = "lua";
+    else if (client->flags & CLIENT_INTERNAL)
+        who = "control:0";
+    else if (client->flags & CLIENT_UNIX)
+        snprintf(address, sizeof(address), "unix:%s", config_string(c->config, "unixsocket"));
+    else
+        endpoint_format(&client->remote, address);
     struct outbuf b;
     outbuf_init(&b);
     text_add(&b.out, "+%lu.%06lu [%u %s]", (unsigned long)(time_us / 1000000),

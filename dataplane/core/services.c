@@ -399,6 +399,7 @@ void services_init(struct core *c)
         .client_kill = kill_client,
         .client_unblock = unblock_client,
         .client_memory = memory_of_client,
+        .client_address = client_address,
         .core_figures = core_figures,
         .command_figures = command_figures,
         .each_error = each_error,

@@ -84,7 +84,7 @@ static uint32_t write_entry(struct core *c, struct writer *w, const struct clien
                             const struct command *command, int argc, const struct arg *argv,
                             unsigned group)
 {
-    char address[ENDPOINT_TEXT_MAX];
+    char address[CLIENT_ADDRESS_MAX];
     int whole = argc > SLOW_ARGS ? SLOW_ARGS - 1 : argc;
     for (int i = 0; i < whole; i++) {
         if (shown_secret(&c->services, c, command, argc, argv, i))
@@ -97,7 +97,7 @@ static uint32_t write_entry(struct core *c, struct writer *w, const struct clien
     if (group > 1)
         put_words(w, "... (the last of %u that were timed together)", group);
     const char *who = client && client->flags & CLIENT_INTERNAL ? "control:0"
-                      : client ? endpoint_format(&client->remote, address)
+                      : client ? client_address(c, &client->remote, address)
                                : "?:0";
     const char *name = client ? client_name(client) : "";
     put_text(w, who, strlen(who));

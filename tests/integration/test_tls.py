@@ -521,7 +521,9 @@ def test_unix_socket(secure):
         assert client.call("SET", "unix-big", value) == b"+OK"
         assert plain.call("GET", "unix-big") == value and client.call("GET", "unix-big") == value
         listed = client.call("CLIENT", "LIST").decode()
-        assert f"addr={secure.path}:0" in listed or "addr=unix:0" in listed or "addr=/" in listed, listed
+        assert f"addr={secure.path}:0 laddr={secure.path}:0 " in listed, listed
+        with secure.unix():
+            assert int(client.call("CLIENT", "KILL", "ADDR", f"{secure.path}:0")) >= 1
 
 
 def test_unix_socket_wakes_a_sleeper(secure):

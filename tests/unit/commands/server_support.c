@@ -125,6 +125,12 @@ static uint64_t memory_of_client(struct core *c, const struct client *client)
     return 1000 + client->id;
 }
 
+static const char *address_of_client(struct core *c, const struct endpoint *e, char *text)
+{
+    (void)c;
+    return endpoint_format(e, text);
+}
+
 static void core_figures(struct core *c, struct core_figures *f)
 {
     *f = (struct core_figures){
@@ -319,6 +325,7 @@ int server_setup(void **state)
         .each_client = each_client,
         .client_kill = kill_client,
         .client_memory = memory_of_client,
+        .client_address = address_of_client,
         .core_figures = core_figures,
         .script_figures = no_scripts,
         .command_figures = command_figures,
