@@ -248,6 +248,7 @@ struct request {
     bool may_migrate; // migrate.h
     // Blocking commands (blocking.h).
     bool may_block;        // else it answers as if its time were over
+    bool of_script;        // a script calls it
     bool woken;            // runs again because `woken_key` changed
     bool blocked;          // request_block was called: there is no reply yet
     bool replied_error;    // set by the helpers below, for statistics

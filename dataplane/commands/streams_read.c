@@ -57,6 +57,11 @@ static int parse_option(struct reading *g, int i)
     int more = r->argc - i - 1;
     int64_t count;
     if (more && request_is(r, i, "block")) {
+        if (r->of_script) {
+            request_errorf(r, "ERR %.*s command is not allowed with BLOCK option from scripts",
+                           (int)r->argv[0].len, (const char *)r->argv[0].ptr);
+            return 0;
+        }
         g->block = true;
         return request_timeout_milliseconds(r, i + 1, &g->timeout_us) ? i + 1 : 0;
     }

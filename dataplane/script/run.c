@@ -347,6 +347,7 @@ enum script_ended script_start(struct script_engine *e, const struct script_star
     e->running = true;
     e->call = *r;
     e->call.client = NULL;
+    e->call.of_script = true;
     e->call.session = &e->run.session;
     e->call.out = &e->reply.out;
     e->call.parts = NULL;

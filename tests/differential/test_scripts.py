@@ -85,6 +85,9 @@ SCENARIOS = {
         EVAL 'return redis.call("type", "k")' 0
         EVAL 'return redis.call("type", "k")["ok"]' 0
         EVAL 'return redis.call("blpop", "nosuch", 0)' 0
+        EVAL 'return redis.call("XRead", "count", 1, "block", "x", "streams", "nosuch", "$")' 0
+        EVAL 'return redis.pcall("xreadgroup", "group", "g", "c", "block", 0, "streams", "nosuch", ">").err' 0
+        EVAL 'return redis.call("xread", "count", 1, "streams", "nosuch", "$")' 0
         EVAL 'return redis.call("sort", "nosuch", "by", "w_*", "get", "#")' 0
         EVAL 'return redis.acl_check_cmd("get", "k")' 0""",
     "errors of calls": """
