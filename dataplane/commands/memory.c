@@ -123,7 +123,7 @@ void memory_stats_command(struct request *r)
     pair_integer(r, "cluster.links", 0);
     pair_integer(r, "aof.buffer", 0);
     pair_integer(r, "lua.caches", v.scripts);
-    pair_integer(r, "functions.caches", 0);
+    pair_integer(r, "functions.caches", v.server.function_bytes);
     pair_integer(r, "overhead.total", v.used - v.dataset);
     pair_integer(r, "keys.count", v.keys);
     pair_integer(r, "keys.bytes-per-key", v.keys ? v.dataset / v.keys : 0);

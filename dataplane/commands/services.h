@@ -135,8 +135,8 @@ struct function_shown {
 enum function_policy { FUNCTION_APPEND, FUNCTION_REPLACE, FUNCTION_FLUSH };
 #define FUNCTION_ERROR_MAX 1024 // room for an error, which is told without "ERR "
 
-#define CLIENT_ADDRESS_MAX \
-    128 // an address as text: the path of a UNIX socket, or ENDPOINT_TEXT_MAX
+// An address as text: the path of a UNIX socket, or what endpoint_format writes.
+#define CLIENT_ADDRESS_MAX 128
 
 typedef void config_each_fn(void *context, const char *name, const char *value);
 

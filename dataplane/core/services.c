@@ -285,6 +285,14 @@ static int listening_port(const struct config *config)
     return (int)(port ? port : config_integer(config, "tls-port"));
 }
 
+static void count_library(void *context, const struct function_shown *library)
+{
+    struct server_figures *f = context;
+    f->libraries++;
+    f->functions += library->n_functions;
+    f->function_bytes += library->code_len;
+}
+
 static void server_figures(struct core *c, struct server_figures *f)
 {
     const struct server *s = c->server;
@@ -312,6 +320,7 @@ static void server_figures(struct core *c, struct server_figures *f)
     c->services.script_figures(c, &scripts);
     f->scripts = scripts.scripts;
     f->script_bytes = scripts.text_bytes;
+    c->services.function_each(c, count_library, f);
 }
 
 static void core_rates(struct core *c, double *ops, double *in_kbps, double *out_kbps)

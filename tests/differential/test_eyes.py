@@ -477,7 +477,7 @@ SESSION = [
 ]  # fmt: skip
 COUNTERS = ("total_commands_processed", "keyspace_hits", "keyspace_misses", "expired_keys", "evicted_keys", "total_error_replies",
             "rejected_connections", "unexpected_error_replies", "pubsub_channels", "pubsub_patterns", "number_of_cached_scripts",
-            "dump_payload_sanitizations")
+            "number_of_functions", "number_of_libraries", "dump_payload_sanitizations")
 
 
 def info_counts(servers):
@@ -487,6 +487,8 @@ def info_counts(servers):
     for server in servers:
         c = connect(server)[0]
         c.call("FLUSHALL")
+        library = "#!lua name=counted\nfor i = 1, 3 do redis.register_function('f' .. i, function() end) end"
+        assert c.call("FUNCTION", "LOAD", "REPLACE", library) == b"counted"
         c.call("CONFIG", "SET", "sanitize-dump-payload", "yes")
         c.call("CONFIG", "RESETSTAT")
         for line in script:
