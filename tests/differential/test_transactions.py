@@ -76,7 +76,6 @@ SCENARIOS = {
     "swapped away": "0 SET a 1|0 WATCH a|1 SWAPDB 0 1|0 MULTI|0 PING|0 EXEC|1 SWAPDB 0 1",
     "swapped here": "0 SET a 1|0 SWAPDB 0 1|0 WATCH a|1 SWAPDB 0 1|0 MULTI|0 PING|0 EXEC",
     "swapped, nowhere there": "0 WATCH a|1 SWAPDB 0 1|0 MULTI|0 PING|0 EXEC",
-    "its time is over": "0 SET k v PX 10|0 WATCH k|0 DEBUG SLEEP 0.03|0 MULTI|0 PING|0 EXEC",
     "its time was over": "0 SET k v PX 10|0 DEBUG SLEEP 0.03|0 WATCH k|0 GET k|0 MULTI|0 PING|0 EXEC",
     "served by another": "1 BLPOP l 0|0 WATCH l|2 LPUSH l a|1 *|0 MULTI|0 PING|0 EXEC",
     "two watch": "0 WATCH a|1 WATCH a|0 MULTI|0 INCR a|0 EXEC|1 MULTI|1 INCR a|1 EXEC",
@@ -195,6 +194,29 @@ def play_scenario(servers, text):
         pairs.close()
 
 
+def play_time_over(servers):
+    """A watched key whose time ends before EXEC. It is given more where that was over before the key was watched."""
+    pairs = Pairs(servers, 1)
+    try:
+        pairs.both(0, [b"FLUSHALL"])
+        for ms in (10, 40, 160, 640, 2560, 10240):
+            pairs.both(0, [b"UNWATCH"])
+            pairs.both(0, [b"SET", b"k", b"v", b"PX", b"%d" % ms])
+            pairs.both(0, [b"WATCH", b"k"])
+            if all(parse(reply) > 0 for reply in pairs.both(0, [b"PTTL", b"k"])):
+                break
+        else:
+            raise Difference("no key lives until it is watched")
+        pairs.both(0, [b"DEBUG", b"SLEEP", b"%.3f" % (ms / 1000 + 0.02)])
+        pairs.both(0, [b"MULTI"])
+        pairs.both(0, [b"PING"])
+        replies = pairs.both(0, [b"EXEC"])
+        if replies[0] != replies[1]:
+            raise Difference(f"EXEC\n  redis:  {replies[0]!r}\n  pollux: {replies[1]!r}")
+    finally:
+        pairs.close()
+
+
 def play_change(servers, line):
     """Whether EXEC runs, after another client did this to a watched key: the same on both."""
     *before, last = line.split(";")
@@ -300,6 +322,7 @@ def main():
         pair = servers.servers
         tests = [(f"scenario {name!r}", lambda t=text: play_scenario(pair, t)) for name, text in SCENARIOS.items()
                  if cores == "0" or name not in ONE_CORE]
+        tests.append(("its time is over", lambda: play_time_over(pair)))
         tests += [(f"watched: {line}", lambda l=line: play_change(pair, l)) for line in CHANGES.replace("\n", "|").split("|") if line]
         yield pair, tests + program.seeds(options, lambda seed: play_round(servers, families, seed, options.commands))
         servers.close()
