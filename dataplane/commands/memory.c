@@ -52,6 +52,7 @@ static struct memory_view view(struct request *r)
         v.sum.clients += part.figures.clients;
         v.sum.query_buffer_bytes += part.figures.query_buffer_bytes;
         v.sum.output_bytes += part.figures.output_bytes;
+        v.sum.client_bytes += part.figures.client_bytes;
         v.scripts += part.lua_bytes;
     }
     struct script_figures scripts;
@@ -119,7 +120,7 @@ void memory_stats_command(struct request *r)
     pair_integer(r, "startup.allocated", 0);
     pair_integer(r, "replication.backlog", 0);
     pair_integer(r, "clients.slaves", 0);
-    pair_integer(r, "clients.normal", v.sum.query_buffer_bytes + v.sum.output_bytes);
+    pair_integer(r, "clients.normal", v.sum.client_bytes);
     pair_integer(r, "cluster.links", 0);
     pair_integer(r, "aof.buffer", 0);
     pair_integer(r, "lua.caches", v.scripts);
