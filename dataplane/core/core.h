@@ -1,13 +1,7 @@
 // The polling core and the process around it. A `struct core` is used by its own thread alone; the
 // fields that other threads touch stand together, each with a word on who and how.
 //
-// What is where: core.c the loop; transport.c frames or sockets behind one face; clients.c
-// connections; batch.c parsing and executing; route.c where a command runs; message.c what travels
-// between cores; loan.c lending slots; gather.c commands that run on all cores; blocked.c and
-// parked.c commands that wait for a key; steps.c replies over several turns; attend.c what may hold
-// a command up; control.c messages of
-// the control plane; services.c what commands may ask; settings.c the configuration as cores read
-// it; server.c start and end.
+// What is where: ARCHITECTURE.md, dataplane/core, has a line for each file.
 #pragma once
 
 #include <pthread.h>
