@@ -185,6 +185,7 @@ NODE = {
             await a.set('k', 'w');
             check((await told)[0], '__redis__:invalidate');
             for (const r of [a, b, c, hears]) r.disconnect();
+            process.exit(0); // one that listens keeps it alive
         })().catch(e => { console.error(e); process.exit(1); });
     """,
     "redis": """
