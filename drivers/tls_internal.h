@@ -103,7 +103,6 @@ struct tls {
 void tls_stream_event(struct tls_stream *s, unsigned events);
 // Breaks the connection off: what OpenSSL said goes out, STREAM_CLOSED is told.
 void tls_stream_fail(struct tls_stream *s, enum tls_failure why, const char *text);
-void tls_linger(struct tls_stream *s);
 
 // tls_output.c
 extern const struct out_ops tls_out_ops;

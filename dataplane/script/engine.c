@@ -100,11 +100,6 @@ uint64_t script_memory(const struct script_engine *e)
     return e->memory;
 }
 
-lua_State *script_state(const struct script_engine *e)
-{
-    return e->loader;
-}
-
 struct script_engine *script_engine_of(lua_State *L)
 {
     void *engine;

@@ -96,8 +96,7 @@ void script_limit(struct script_engine *e, uint64_t bytes); // 0: none
 // away, and is true when that is enough; nothing may run meanwhile.
 bool script_is_littered(const struct script_engine *e);
 bool script_clean(struct script_engine *e);
-uint64_t script_memory(const struct script_engine *e);  // bytes that Lua holds
-lua_State *script_state(const struct script_engine *e); // for loading and compiling, not running
+uint64_t script_memory(const struct script_engine *e); // bytes that Lua holds
 struct script_engine *script_engine_of(lua_State *L);
 struct script_run *script_running(lua_State *L); // NULL: none, a library is being loaded
 
