@@ -1,0 +1,300 @@
+// A script that goes on for many turns: its slices, BUSY, its end, and what waits for it.
+#include "dataplane/core/script_internal.h"
+
+#include <mimalloc.h>
+#include <string.h>
+#include <x86intrin.h>
+
+#include "dataplane/core/latency.h"
+#include "dataplane/core/slowlog.h"
+#include "dataplane/core/transaction.h"
+
+// A script runs for so long, and then gives the core back.
+#define SLICE_US 1000
+
+bool scripts_engaged(const struct core *c)
+{
+    return c->scripts->cleaning || script_under_way(c->scripts->engine);
+}
+
+void scripts_slice(struct core *c)
+{
+    c->scripts->slice_end = __rdtsc() + SLICE_US * c->server->cycles_per_us;
+}
+
+void scripts_look_clean(struct core *c)
+{
+    struct scripts *s = c->scripts;
+    if (__builtin_expect(!script_is_littered(s->engine), 1))
+        return;
+    s->cleaning = true;
+    c->attention |= ATTEND_SCRIPT;
+}
+
+static void clean(struct core *c)
+{
+    struct scripts *s = c->scripts;
+    scripts_slice(c);
+    while (__rdtsc() < s->slice_end)
+        if (script_clean(s->engine)) {
+            s->cleaning = false;
+            c->attention &= ~(uint32_t)ATTEND_SCRIPT;
+            return;
+        }
+}
+
+// What waits for its turn is told that a script is busy, but for what is half done.
+static void refuse_waiting(struct core *c)
+{
+    struct scripts *s = c->scripts;
+    struct message *m = s->waiting_first;
+    s->waiting_first = s->waiting_last = NULL;
+    for (struct message *next; m; m = next) {
+        next = m->next;
+        if (m->transaction && m->transaction->begun)
+            scripts_wait(c, m->waiting_loan);
+        else
+            loan_give_up(c, m->waiting_loan);
+    }
+}
+
+// --- BUSY ----------------------------------------------------------------------------------------
+
+static void news_of(struct core *c, bool function, int change)
+{
+    struct scripts *s = c->scripts;
+    *(function ? &s->busy_functions : &s->busy_scripts) += (unsigned)change;
+    if (s->busy_functions || s->busy_scripts) {
+        c->attention |= ATTEND_BUSY;
+        loan_look_waiting(c); // what waits for its slots is told, too
+        refuse_waiting(c);
+    } else {
+        c->attention &= ~(uint32_t)ATTEND_BUSY;
+    }
+}
+
+static void script_busy(struct core *c, struct message *m)
+{
+    (void)m;
+    news_of(c, false, 1);
+}
+
+static void script_idle(struct core *c, struct message *m)
+{
+    (void)m;
+    news_of(c, false, -1);
+}
+
+static void function_busy(struct core *c, struct message *m)
+{
+    (void)m;
+    news_of(c, true, 1);
+}
+
+static void function_idle(struct core *c, struct message *m)
+{
+    (void)m;
+    news_of(c, true, -1);
+}
+
+// Says to all cores that a script is busy, or no longer; where memory is short, in a later turn.
+static void tell_busy(struct core *c, bool function, bool busy)
+{
+    void (*news)(struct core *, struct message *) = busy ? function ? function_busy : script_busy
+                                                    : function ? function_idle
+                                                               : script_idle;
+    struct session nobody = {0};
+    if (c->server->n_cores > 1 && !mailbox_tell_all(c, &nobody, 0, NULL, news))
+        return;
+    news(c, NULL);
+    c->scripts->busy = busy;
+    c->scripts->busy_function = function;
+}
+
+static void look_busy(struct core *c, const struct script_run *run)
+{
+    struct scripts *s = c->scripts;
+    uint64_t threshold_us = c->settings.busy_reply_us;
+    if (s->busy || !threshold_us || c->now_us - run->started_us < threshold_us)
+        return;
+    tell_busy(c, !run->code->eval, true);
+    if (s->busy)
+        log_warning("Slow script detected: still in execution after %llu milliseconds. You can "
+                    "try killing the script using the %s KILL command. Script name is: %s.",
+                    (unsigned long long)(c->now_us - run->started_us) / 1000,
+                    run->code->eval ? "SCRIPT" : "FUNCTION", run->code->name);
+}
+
+const char *scripts_busy(const struct core *c)
+{
+    return c->scripts->busy_scripts ? ERR_BUSY_SCRIPT : ERR_BUSY_FUNCTION;
+}
+
+// --- the job -------------------------------------------------------------------------------------
+
+struct message *scripts_take(struct core *c, struct reply_slot *slot, struct loan *loan)
+{
+    struct scripts *s = c->scripts;
+    s->m = s->reserved;
+    s->reserved = NULL;
+    s->loan = loan;
+    s->everywhere |= loan && loan_command(loan)->whole;
+    if (!slot) {
+        slot = &s->nobody;
+        *slot = (struct reply_slot){0};
+        outbuf_init(&slot->out);
+    }
+    s->m->from = c->index;
+    s->m->slot = slot;
+    c->attention |= ATTEND_SCRIPT;
+    scripts_hold(c);
+    return s->m;
+}
+
+// Of the job that is over: what it kept goes back, and it is answered.
+static void job_over(struct core *c, enum script_ended end)
+{
+    struct scripts *s = c->scripts;
+    struct message *m = s->m;
+    struct loan *loan = s->loan;
+    bool again = end == SCRIPT_START_AGAIN;
+    s->m = NULL;
+    s->loan = NULL;
+    c->attention &= ~(uint32_t)ATTEND_SCRIPT;
+    scripts_release(c);
+    scripts_forget(s);
+    scripts_look_clean(c);
+    if (!again)
+        latency_record(c, m->command->id, m->cycles, 1);
+    if (loan && loan_command(loan) != m) {
+        transaction_resumed(c, loan, m);
+    } else if (loan && again) {
+        loan_again(c, loan);
+    } else if (loan) {
+        loan_worked(c, loan);
+    } else if (again) {
+        m->whole = true;
+        loan_begin(c, m);
+    } else {
+        slowlog_look(c, m->slot->client, m->command, m->argc, m->argv, m->cycles);
+        if (m->slot == &s->nobody)
+            outbuf_clear(&m->slot->out);
+        else
+            client_complete(c, m->slot);
+        message_free(m);
+    }
+}
+
+static void job_run(struct core *c)
+{
+    struct scripts *s = c->scripts;
+    struct script_run *run = script_under_way(s->engine);
+    struct message *m = s->m;
+    struct script_code *code = run->code;
+    struct session session = m->session;
+    struct request r = {
+        .session = &session,
+        .client = NULL,
+        .command = m->command,
+        .argc = m->argc,
+        .argv = m->argv,
+        .out = &m->slot->out.out,
+        .store = c->store,
+        .services = &c->services,
+        .core = c,
+        .now_ms = c->now_ms,
+        .now_us = c->now_us,
+        .core_index = c->index,
+        .limits = &c->settings.limits,
+    };
+    if (c->timed)
+        execute_timed(c);
+    uint64_t begin = __rdtsc();
+    uint64_t dirty = s->loan ? loan_enter(c, s->loan) : 0;
+    store_set_time(c->store, s->started_ms);
+    c->executing++;
+    code->refs++;
+    scripts_slice(c);
+    enum script_ended end = script_resume(s->engine, &r);
+    c->executing--;
+    store_set_time(c->store, c->now_ms);
+    if (s->loan)
+        loan_leave(c, s->loan, dirty);
+    c->command_mark = __rdtsc();
+    m->cycles += c->command_mark - begin;
+    c->command_figures[m->command->id].usec += c->command_mark - begin;
+    if (r.replied_error) { // the call was counted when it came
+        c->command_figures[m->command->id].failed++;
+        count_error(c, r.error_prefix[0] ? r.error_prefix : "ERR", 0);
+    }
+    if (end == SCRIPT_PAUSED) {
+        look_busy(c, run);
+    } else {
+        if (s->watched && code->reach != SCRIPT_REACH_ALL && end == SCRIPT_DONE)
+            code->reach = s->strayed ? SCRIPT_REACH_ALL : SCRIPT_REACH_KEYS;
+        if (s->busy)
+            tell_busy(c, s->busy_function, false);
+        job_over(c, end);
+    }
+    script_code_release(s->engine, code);
+}
+
+void scripts_wait(struct core *c, struct loan *loan)
+{
+    struct scripts *s = c->scripts;
+    struct message *m = loan_command(loan);
+    m->waiting_loan = loan;
+    m->next = NULL;
+    if (s->waiting_last)
+        s->waiting_last->next = m;
+    else
+        s->waiting_first = m;
+    s->waiting_last = m;
+}
+
+bool scripts_turn(struct core *c)
+{
+    struct scripts *s = c->scripts;
+    if (__builtin_expect(s->m != NULL, 0)) {
+        if (!s->call)
+            job_run(c);
+        return true;
+    }
+    if (__builtin_expect(s->cleaning, 0)) {
+        clean(c);
+        return true;
+    }
+    if (__builtin_expect(s->busy, 0))
+        tell_busy(c, s->busy_function, false);
+    if (__builtin_expect(!s->waiting_first, 1))
+        return false;
+    struct message *m = s->waiting_first;
+    s->waiting_first = m->next;
+    if (!m->next)
+        s->waiting_last = NULL;
+    m->next = NULL;
+    loan_run(c, m->waiting_loan);
+    return true;
+}
+
+void scripts_end(struct core *c)
+{
+    struct scripts *s = c->scripts;
+    if (!s)
+        return;
+    script_abandon(s->engine);
+    if (s->call)
+        message_free(s->call);
+    if (s->loan && s->m != loan_command(s->loan))
+        message_free(s->m);
+    if (s->loan)
+        loan_drop(s->loan);
+    else if (s->m)
+        message_free(s->m);
+    s->call = s->m = NULL;
+    while (s->waiting_first) {
+        struct message *m = s->waiting_first;
+        s->waiting_first = m->next;
+        loan_drop(m->waiting_loan);
+    }
+}
