@@ -116,6 +116,9 @@ struct stream_ops {
     // TCP keepalive: probes after `idle_s` seconds of silence; 0 turns it off.
     void (*keepalive)(struct stream *s, unsigned idle_s);
     void (*info)(const struct stream *s, struct stream_info *info);
+    // Asks whether the peer is still there, once it has been silent: a transport that is told by
+    // somebody else may have missed it. NULL: this one misses nothing.
+    void (*check)(struct stream *s);
 };
 
 struct stream {

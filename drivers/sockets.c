@@ -198,6 +198,7 @@ const struct stream_ops connection_ops = {
     .release = connection_release,
     .keepalive = connection_keepalive,
     .info = connection_info,
+    .check = receive_check,
 };
 
 // Output is delivered to the kernel: send our FIN, then wait for the peer's, so that bytes it sent

@@ -187,6 +187,7 @@ int receive_create(struct sockets *s, char *error, size_t error_size);
 void receive_destroy(struct sockets *s);
 void receive_arm(struct connection *c);
 void receive_completed(struct connection *c, const struct io_uring_cqe *cqe);
+void receive_check(struct stream *stream);
 void receive_hung_up(struct connection *c, const struct io_uring_cqe *cqe);
 void receive_refill(struct stream *stream);
 void receive_turn_end(struct connection *c);

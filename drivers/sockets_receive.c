@@ -126,6 +126,12 @@ static void receive_bytes(struct connection *c, uint16_t id, uint32_t len)
     connection_event(c, STREAM_READABLE);
 }
 
+static void receive_over(struct connection *c)
+{
+    c->eof = true;
+    connection_event(c, STREAM_EOF);
+}
+
 void receive_completed(struct connection *c, const struct io_uring_cqe *cqe)
 {
     struct sockets *s = c->s;
@@ -144,8 +150,8 @@ void receive_completed(struct connection *c, const struct io_uring_cqe *cqe)
         return;
     switch (cqe->res) {
     case 0:
-        c->eof = true;
-        connection_event(c, STREAM_EOF);
+        if (!c->eof)
+            receive_over(c);
         break;
     case -ENOBUFS:
         s->counters.buffers_empty++;
@@ -157,6 +163,25 @@ void receive_completed(struct connection *c, const struct io_uring_cqe *cqe)
     default:
         connection_die(c, sockets_error(cqe->res));
     }
+}
+
+// Where data and the end of the connection come close together, a receive that goes on can be told
+// of the first alone (kernels before the fix of "multishot recv missing EOF on wakeup race"), and
+// would wait for ever.
+void receive_check(struct stream *stream)
+{
+    struct connection *c = (struct connection *)stream;
+    if (c->dead || c->eof || !c->receiving || c->connecting)
+        return;
+    char byte;
+    ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+        return;
+    connection_touch(c);
+    if (n == 0)
+        receive_over(c);
+    else
+        connection_die(c, sockets_error(-errno));
 }
 
 // A peer that sends no more, or is not read from, may still be gone before its replies are there.

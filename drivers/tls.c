@@ -597,11 +597,19 @@ static void stream_info(const struct stream *stream, struct stream_info *info)
     info->unsent += tls_unsent(stream) - (s->lower ? s->lower->ops->unsent(s->lower) : 0);
 }
 
+static void stream_check(struct stream *stream)
+{
+    struct tls_stream *s = (struct tls_stream *)stream;
+    if (s->lower && s->lower->ops->check)
+        s->lower->ops->check(s->lower);
+}
+
 static const struct stream_ops tls_stream_ops = {
     .refill = stream_refill,
     .push = tls_push,
     .unsent = tls_unsent,
     .memory = tls_memory,
+    .check = stream_check,
     .close = stream_close,
     .abort = stream_abort,
     .release = stream_release,

@@ -23,6 +23,8 @@ struct told {
     struct outbuf out;
 };
 
+// A connection that has sent nothing for so long is asked whether it is still there.
+#define CHECK_SILENT_US 200000
 // A connection that has sent nothing for so long gives back the memory that it reads into.
 #define SHRINK_IDLE_US 2000000
 
@@ -620,6 +622,17 @@ static void give_back(struct core *c)
     w->shrunk_before = w->shrunk;
 }
 
+// Once in each silence of a connection.
+static void check(struct core *c, struct client *client)
+{
+    if (client->checked_us > client->last_active_us ||
+        c->now_us - client->last_active_us < CHECK_SILENT_US)
+        return;
+    client->checked_us = c->now_us;
+    if (client->stream->ops->check)
+        client->stream->ops->check(client->stream);
+}
+
 void clients_cron(struct core *c)
 {
     unsigned n = c->n_clients / 10 + CRON_CLIENTS_MIN;
@@ -638,6 +651,7 @@ void clients_cron(struct core *c)
             parser_shrink(&client->parser);
             c->weights.shrunk += before - parser_memory(&client->parser);
         }
+        check(c, client);
         client_weigh(c, client);
         if (!output_in_bounds(c, client))
             continue;
