@@ -4,12 +4,12 @@
 A scenario is a list of steps of several clients. After each step Redis is asked which clients wait; the
 replies that it has given by then must come from Pollux as well, equal to the byte, and the same clients
 must wait there. A command with a time-out is awaited before the next step, so that time decides nothing
-else. Commands that Pollux does not know yet are left out.
+else.
 
 usage: test_blocking.py [--seed N] [--rounds N] [--steps N] [--cores 0 --cores 0,1] [--peer redis]
 """
 
-import argparse
+import contextlib
 import os
 import random
 import sys
@@ -19,7 +19,8 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import checks
-import pollux
+import program
+from program import Difference
 from raw import Connection, parse
 
 CLIENTS = 6
@@ -34,10 +35,6 @@ CONTENT = {
     b"zset": lambda key: [b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"],
     b"stream": lambda key: [b"XRANGE", key, b"-", b"+"],
 }
-
-
-class Difference(Exception):
-    pass
 
 
 class Side:
@@ -112,21 +109,12 @@ class Side:
 
 
 class Pair:
-    def __init__(self, cores, peer):
-        options = {"databases": DATABASES}
+    def __init__(self, cores, servers):
         self.cores = len(cores.split(","))
-        servers = [pollux.Redis(options)]
-        servers.append(pollux.Redis(options) if peer == "redis" else pollux.Server({**options, "cores": cores}))
-        for server in servers:
-            server.wait_ready()
-        self.servers = servers
         self.redis, self.other = (Side(server) for server in servers)
 
     def sides(self):
         return self.redis, self.other
-
-    def known(self, name):
-        return self.other.control.call("COMMAND", "INFO", name)[0] is not None
 
     def start(self, protocols=(2,) * CLIENTS):
         for side in self.sides():
@@ -205,15 +193,6 @@ class Pair:
                 checks.both(*pair, *CONTENT[bytes(kind)](key))
         for side in self.sides():
             side.control.call("SELECT", 0)
-
-    def alive(self):
-        return all(server.alive() for server in self.servers)
-
-    def close(self):
-        for side in self.sides():
-            side.close()
-        for server in self.servers:
-            server.close()
 
 
 # --- scripted --------------------------------------------------------------------------------------
@@ -314,8 +293,6 @@ def becomes_ready(p):
     for i, words in enumerate((
             ["RENAME", "src", "l0"], ["COPY", "src", "l0"], ["RENAMENX", "src", "l0"],
             ["LMOVE", "src", "l0", "LEFT", "LEFT"], ["RPOPLPUSH", "src", "l0"], ["SORT", "src", "STORE", "l0", "ALPHA"])):
-        if not p.known(words[0]):
-            continue
         p.step(i, ["BLPOP", "l0", 0])
         p.step(i, ["PING"])
         p.step((i + 1) % CLIENTS, ["DEL", "src"], ["RPUSH", "src", "x", "y"], words)
@@ -389,7 +366,7 @@ class Draw:
         # Redis forgets those who wait when these replace a value of another type (replaced_by_a_result).
         left_out |= {"SET"} if seed % 3 else {"SORT", "ZRANGESTORE", "ZUNIONSTORE"}
         self.makers = [(weight, make) for weight, name, make in self.all_makers()
-                       if name not in left_out and pair.known(name)]
+                       if name not in left_out]
 
     def all_makers(self):
         side = lambda: self.random.choice(("LEFT", "RIGHT"))
@@ -497,66 +474,25 @@ def play_random(p, seed, n):
 # ---------------------------------------------------------------------------------------------------
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description="commands that wait, on redis-server and on Pollux")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=60 if pollux.FULL else 6)
-    parser.add_argument("--steps", type=int, default=200, help="of a random round")
-    parser.add_argument("--cores", action="append", help="cores of Pollux, as its option; more than one: each in turn")
-    parser.add_argument("--peer", choices=("pollux", "redis"), default="pollux", help="who is compared with Redis")
-    return parser.parse_args()
-
-
-def play(pair, name, scenario):
-    try:
-        scenario(pair)
-        return True
-    except Exception as error:  # whatever a reply of the wrong shape leads to
-        print(f"FAILED: {name}: {type(error).__name__}: {str(error)[:2000]}", flush=True)
-        return False
-
-
-def scripted(scenario):
-    def run(pair):
-        pair.start()
-        scenario(pair)
-        pair.compare()
-
-    return run
+def play_scripted(pair, scenario):
+    pair.start()
+    scenario(pair)
+    pair.compare()
 
 
 def main():
-    options = arguments()
-    pollux.close_on_signals()
-    passed = failed = skipped = 0
-    for cores in options.cores or ["0", "0,1"]:
-        try:
-            pair = Pair(cores, options.peer)
-        except pollux.Skip as reason:
-            print(f"skipped: {reason}")
-            skipped += 1
-            continue
-        try:
-            print(f"cores {cores}, seeds from {options.seed}", flush=True)
-            lists = pair.known("BLPOP")
-            skipped += 0 if lists else len(SCRIPTED)
-            tests = [(scenario.__name__, scripted(scenario)) for scenario in SCRIPTED if lists]
-            for seed in range(options.seed, options.seed + options.rounds):
-                tests.append((f"seed {seed}, {options.steps} steps",
-                              lambda pair, seed=seed: play_random(pair, seed, options.steps)))
-            for name, test in tests:
-                if play(pair, name, test):
-                    passed += 1
-                else:
-                    failed += 1
-                if not pair.alive():
-                    print(f"a server has ended:\n{pair.servers[1].tail()}")
-                    failed += 1
-                    break
-        finally:
-            pair.close()
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+    parser = program.parser("commands that wait, on redis-server and on Pollux", rounds=(6, 60))
+    parser.add_argument("--steps", type=int, default=200, help="of a random round")
+    options = parser.parse_args()
+
+    @contextlib.contextmanager
+    def tests_of(cores):
+        with program.started(options, cores, {"databases": DATABASES}) as servers:
+            pair = Pair(cores, servers)
+            tests = [(scenario.__name__, lambda s=scenario: play_scripted(pair, s)) for scenario in SCRIPTED]
+            yield servers, tests + program.seeds(options, lambda seed: play_random(pair, seed, options.steps))
+
+    return program.run(options, tests_of)
 
 
 if __name__ == "__main__":

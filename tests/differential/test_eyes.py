@@ -6,7 +6,7 @@ a reason stands here, and its counters count the same. With one core and with tw
 usage: test_eyes.py [--cores 0 --cores 0,1] [--peer redis]
 """
 
-import argparse
+import contextlib
 import os
 import re
 import sys
@@ -15,6 +15,8 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import pollux
+import program
+from program import Difference
 from raw import Connection
 from test_commands import Servers
 
@@ -58,10 +60,6 @@ SLOW = [
 ]  # fmt: skip
 
 
-class Failure(Exception):
-    pass
-
-
 def words_of(line):
     """Splits at blanks; what stands in braces is one word."""
     words = re.findall(r"\{([^}]*)\}|(\S+)", line.replace("\n", "\0"))
@@ -71,26 +69,11 @@ def words_of(line):
 def same(what, redis, other):
     if redis != other:
         at = next((i for i, (a, b) in enumerate(zip(redis, other)) if a != b), min(len(redis), len(other)))
-        raise Failure(f"{what}, at {at}:\n  redis:  {redis[at : at + 3]}\n  pollux: {other[at : at + 3]}")
+        raise Difference(f"{what}, at {at}:\n  redis:  {redis[at : at + 3]}\n  pollux: {other[at : at + 3]}")
 
 
 def connect(server, n=1):
     return [Connection(server.host, server.port) for _ in range(n)]
-
-
-def known(servers, words):
-    """Whether Pollux has the command: what it has not yet is not compared."""
-    name = words[0].decode("latin-1").lower()
-    if name == "nosuch":
-        return True
-    c = connect(servers[1])[0]
-    info = c.call("COMMAND", "INFO", name)
-    c.close()
-    return info[0] is not None
-
-
-def usable(servers, lines):
-    return [line for line in lines if known(servers, words_of(line.split(" ", 1)[1] if line[0].isdigit() else line))]
 
 
 # --- MONITOR -----------------------------------------------------------------------------------------
@@ -100,7 +83,7 @@ def shown(line, clients):
     """A line without its time, and with the number of the client for its address."""
     match = re.fullmatch(rb"\+(\d+)\.(\d{6}) \[(\d+) ([^\]]*)\] (.*)", line, re.DOTALL)
     if not match:
-        raise Failure(f"not a line of MONITOR: {line!r}")
+        raise Difference(f"not a line of MONITOR: {line!r}")
     seconds, _, db, who, rest = match.groups()
     return (db, clients.get(who, who), rest), int(seconds)
 
@@ -114,13 +97,13 @@ def lines_until(connection, last):
 
 def monitored(servers):
     """The commands of several clients, in order, as several monitors see them."""
-    script = usable(servers, SEEN)
+    script = SEEN
     results = []
     for server in servers:
         clients, watchers = connect(server, 2), connect(server, 5)
         for w in watchers:
             if w.call("MONITOR") != b"OK":
-                raise Failure("MONITOR is not answered with OK")
+                raise Difference("MONITOR is not answered with OK")
         names = {("%s:%d" % c.socket.getsockname()[:2]).encode(): i for i, c in enumerate(clients)}
         waiting = False
         for line in script:
@@ -151,7 +134,7 @@ def monitored(servers):
 def own_commands(servers):
     """A client in MONITOR: what it may not do, what it sees of itself, and how that ends."""
     texts = []
-    script = usable(servers, OWN)
+    script = OWN
     for server in servers:
         c = connect(server)[0]
         c.call("SET", "a", "1")
@@ -195,7 +178,7 @@ def order_of_cores(servers):
 
 def slow_entries(servers):
     """With a threshold of 0 every command stands in the log, trimmed and without its secrets."""
-    script = usable(servers, SLOW)
+    script = SLOW
     results = []
     for server in servers:
         c, other = connect(server, 2)
@@ -207,9 +190,9 @@ def slow_entries(servers):
         entries = c.call("SLOWLOG", "GET", "-1")
         ids = [e[0] for e in entries]
         if ids != sorted(set(ids), reverse=True):
-            raise Failure(f"ids of the slow log: {ids}")
+            raise Difference(f"ids of the slow log: {ids}")
         if any(not 0 <= e[2] < 10**7 or abs(e[1] - int(c.call("TIME")[0])) > 60 for e in entries):
-            raise Failure("times of the slow log")
+            raise Difference("times of the slow log")
         mine = b"%s:%d" % (c.socket.getsockname()[0].encode(), c.socket.getsockname()[1])
         results.append([(e[3], b"mine" if e[4] == mine else e[4], e[5]) for e in reversed(entries)])
         for n, wanted in ((b"3", 3), (b"0", 0), (b"-1", len(entries))):
@@ -243,7 +226,7 @@ def slow_limits(servers):
         entries = c.call("SLOWLOG", "GET")
         same("what is slow", [[b"DEBUG", b"SLEEP", b"0.2"]], [e[3] for e in entries])
         if entries[0][0] <= last or not 200_000 <= entries[0][2] < 5_000_000:
-            raise Failure(f"the slow one: {entries[0]}, after {last}")
+            raise Difference(f"the slow one: {entries[0]}, after {last}")
         c.call("SLOWLOG", "RESET")
 
 
@@ -288,21 +271,21 @@ def latency_events(servers):
         name, when, last, worst = events[b"command"]
         now = int(c.call("TIME")[0])
         if not (0 <= now - when <= 5 and 20 <= last <= worst and 30 <= worst < 5000):
-            raise Failure(f"{events}")
+            raise Difference(f"{events}")
         history = c.call("LATENCY", "HISTORY", "command")
         if not 1 <= len(history) <= 2 or history[-1] != [when, last] or max(ms for _, ms in history) != worst:
-            raise Failure(f"{history}, {events}")
+            raise Difference(f"{history}, {events}")
         graph = c.call("LATENCY", "GRAPH", "command").split(b"\n")
         if not re.fullmatch(rb"command - high \d+ ms, low \d+ ms \(all time high \d+ ms\)", graph[0]) or graph[1] != b"-" * 80:
-            raise Failure(f"{graph}")
+            raise Difference(f"{graph}")
         if b"command: " not in c.call("LATENCY", "DOCTOR"):
-            raise Failure("DOCTOR does not speak of the commands")
+            raise Difference("DOCTOR does not speak of the commands")
         known_events = set(events)
         c.call("CONFIG", "SET", THRESHOLD, "0")
         same("RESET", [1, 0], [c.call("LATENCY", "RESET", "command", "nosuch"), c.call("LATENCY", "RESET", "command")])
         rest = {e[0] for e in c.call("LATENCY", "LATEST")}
         if not known_events - {b"command"} <= rest or b"command" in rest:
-            raise Failure(f"{rest}, {known_events}")
+            raise Difference(f"{rest}, {known_events}")
         same("RESET of all", [len(rest), []], [c.call("LATENCY", "RESET"), c.call("LATENCY", "LATEST")])
 
 
@@ -313,7 +296,7 @@ CALLS = ["GET a", "SET a 1", "MGET a b c d e f", "CLIENT ID", "COMMAND COUNT", "
 
 def histograms(servers):
     """Calls are counted as Redis counts them, under limits that are Redis's, whatever way they went."""
-    script = usable(servers, CALLS)
+    script = CALLS
     counts = []
     limits = {int((1024 << i) * (1 + 1 / 128)) // 1000 for i in range(34)} | {((1024 << i) + (8 << i) - 1) // 1000 for i in range(34)}
     for server in servers:
@@ -329,9 +312,9 @@ def histograms(servers):
         for name, (_, calls, _, usec) in pairs(c.call("LATENCY", "HISTOGRAM")):
             numbers = list(pairs(usec))
             if [n for _, n in numbers] != sorted({n for _, n in numbers}) or numbers[-1][1] != calls:
-                raise Failure(f"{name}: {numbers}, {calls} calls")
+                raise Difference(f"{name}: {numbers}, {calls} calls")
             if not {limit for limit, _ in numbers} <= limits:
-                raise Failure(f"{name}: {numbers}")
+                raise Difference(f"{name}: {numbers}")
             found[name] = calls
         for name in (b"hello", b"latency|histogram"):
             found.pop(name, None)
@@ -356,7 +339,7 @@ def pairs(items):
 def percentiles(servers):
     """INFO latencystats: the same commands, the percentiles that are asked for, rising."""
     names = []
-    script = usable(servers, CALLS)
+    script = CALLS
     for server in servers:
         c = connect(server)[0]
         c.call("CONFIG", "RESETSTAT")
@@ -370,9 +353,9 @@ def percentiles(servers):
                 shown_ = [part.split("=") for part in text.split(",")] if text else []
                 values = [float(value) for _, value in shown_]
                 if [label for label, _ in shown_] != labels or values != sorted(values):
-                    raise Failure(f"{name}:{text}")
+                    raise Difference(f"{name}:{text}")
                 if any(not re.fullmatch(r"\d+\.\d{3}", value) for _, value in shown_):
-                    raise Failure(f"{name}:{text}")
+                    raise Difference(f"{name}:{text}")
         c.call("CONFIG", "SET", "latency-tracking-info-percentiles", "50 99 99.9")
         names.append(sorted(n for n in stats if "known" not in n))
     same("names of latencystats", *names)
@@ -447,18 +430,18 @@ def info_fields(servers):
     for section, fields in redis.items():
         lacking = {name for names in LACKING.get(section, {}) for name in names.split()}
         if not lacking <= set(fields):
-            raise Failure(f"{section}: Redis has not {lacking - set(fields)}")
+            raise Difference(f"{section}: Redis has not {lacking - set(fields)}")
         if lacking & set(ours[section]) and "Pollux" in ours:
-            raise Failure(f"{section}: Pollux has {lacking & set(ours[section])} now")
+            raise Difference(f"{section}: Pollux has {lacking & set(ours[section])} now")
         names = [name for name in fields if name not in lacking]
         missing = [name for name in names if name not in ours[section] and section not in ("Commandstats", "Latencystats")]
         extra = set(ours[section]) - set(fields) - OURS
         if missing or extra and section not in ("Commandstats", "Latencystats"):
-            raise Failure(f"{section}: missing {missing}, beyond Redis's {extra}")
+            raise Difference(f"{section}: missing {missing}, beyond Redis's {extra}")
         for name in names:
             other = ours[section].get(name, fields[name])
             if kind(fields[name]) != kind(other) and fields[name] and other and name != "redis_build_id":
-                raise Failure(f"{section}, {name}: {fields[name]!r} and {other!r}")
+                raise Difference(f"{section}, {name}: {fields[name]!r} and {other!r}")
             if CONSTANT.fullmatch(name):
                 same(f"{section}, {name}", [fields[name]], [other])
             keys = [re.findall(r"(\w+)=", text) for text in (fields[name], other)]
@@ -483,7 +466,7 @@ COUNTERS = ("total_commands_processed", "keyspace_hits", "keyspace_misses", "exp
 
 def info_counts(servers):
     """One session, the same counters on both sides: of commands, of errors, of keys."""
-    script = usable(servers, SESSION)
+    script = SESSION
     results = []
     for server in servers:
         c = connect(server)[0]
@@ -509,7 +492,7 @@ def info_counts(servers):
                 result[name] = {n: numbers[n] for n in ("calls", "rejected_calls", "failed_calls")}
         calls = sum(int(dict(p.split("=") for p in text.split(","))["calls"]) for text in found["Commandstats"].values())
         if int(everything["total_commands_processed"]) != calls:
-            raise Failure(f"{everything['total_commands_processed']} commands, {calls} calls")
+            raise Difference(f"{everything['total_commands_processed']} commands, {calls} calls")
         c.call("CONFIG", "RESETSTAT")
         after = info(c, "everything")
         result["reset"] = (list(after["Errorstats"]), sorted(after["Commandstats"]),
@@ -540,27 +523,16 @@ TESTS = [info_channels, latency_errors, latency_events, histograms, percentiles,
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cores", action="append", help="of Pollux; may be repeated (0 and 0,1)")
-    parser.add_argument("--peer", default="pollux", choices=("pollux", "redis"), help="redis: does the test itself hold?")
-    options = parser.parse_args()
-    pollux.close_on_signals()
-    passed = failed = 0
-    for cores in options.cores or ["0", "0,1"]:
-        servers = Servers(cores, options.peer)
-        for test in TESTS:
-            try:
-                test(servers.servers)
-                passed += 1
-            except (Failure, AssertionError, EOFError, OSError, ValueError, TypeError) as error:
-                failed += 1
-                print(f"FAILED: cores {cores}, {test.__name__}: {type(error).__name__}: {str(error)[:3000]}")
-                if not servers.servers[1].alive():
-                    print(f"the server has ended:\n{servers.servers[1].tail()}")
-                    break
-        servers.close()
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+    options = program.parser(__doc__.split("\n")[0]).parse_args()
+
+    @contextlib.contextmanager
+    def tests_of(cores):
+        servers = Servers(cores, options.peer).servers
+        yield servers, [(test.__name__, lambda t=test: t(servers)) for test in TESTS]
+        for server in servers:
+            server.close()
+
+    return program.run(options, tests_of)
 
 
 if __name__ == "__main__":

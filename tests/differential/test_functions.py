@@ -5,7 +5,7 @@ Payloads of FUNCTION DUMP are exchanged. What one connection loads, all others h
 usage: test_functions.py [--seed N] [--rounds N] [--cores 0 --cores 0,1] [--peer redis]
 """
 
-import argparse
+import contextlib
 import os
 import random
 import re
@@ -17,6 +17,8 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import payload
 import pollux
+import program
+from program import Difference
 from raw import Connection, Error, parse
 from test_commands import shown, shown_reply
 
@@ -161,11 +163,8 @@ def plain(value):
 
 
 class Pair:
-    def __init__(self, options, cores):
-        self.servers = [pollux.Redis()]
-        self.servers.append(pollux.Redis() if options.peer == "redis" else pollux.Server({"cores": cores}))
-        for server in self.servers:
-            server.wait_ready()
+    def __init__(self, servers):
+        self.servers = servers
 
     def connect(self, protocol):
         self.clients = [[Connection(s.host, s.port) for s in self.servers] for _ in range(CLIENTS)]
@@ -180,12 +179,10 @@ class Pair:
         return [connection.read() for connection in self.clients[client]]
 
     def compare(self, client, words):
-        """A difference as text, or None."""
         # Of several functions that another library has Redis names any.
         replies = [EXISTS.sub(b"Function F already exists", reply) for reply in self.both(client, words)]
-        if replies[0] == replies[1] or plain(parse(replies[0])) == plain(parse(replies[1])):
-            return None
-        return f"{shown(words)}\n  redis:  {shown_reply(replies[0])}\n  pollux: {shown_reply(replies[1])}"
+        if replies[0] != replies[1] and plain(parse(replies[0])) != plain(parse(replies[1])):
+            raise Difference(f"{shown(words)}\n  redis:  {shown_reply(replies[0])}\n  pollux: {shown_reply(replies[1])}")
 
     def exchange(self, policy):
         """Each takes what the other dumps; then both have what both had."""
@@ -193,26 +190,21 @@ class Pair:
         for connection, dump in zip(self.clients[1], reversed(dumps)):
             reply = connection.call("FUNCTION", "RESTORE", dump, policy)
             if reply != b"OK":
-                return f"FUNCTION RESTORE {policy}: {reply!r}"
-        return self.compare(2, [b"FUNCTION", b"LIST", b"WITHCODE"])
+                raise Difference(f"FUNCTION RESTORE {policy}: {reply!r}")
+        self.compare(2, [b"FUNCTION", b"LIST", b"WITHCODE"])
 
     def close_clients(self):
         for connection in (c for pair in self.clients for c in pair):
             connection.close()
-
-    def close(self):
-        for server in self.servers:
-            server.close()
 
 
 def play(pair, protocol, steps):
     pair.connect(protocol)
     try:
         for client, words in steps:
-            difference = pair.compare(client, words)
-            if difference:
-                return difference
-        return pair.exchange("FLUSH") or pair.exchange("REPLACE")
+            pair.compare(client, words)
+        pair.exchange("FLUSH")
+        pair.exchange("REPLACE")
     finally:
         pair.close_clients()
 
@@ -231,18 +223,17 @@ def busy(pair):
         for connection in pair.clients[2]:
             running, engines = connection.call("FUNCTION", "STATS")[1::2]
             if running[5] < 50 or engines != [b"LUA", [b"libraries_count", 1, b"functions_count", 1]]:
-                return f"FUNCTION STATS: {running} {engines}"
+                raise Difference(f"FUNCTION STATS: {running} {engines}")
             stats.append(running[:5])
         if stats[0] != stats[1]:
-            return f"FUNCTION STATS:\n  redis:  {stats[0]}\n  pollux: {stats[1]}"
+            raise Difference(f"FUNCTION STATS:\n  redis:  {stats[0]}\n  pollux: {stats[1]}")
         for words in ("GET k", "FUNCTION LIST", "FCALL spin 0", "SCRIPT KILL", "FUNCTION KILL"):
-            difference = pair.compare(3, [w.encode() for w in words.split(" ")])
-            if difference:
-                return difference
+            pair.compare(3, [w.encode() for w in words.split(" ")])
         replies = [connection.read() for connection in pair.clients[0]]
         if replies[0] != replies[1]:
-            return f"FCALL spin\n  redis:  {replies[0]}\n  pollux: {replies[1]}"
-        return pair.compare(4, [b"FUNCTION", b"STATS"]) or pair.compare(4, [b"FUNCTION", b"KILL"])
+            raise Difference(f"FCALL spin\n  redis:  {replies[0]}\n  pollux: {replies[1]}")
+        pair.compare(4, [b"FUNCTION", b"STATS"])
+        pair.compare(4, [b"FUNCTION", b"KILL"])
     finally:
         pair.close_clients()
 
@@ -259,10 +250,7 @@ def damaged_payloads(pair):
         ):
             for policy in (b"APPEND", b"REPLACE", b"flush"):
                 for words in ([b"FUNCTION", b"RESTORE", sealed(body), policy], [b"FUNCTION", b"LIST"]):
-                    difference = pair.compare(1, words)
-                    if difference:
-                        return difference
-        return None
+                    pair.compare(1, words)
     finally:
         pair.close_clients()
 
@@ -302,40 +290,21 @@ def drawn(seed):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=500 if pollux.FULL else 15)
-    parser.add_argument("--cores", action="append")
-    parser.add_argument("--peer", default="pollux")
-    options = parser.parse_args()
-    pollux.close_on_signals()
-    passed = failed = 0
-    for cores in options.cores or ["0", "0,1"]:
-        pair = Pair(options, cores)
-        try:
+    options = program.parser("functions on redis-server and on Pollux", rounds=(15, 500)).parse_args()
+
+    @contextlib.contextmanager
+    def tests_of(cores):
+        with program.started(options, cores) as servers:
+            pair = Pair(servers)
             tests = [(f"{name}, RESP{p}", lambda s=steps, p=p: play(pair, p, [(s[0], words_of(s)) for s in s]))
                      for name, steps in SCENARIOS.items() for p in (2, 3)]
             tests += [(f"load {i}", lambda t=t: play(pair, 2, [(0, [b"FUNCTION", b"LOAD", t.encode()]), (1, [b"FUNCTION", b"LIST"])]))
                       for i, t in enumerate(LOADS)]
-            tests += [("busy", lambda: busy(pair))]
-            tests += [("damaged payloads", lambda: damaged_payloads(pair))]
-            tests += [(f"seed {s}", lambda s=s: play(pair, 2 + s % 2, list(drawn(s)))) for s in range(options.seed, options.seed + options.rounds)]
-            for name, test in tests:
-                try:
-                    difference = test()
-                except (EOFError, OSError) as error:
-                    lives = [server.alive() for server in pair.servers]
-                    difference = f"{error}: redis lives: {lives[0]}, pollux lives: {lives[1]}\n{pair.servers[1].tail()}"
-                    pair.close()
-                    pair = Pair(options, cores)
-                passed += not difference
-                failed += bool(difference)
-                if difference:
-                    print(f"FAILED: cores {cores}, {name}: {difference}")
-        finally:
-            pair.close()
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+            tests += [("busy", lambda: busy(pair)), ("damaged payloads", lambda: damaged_payloads(pair))]
+            tests += program.seeds(options, lambda seed: play(pair, 2 + seed % 2, list(drawn(seed))))
+            yield servers, tests
+
+    return program.run(options, tests_of)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Replies must be equal to the byte, in both protocols, with one core and with two
 usage: test_script_libraries.py [--seed N] [--rounds N] [--cores 0 --cores 0,1] [--peer redis]
 """
 
-import argparse
+import contextlib
 import os
 import random
 import re
@@ -19,7 +19,8 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
-import pollux
+import program
+from program import Difference
 from raw import Connection
 from test_commands import shown_reply
 
@@ -256,63 +257,38 @@ def plain(reply):
 
 
 class Pair:
-    def __init__(self, options, cores):
-        self.servers = [pollux.Redis()]
-        self.servers.append(pollux.Redis() if options.peer == "redis" else pollux.Server({"cores": cores}))
-        for server in self.servers:
-            server.wait_ready()
+    def __init__(self, servers):
         self.protocols = {}
         for protocol in (2, 3):
-            self.protocols[protocol] = [Connection(s.host, s.port) for s in self.servers]
+            self.protocols[protocol] = [Connection(s.host, s.port) for s in servers]
             for connection in self.protocols[protocol]:
                 connection.call("HELLO", protocol)
 
-    def compare(self, program, protocol):
-        """A difference as text, or None."""
+    def compare(self, text, protocol):
         replies = []
         for connection in self.protocols[protocol]:
-            connection.send([[b"EVAL", program.encode("utf-8"), b"2", b"k1", b"k2", b"a1", b"a2", b"a3"]])
+            connection.send([[b"EVAL", text.encode("utf-8"), b"2", b"k1", b"k2", b"a1", b"a2", b"a3"]])
             replies.append(connection.read())
-        if plain(replies[0]) == plain(replies[1]):
-            return None
-        return f"RESP{protocol}: {program}\n  redis:  {shown_reply(replies[0])}\n  pollux: {shown_reply(replies[1])}"
+        if plain(replies[0]) != plain(replies[1]):
+            raise Difference(f"RESP{protocol}: {text}\n  redis:  {shown_reply(replies[0])}\n  pollux: {shown_reply(replies[1])}")
 
-    def close(self):
-        for server in self.servers:
-            server.close()
+    def play(self, seed):
+        d = Draw(seed)
+        for _ in range(PROGRAMS):
+            self.compare(d.program(), d.random.choice((2, 3)))
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=1000 if pollux.FULL else 40)
-    parser.add_argument("--cores", action="append")
-    parser.add_argument("--peer", default="pollux")
-    options = parser.parse_args()
-    pollux.close_on_signals()
-    passed = failed = 0
-    for cores in options.cores or ["0", "0,1"]:
-        pair = Pair(options, cores)
-        try:
-            for name, program in probes():
-                differences = [d for d in (pair.compare(program, protocol) for protocol in (2, 3)) if d]
-                passed += not differences
-                failed += bool(differences)
-                for difference in differences[:1]:
-                    print(f"FAILED: cores {cores}, {name}: {difference}")
-            for seed in range(options.seed, options.seed + options.rounds):
-                d = Draw(seed)
-                difference = None
-                for _ in range(PROGRAMS):
-                    difference = difference or pair.compare(d.program(), d.random.choice((2, 3)))
-                passed += not difference
-                failed += bool(difference)
-                if difference:
-                    print(f"FAILED: cores {cores}, seed {seed}: {difference}")
-        finally:
-            pair.close()
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+    options = program.parser("what scripts find, on redis-server and on Pollux", rounds=(40, 1000)).parse_args()
+
+    @contextlib.contextmanager
+    def tests_of(cores):
+        with program.started(options, cores) as servers:
+            pair = Pair(servers)
+            tests = [(f"{name}, RESP{p}", lambda t=text, p=p: pair.compare(t, p)) for name, text in probes() for p in (2, 3)]
+            yield servers, tests + program.seeds(options, pair.play)
+
+    return program.run(options, tests_of)
 
 
 if __name__ == "__main__":
