@@ -13,6 +13,9 @@
 #define CONNECT_AT_ONCE 64 // below every listener's backlog
 // Ports tried for a connection, times threads: e^-8 of the connections are left with a stray one.
 #define PORT_TRIES 8u
+// For the answer to the end of the last connection, and for what is said to that.
+#define CLOSE_PATIENCE_S 0.5
+#define CLOSE_LINGER_S 0.01
 
 static const char *reason(const struct stream *s)
 {
@@ -609,19 +612,40 @@ bool client_make_rings(struct client *c)
     return true;
 }
 
+// Turns until `k` is closed, or all of the time if it is NULL.
+static void turns(struct client *c, const struct connection *k, double seconds)
+{
+    uint64_t limit = clock_ticks() + (uint64_t)(seconds * clock_rate());
+    while ((!k || k->stream) && clock_ticks() < limit)
+        client_turn(c, 0);
+}
+
 void client_close(struct client *c)
 {
     if (!c)
         return;
+    c->m = NULL;
+    c->resting = true; // whatever ends now is no fault
+    fail(c, "closed"); // nothing is to be opened any more
+    // A device goes with what it has not delivered, and those whose reset is lost would stay open
+    // for the server. So the last one is closed in order, behind the resets of all others: when
+    // that is answered, they have arrived.
+    struct connection *last = NULL;
     for (unsigned i = 0; i <= c->n_all; i++) {
         struct connection *k = i < c->n_all ? client_connection(c, i) : &c->asker;
-        if (k->stream)
+        if (!k->stream)
+            continue;
+        if (!last && k->state == CONNECTION_READY && c->options->transport == BENCH_DPDK)
+            last = k;
+        else
             k->stream->ops->abort(k->stream);
     }
-    // The resets leave with this turn.
-    c->m = NULL;
-    fail(c, "closed"); // nothing is to be opened any more
-    client_turn(c, 0);
+    client_turn(c, 0); // the resets leave
+    if (last && last->stream) {
+        last->stream->ops->close(last->stream);
+        turns(c, last, CLOSE_PATIENCE_S);
+        turns(c, NULL, CLOSE_LINGER_S);
+    }
     free_rings(c);
     route_close(c);
     free(c->connections);
