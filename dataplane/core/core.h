@@ -490,7 +490,7 @@ static inline void work_find(struct core *c, struct work *w)
         return;
     int at = commands_only_key(w->command, w->argv, w->argc);
     if (at > 0 && at < w->argc) {
-        w->key = keyspace_key(c->server->keyspace, w->argv[at].ptr, w->argv[at].len);
+        keyspace_find(c->server->keyspace, w->argv[at].ptr, w->argv[at].len, &w->key);
         w->has_key = true;
     }
 }

@@ -34,8 +34,6 @@ void count_error(struct core *c, const char *text, size_t len)
     e->count++;
 }
 
-// Commands of one kind that are timed together at most: so many share what a slow one of them took.
-#define TIMED_TOGETHER_MAX 16
 // Added to their number by one that may take longer: it is the last of its group.
 #define TIMED_LAST 256
 
@@ -54,7 +52,7 @@ void execute_timed(struct core *c)
     const struct request *r = &c->quick;
     if (__builtin_expect(r->blocked || r->stepped, 0))
         return; // it is not over: whoever ends it takes notice
-    latency_record(c, (unsigned)(figures - c->command_figures), spent, n);
+    latency_record_group(c, (unsigned)(figures - c->command_figures), spent, n);
     if (__builtin_expect(spent >= c->slow_cycles, 0) &&
         !(r->client->flags & (CLIENT_CLOSING | CLIENT_GONE)))
         slowlog_take(c, r->client, r->command, r->argc, r->argv, spent, n);
@@ -170,7 +168,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
     c->command_mark = end;
     count_call(c, &r);
     if (!r.blocked && !r.stepped && !r.migration)
-        latency_record(c, command->id, e->cycles, 1);
+        latency_record(c, command->id, e->cycles);
     // Whole databases: no key is named. With several cores all slots come home from a loan.
     if (__builtin_expect(all && c->observed, 0) && store_statistics(c->store)->dirty != dirty)
         parked_look_all(c);

@@ -398,7 +398,7 @@ static void service_done(void *context)
     c->counters.commands++;
     figures->calls++;
     figures->usec += m->cycles;
-    latency_record(c, m->command->id, m->cycles, 1);
+    latency_record(c, m->command->id, m->cycles);
     if (m->failed) {
         figures->failed++;
         count_error(c, "ERR", 0);

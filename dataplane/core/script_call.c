@@ -179,7 +179,7 @@ static uint64_t run_handler(struct core *c, struct request *r)
         figures->failed++;
         count_error(c, r->error_prefix[0] ? r->error_prefix : "ERR", 0);
     }
-    latency_record(c, command->id, spent, 1);
+    latency_record(c, command->id, spent);
     slowlog_look(c, NULL, command, r->argc, r->argv, spent);
     if (!(command->flags & CMD_SKIP_MONITOR))
         monitor_see(c, NULL, r->session->db, command, r->argc, r->argv);

@@ -165,7 +165,7 @@ static void job_over(struct core *c, enum script_ended end)
     scripts_forget(s);
     scripts_look_clean(c);
     if (!again)
-        latency_record(c, m->command->id, m->cycles, 1);
+        latency_record(c, m->command->id, m->cycles);
     if (loan && loan_command(loan) != m) {
         transaction_resumed(c, loan, m);
     } else if (loan && again) {

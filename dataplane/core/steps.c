@@ -225,7 +225,7 @@ bool steps_run(struct core *c)
     }
     struct message *m = walk->m;
     struct loan *loan = walk->loan;
-    latency_record(c, m->command->id, m->cycles, 1);
+    latency_record(c, m->command->id, m->cycles);
     c->steps_bytes -= outbuf_size(out_of(walk));
     if (!loan)
         loan_release(c, walk->slots, walk->n_slots, writes(walk));

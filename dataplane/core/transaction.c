@@ -519,7 +519,7 @@ static void ended(struct core *c, const struct running *run, const struct comman
                   int argc, const struct arg *argv)
 {
     c->command_figures[command->id].usec += run->t->cycles;
-    latency_record(c, command->id, run->t->cycles, 1);
+    latency_record(c, command->id, run->t->cycles);
     if (run->client)
         monitor_see(c, run->client, run->client->db, command, argc, argv);
 }

@@ -91,14 +91,12 @@ unsigned keyspace_core(const struct keyspace *ks, uint16_t slot)
     return core;
 }
 
-struct key keyspace_key(const struct keyspace *ks, const void *ptr, size_t len)
+void keyspace_find(const struct keyspace *ks, const void *ptr, size_t len, struct key *key)
 {
-    return (struct key){
-        .ptr = ptr,
-        .len = (uint32_t)len,
-        .slot = slot_of_key(ptr, len),
-        .hash = hash_key(&ks->secret, ptr, len),
-    };
+    key->ptr = ptr;
+    key->len = (uint32_t)len;
+    key->slot = slot_of_key(ptr, len);
+    key->hash = hash_key(&ks->secret, ptr, len);
 }
 
 // Sums may be read while others count; never show a negative one.

@@ -64,7 +64,15 @@ void keyspace_destroy(struct keyspace *ks); // after all stores
 unsigned keyspace_databases(const struct keyspace *ks);
 // The core that owns a slot.
 unsigned keyspace_core(const struct keyspace *ks, uint16_t slot);
-struct key keyspace_key(const struct keyspace *ks, const void *ptr, size_t len);
+// What there is to know of a key's name, which stays where it is. Written in place: a struct that is
+// returned is put together of narrow stores, and waits for them when it is copied whole.
+void keyspace_find(const struct keyspace *ks, const void *ptr, size_t len, struct key *key);
+static inline struct key keyspace_key(const struct keyspace *ks, const void *ptr, size_t len)
+{
+    struct key key;
+    keyspace_find(ks, ptr, len, &key);
+    return key;
+}
 // Keys of a database, keys with an expiry, bytes: summed over cores. Any core, exact for everything
 // whose reply the asker has seen.
 uint64_t keyspace_keys(const struct keyspace *ks, unsigned db);
