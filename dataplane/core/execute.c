@@ -167,8 +167,6 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
     figures->usec += end - c->command_mark; // in cycles here; services.c gives microseconds
     c->command_mark = end;
     count_call(c, &r);
-    if (!r.blocked && !r.stepped && !r.migration)
-        latency_record(c, command->id, e->cycles);
     // Whole databases: no key is named. With several cores all slots come home from a loan.
     if (__builtin_expect(all && c->observed, 0) && store_statistics(c->store)->dirty != dirty)
         parked_look_all(c);

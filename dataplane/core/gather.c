@@ -46,7 +46,7 @@ static void gather_finish(struct core *c, struct gather *g)
     // Else nobody is left to read the answer.
     if (e.client || m->script || m->command->takes_back)
         execute(c, &e, EXECUTE_HANDLER);
-    slowlog_look(c, e.client, m->command, m->argc, m->argv, e.cycles);
+    command_over(c, e.client, m->command, m->argc, m->argv, e.cycles);
     for (unsigned i = 0; i < g->n; i++) {
         block_release(made[i]);
         message_free(g->part[i]);

@@ -359,7 +359,7 @@ static void loan_end(struct core *c, struct loan *loan)
     give_back(c, loan);
     c->together--;
     if (!w && m->command->route != ROUTE_GATHER)
-        slowlog_look(c, m->slot->client, m->command, m->argc, m->argv, m->cycles);
+        command_over(c, m->slot->client, m->command, m->argc, m->argv, m->cycles);
     if (!w)
         client_complete(c, m->slot);
     else if (!m->waiter)
@@ -565,7 +565,7 @@ void loan_finish(struct core *c, struct loan *loan, const struct gathered *resul
     uncount(c, e.command); // the second half of one call
     loan_execute(c, loan, &e);
     if (t) {
-        slowlog_look(c, m->slot->client, m->command, m->argc, m->argv, e.cycles);
+        command_over(c, m->slot->client, m->command, m->argc, m->argv, e.cycles);
         transaction_resumed(c, loan, m);
         return;
     }

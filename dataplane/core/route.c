@@ -13,7 +13,6 @@
 #include "dataplane/commands/transactions_commands.h"
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
-#include "dataplane/core/latency.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/publish.h"
 #include "dataplane/core/script.h"
@@ -355,7 +354,7 @@ static void run_here(struct core *c, struct client *client, const struct work *w
         execute(c, &e, EXECUTE_HANDLER);
     monitor_after(c, client, w->command, w->argc, w->argv);
     if (!e.blocked && !e.stepped)
-        slowlog_look(c, client, w->command, w->argc, w->argv, e.cycles);
+        command_over(c, client, w->command, w->argc, w->argv, e.cycles);
     if (__builtin_expect(e.blocked, 0))
         wait_here(c, client, blocked_take(c));
     else if (__builtin_expect(e.stepped && script_left(c, client, w, &e), 0))
@@ -398,7 +397,6 @@ static void service_done(void *context)
     c->counters.commands++;
     figures->calls++;
     figures->usec += m->cycles;
-    latency_record(c, m->command->id, m->cycles);
     if (m->failed) {
         figures->failed++;
         count_error(c, "ERR", 0);
@@ -730,7 +728,7 @@ void route_replied(struct core *c, struct message *m)
 {
     struct reply_slot *slot = m->slot;
     outbuf_move(&m->out, &slot->out.out);
-    slowlog_look(c, slot->client, m->command, m->argc, m->argv, m->cycles);
+    command_over(c, slot->client, m->command, m->argc, m->argv, m->cycles);
     if (__builtin_expect(m->loan != NULL, 0)) { // whose credit it travelled on
         transaction_resumed(c, m->loan, m);
         return;

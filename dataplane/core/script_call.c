@@ -11,7 +11,6 @@
 #include "dataplane/commands/permission.h"
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
-#include "dataplane/core/latency.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/tracking.h"
@@ -179,8 +178,7 @@ static uint64_t run_handler(struct core *c, struct request *r)
         figures->failed++;
         count_error(c, r->error_prefix[0] ? r->error_prefix : "ERR", 0);
     }
-    latency_record(c, command->id, spent);
-    slowlog_look(c, NULL, command, r->argc, r->argv, spent);
+    command_over(c, NULL, command, r->argc, r->argv, spent);
     if (!(command->flags & CMD_SKIP_MONITOR))
         monitor_see(c, NULL, r->session->db, command, r->argc, r->argv);
     return begin + spent;
@@ -218,7 +216,7 @@ static void run_gather_alone(struct core *c, struct request *r)
     c->timed = timed;
     c->timed_together = together;
     c->command_mark = mark;
-    slowlog_look(c, NULL, r->command, r->argc, r->argv, e.cycles);
+    command_over(c, NULL, r->command, r->argc, r->argv, e.cycles);
     monitor_see(c, NULL, r->session->db, r->command, r->argc, r->argv);
 }
 

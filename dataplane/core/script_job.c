@@ -5,7 +5,6 @@
 #include <string.h>
 #include <x86intrin.h>
 
-#include "dataplane/core/latency.h"
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/transaction.h"
 
@@ -164,8 +163,6 @@ static void job_over(struct core *c, enum script_ended end)
     scripts_release(c);
     scripts_forget(s);
     scripts_look_clean(c);
-    if (!again)
-        latency_record(c, m->command->id, m->cycles);
     if (loan && loan_command(loan) != m) {
         transaction_resumed(c, loan, m);
     } else if (loan && again) {
@@ -176,7 +173,7 @@ static void job_over(struct core *c, enum script_ended end)
         m->whole = true;
         loan_begin(c, m);
     } else {
-        slowlog_look(c, m->slot->client, m->command, m->argc, m->argv, m->cycles);
+        command_over(c, m->slot->client, m->command, m->argc, m->argv, m->cycles);
         if (m->slot == &s->nobody)
             outbuf_clear(&m->slot->out);
         else

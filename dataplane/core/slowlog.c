@@ -6,7 +6,6 @@
 #include <x86intrin.h>
 
 #include "dataplane/commands/shown.h"
-#include "dataplane/core/latency.h"
 
 // What is said of an argument that is cut, or stands for others.
 #define WORDS_MAX 64

@@ -11,7 +11,7 @@
 //   itself, on the longer way.
 #pragma once
 
-#include "dataplane/core/core.h"
+#include "dataplane/core/latency.h"
 
 // Thresholds below this, in microseconds.
 #define SLOW_ALONE_US 1000
@@ -21,11 +21,15 @@ void slowlog_configure(struct core *c); // when the configuration changed
 // client NULL: a script's, or gone.
 void slowlog_take(struct core *c, const struct client *client, const struct command *command,
                   int argc, const struct arg *argv, uint64_t cycles, unsigned group);
-// At home, when a command is done: it has executed for so many cycles.
-static inline void slowlog_look(struct core *c, const struct client *client,
+// The one end of every command that is timed by itself, at its client's home: it has executed for
+// so many cycles, wherever and in however many pieces. 0: it was refused before it did.
+static inline void command_over(struct core *c, const struct client *client,
                                 const struct command *command, int argc, const struct arg *argv,
                                 uint64_t cycles)
 {
+    if (!cycles)
+        return;
+    latency_record(c, command->id, cycles);
     if (__builtin_expect(cycles >= c->slow_cycles, 0))
         slowlog_take(c, client, command, argc, argv, cycles, 1);
 }

@@ -8,7 +8,6 @@
 #include "dataplane/commands/effects.h"
 #include "dataplane/commands/steps.h"
 #include "dataplane/core/blocked.h"
-#include "dataplane/core/latency.h"
 #include "dataplane/core/message.h"
 
 // Bytes of a reply that one who sends no more may still get: most are just gone.
@@ -225,7 +224,6 @@ bool steps_run(struct core *c)
     }
     struct message *m = walk->m;
     struct loan *loan = walk->loan;
-    latency_record(c, m->command->id, m->cycles);
     c->steps_bytes -= outbuf_size(out_of(walk));
     if (!loan)
         loan_release(c, walk->slots, walk->n_slots, writes(walk));

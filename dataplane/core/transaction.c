@@ -10,7 +10,6 @@
 #include "dataplane/commands/transactions_commands.h"
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
-#include "dataplane/core/latency.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/script.h"
 #include "dataplane/core/slowlog.h"
@@ -331,7 +330,7 @@ static void run_walk(struct core *c, const struct running *run, struct execution
 static void look(struct core *c, const struct running *run, const struct queued *q,
                  const struct execution *e)
 {
-    slowlog_look(c, run->client, q->command, q->argc, q->argv, e->cycles);
+    command_over(c, run->client, q->command, q->argc, q->argv, e->cycles);
 }
 
 // A script that goes on later is `under_way` then. It has all slots, so it never begins again.
@@ -519,7 +518,6 @@ static void ended(struct core *c, const struct running *run, const struct comman
                   int argc, const struct arg *argv)
 {
     c->command_figures[command->id].usec += run->t->cycles;
-    latency_record(c, command->id, run->t->cycles);
     if (run->client)
         monitor_see(c, run->client, run->client->db, command, argc, argv);
 }
@@ -555,7 +553,7 @@ static void run_at_once(struct core *c, struct client *client, const struct work
         return;
     }
     ended(c, &run, w->command, w->argc, w->argv);
-    slowlog_look(c, client, w->command, w->argc, w->argv, run.t->cycles);
+    command_over(c, client, w->command, w->argc, w->argv, run.t->cycles);
     transaction_free(run.t);
     parked_serve(c);
     client_replied(c, client, slot);
