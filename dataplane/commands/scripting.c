@@ -142,12 +142,12 @@ void script_debug_command(struct request *r)
 void script_help_command(struct request *r)
 {
     static const char *const lines[] = {
-        "DEBUG (YES|SYNC|NO)",
-        "    Chooses whether scripts are debugged; only NO is known here.",
+        "DEBUG NO",
+        "    Does nothing: there is no debugger for scripts here, so YES and SYNC are refused.",
         "EXISTS <sha1> [<sha1> ...]",
         "    Tells of each script whether it is kept.",
         "FLUSH [ASYNC|SYNC]",
-        "    Forgets all scripts.",
+        "    Forgets all scripts; both are the same here.",
         "KILL",
         "    Ends the script that runs, unless it has written.",
         "LOAD <script>",

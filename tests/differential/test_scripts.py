@@ -316,6 +316,22 @@ def play_scenario(servers, text):
         pairs.close()
 
 
+def play_help(servers):
+    """SCRIPT HELP names what Redis names, in its order, but for the debugger: there is none."""
+    pairs = Pairs(servers, 1)
+    try:
+        lines = [[line[1:].decode().rstrip() for line in split(reply)] for reply in pairs.both(0, [b"SCRIPT", b"HELP"])]
+        redis, other = [[line for line in side[1:] if not line.startswith(" ")] for side in lines]
+        if redis[0] != "DEBUG (YES|SYNC|NO)" or other[0] != "DEBUG NO" or redis[1:] != other[1:]:
+            raise Difference(f"SCRIPT HELP\n  redis:  {redis}\n  pollux: {other}")
+        if pairs.both(0, [b"SCRIPT", b"DEBUG", b"NO"]) != [b"+OK\r\n", b"+OK\r\n"]:
+            raise Difference("SCRIPT DEBUG NO")
+        if not pairs.both(0, [b"SCRIPT", b"DEBUG", b"YES"])[1].startswith(b"-ERR There is no debugger"):
+            raise Difference("SCRIPT DEBUG YES")
+    finally:
+        pairs.close()
+
+
 class InScripts(Families):
     """Random commands as scripts call them."""
 
@@ -424,6 +440,8 @@ def main():
         servers, families = Played(cores, options.peer), InScripts()
         pair = servers.servers
         tests = [(f"scenario {name!r}", lambda t=text: play_scenario(pair, t)) for name, text in SCENARIOS.items()]
+        if options.peer == "pollux":
+            tests.append(("SCRIPT HELP", lambda: play_help(pair)))
         yield pair, tests + program.seeds(options, lambda seed: play_round(servers, families, seed, options.commands))
         servers.close()
 
