@@ -145,7 +145,8 @@ enum attended attend(struct core *c, struct client *client, const struct work *w
         return ATTENDED_DONE;
     if (attend_paused(c, client, w))
         return ATTENDED_LATER;
-    if (c->attention & ATTEND_SCRIPT && w->command->route == ROUTE_SCRIPT) {
+    if (c->attention & ATTEND_SCRIPT && w->command->route == ROUTE_SCRIPT &&
+        scripts_place(c, w) != SCRIPT_THERE) {
         route_later(c, client);
         return ATTENDED_LATER;
     }

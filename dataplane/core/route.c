@@ -113,6 +113,18 @@ static inline bool waits(const struct work *w)
     return __builtin_expect(w->command->waits != NULL, 0) && w->command->waits(w->argv, w->argc);
 }
 
+// A script goes to the core of its keys. Nothing overtakes it: it may have to begin again.
+static struct routing route_there(struct core *c, const struct work *w)
+{
+    struct routing r = {.place = PLACE_OWNER, .n_slots = 1};
+    if (w->has_key)
+        r.core = keyspace_core(c->server->keyspace, w->key.slot);
+    else
+        r = route_many(c, w);
+    r.barrier = true;
+    return r;
+}
+
 static struct routing route_of(struct core *c, const struct work *w, struct client *client)
 {
     struct routing r = {.place = PLACE_HERE, .core = c->index, .barrier = true};
@@ -165,6 +177,8 @@ static struct routing route_of(struct core *c, const struct work *w, struct clie
         return r;
     case ROUTE_SCRIPT: {
         enum script_place place = scripts_place(c, w);
+        if (place == SCRIPT_THERE)
+            return route_there(c, w);
         r.place = place == SCRIPT_HERE ? PLACE_HERE : PLACE_BORROW;
         r.whole = place == SCRIPT_WHOLE;
         return r;
@@ -671,16 +685,46 @@ static void wait_for_home(struct core *c, struct message *m, struct waiter *w)
     parked_add(c, w);
 }
 
+// A script that was sent here has run: it is over, or it goes on here, or begins again at home.
+static void sent_script_ran(struct core *c, struct message *m, const struct execution *e)
+{
+    switch (scripts_left(c, e->stepped)) {
+    case SCRIPT_GOES_ON:
+        scripts_take_sent(c);
+        return;
+    case SCRIPT_BEGINS_AGAIN:
+        c->command_figures[m->command->id].calls--; // it will be counted there
+        c->counters.commands--;
+        m->again = true;
+        break;
+    case SCRIPT_OVER:
+        break;
+    }
+    route_answer(c, m);
+}
+
+// Nobody is left to run it for. A script that had to wait is not run then, as if it had borrowed.
+static bool in_vain(const struct message *m)
+{
+    return m->waited && atomic_load_explicit(&m->slot->reader, memory_order_relaxed) == READER_LOST;
+}
+
 void route_execute(struct core *c, struct message *m)
 {
-    if (loan_blocks(c, m)) {
+    bool script = m->command->route == ROUTE_SCRIPT;
+    if (loan_blocks(c, m) || (__builtin_expect(script, 0) && scripts_hold_up(c))) {
         if (!loan_refuses(c, m)) {
+            m->waited = true;
             loan_wait(c, m);
             return;
         }
         reply_error(&m->out.out, scripts_busy(c));
         c->command_figures[m->command->id].rejected++;
         count_error(c, scripts_busy(c), 0);
+        route_answer(c, m);
+        return;
+    }
+    if (__builtin_expect(script && in_vain(m), 0)) {
         route_answer(c, m);
         return;
     }
@@ -700,12 +744,18 @@ void route_execute(struct core *c, struct message *m)
     e.may_step = e.may_work = !m->whole && !m->loan;
     if (m->loan)
         loan_take_back(c);
+    if (script)
+        scripts_come(c, m);
     execute(c, &e, EXECUTE_HANDLER);
     m->cycles = e.cycles;
+    if (script)
+        scripts_come(c, NULL);
     if (m->loan)
         loan_lend_again(c);
     if (__builtin_expect(e.blocked, 0))
         wait_for_home(c, m, blocked_take(c));
+    else if (script)
+        sent_script_ran(c, m, &e);
     else if (__builtin_expect(!!e.stepped, 0))
         steps_take(c, e.stepped, m);
     else
@@ -727,6 +777,8 @@ void route_answer(struct core *c, struct message *m)
 void route_replied(struct core *c, struct message *m)
 {
     struct reply_slot *slot = m->slot;
+    if (__builtin_expect(m->strayed, 0) && scripts_came_home(c, m))
+        return;
     outbuf_move(&m->out, &slot->out.out);
     command_over(c, slot->client, m->command, m->argc, m->argv, m->cycles);
     if (__builtin_expect(m->loan != NULL, 0)) { // whose credit it travelled on

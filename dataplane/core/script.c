@@ -50,6 +50,26 @@ uint32_t scripts_flags(struct core *c, const struct work *w)
     return code->flags & SCRIPT_NO_WRITES ? flags : flags | CMD_WRITE;
 }
 
+// Where its keys are: all at hand, all on one core, or not.
+static enum script_place place_of_keys(struct core *c, const struct work *w, const int *positions,
+                                       int n)
+{
+    bool at_hand = true, one_core = true;
+    unsigned first = c->index;
+    for (int i = 0; i < n; i++) {
+        const struct arg *key = &w->argv[positions[i]];
+        uint16_t slot = w->has_key ? w->key.slot : slot_of_key(key->ptr, key->len);
+        unsigned core = keyspace_core(c->server->keyspace, slot);
+        if (i == 0)
+            first = core;
+        one_core &= core == first;
+        at_hand &= core == c->index && !loan_holds(c, slot);
+    }
+    if (at_hand)
+        return SCRIPT_HERE;
+    return one_core && first != c->index ? SCRIPT_THERE : SCRIPT_BORROW;
+}
+
 enum script_place scripts_place(struct core *c, const struct work *w)
 {
     if (route_all_here(c))
@@ -62,11 +82,8 @@ enum script_place scripts_place(struct core *c, const struct work *w)
     enum script_place place = SCRIPT_HERE; // also where its arguments make no sense
     if (n >= 0 && (!code || code->reach != SCRIPT_REACH_KEYS))
         place = SCRIPT_WHOLE;
-    for (int i = 0; place == SCRIPT_HERE && i < n; i++) {
-        uint16_t slot = slot_of_key(w->argv[positions[i]].ptr, w->argv[positions[i]].len);
-        if (!script_slot_is_own(c, slot) || loan_holds(c, slot))
-            place = SCRIPT_BORROW;
-    }
+    else if (n > 0)
+        place = place_of_keys(c, w, positions, n);
     if (positions != small)
         mi_free(positions);
     return place;
@@ -75,6 +92,23 @@ enum script_place scripts_place(struct core *c, const struct work *w)
 void scripts_lend(struct core *c, struct loan *loan)
 {
     c->scripts->lent = loan;
+}
+
+void scripts_come(struct core *c, struct message *m)
+{
+    c->scripts->come = m;
+}
+
+bool scripts_came_home(struct core *c, struct message *m)
+{
+    struct script_code *code = m->strayed ? known(c, m->command, m->argv) : NULL;
+    if (code)
+        code->reach = SCRIPT_REACH_ALL;
+    if (!m->again)
+        return false;
+    c->credits[m->to]++;
+    scripts_again(c, m);
+    return true;
 }
 
 enum script_left scripts_left(const struct core *c, const struct stepped *stepped)
@@ -102,6 +136,8 @@ static void ended(struct core *c, struct script_code *code, bool again)
     struct scripts *s = c->scripts;
     if (s->watched && code->reach != SCRIPT_REACH_ALL && !again)
         code->reach = s->strayed ? SCRIPT_REACH_ALL : SCRIPT_REACH_KEYS;
+    if (s->come)
+        s->come->strayed = code->reach == SCRIPT_REACH_ALL;
     scripts_forget(s);
     scripts_unreserve(s);
     scripts_look_clean(c);
@@ -131,6 +167,12 @@ static void run_code(struct request *r, struct script_code *code, bool read_only
     const char *text = refuse(code, read_only, short_of_memory);
     if (text) {
         request_error(r, text);
+        return;
+    }
+    if (__builtin_expect(s->come && code->reach == SCRIPT_REACH_ALL, 0)) {
+        s->come->strayed = true; // home did not know
+        s->left = SCRIPT_BEGINS_AGAIN;
+        r->stepped = (void *)s;
         return;
     }
     struct script_start start = {.code = code,

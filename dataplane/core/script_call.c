@@ -229,7 +229,9 @@ static bool reserve(struct core *c, const struct script_run *run)
         return true;
     if (!s->may_pause)
         return false;
-    if (s->lent && !loan_command(s->lent)->transaction)
+    if (s->come)
+        s->reserved = s->come;
+    else if (s->lent && !loan_command(s->lent)->transaction)
         s->reserved = loan_command(s->lent);
     else
         s->reserved = message_command(r->session, r->command, r->argc, r->argv);
@@ -238,7 +240,7 @@ static bool reserve(struct core *c, const struct script_run *run)
 
 void scripts_unreserve(struct scripts *s)
 {
-    if (s->reserved && !(s->lent && s->reserved == loan_command(s->lent)))
+    if (s->reserved && s->reserved != s->come && !(s->lent && s->reserved == loan_command(s->lent)))
         message_free(s->reserved);
     s->reserved = NULL;
 }

@@ -10,7 +10,8 @@
 
 struct scripts {
     struct script_engine *engine;
-    struct loan *lent;     // with which the next one runs
+    struct loan *lent;     // with which the next one runs,
+    struct message *come;  // or as which it was sent here
     enum script_left left; // what became of the last one
     uint64_t slice_end;    // cycle counter
     bool may_pause;
@@ -33,8 +34,12 @@ struct scripts {
     bool busy, busy_function; // others are told BUSY because of it
     struct message *call;     // goes on elsewhere; its reply comes here:
     struct reply_slot call_slot;
-    // Loans that wait for the engine.
+    // Loans that wait for the engine; scripts that were sent here may do so, too, and have been
+    // last.
     struct message *waiting_first, *waiting_last;
+    bool holds_up, held_up_last;
+    // Of this core's clients: they begin again when there is room for their loans.
+    struct message *again_first, *again_last;
     // Scripts of the process that are busy, as this core has heard.
     unsigned busy_scripts, busy_functions;
 };
@@ -55,3 +60,4 @@ void scripts_unreserve(struct scripts *s); // it is over, and has not become a j
 // --- script_job.c
 void scripts_slice(struct core *c);      // begins: the script may run until slice_end
 void scripts_look_clean(struct core *c); // after a script: whether the next has to wait
+void scripts_again(struct core *c, struct message *m); // with all slots; `m` is this core's

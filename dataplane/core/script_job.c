@@ -150,6 +150,61 @@ struct message *scripts_take(struct core *c, struct reply_slot *slot, struct loa
     return s->m;
 }
 
+void scripts_take_sent(struct core *c)
+{
+    struct scripts *s = c->scripts;
+    s->m = s->reserved;
+    s->reserved = NULL;
+    c->attention |= ATTEND_SCRIPT;
+    scripts_hold(c);
+}
+
+// It was sent here by another core, and answers there.
+static inline bool is_sent(const struct core *c, const struct message *m)
+{
+    return m->from != c->index;
+}
+
+static void begin_again(struct core *c, struct message *m)
+{
+    m->again = m->strayed = false;
+    m->kind = MESSAGE_COMMAND;
+    mi_free(m->slots);
+    m->slots = NULL;
+    m->n_slots = 0;
+    m->whole = true;
+    loan_begin(c, m);
+}
+
+void scripts_again(struct core *c, struct message *m)
+{
+    struct scripts *s = c->scripts;
+    if (c->together < MAILBOX_CREDITS && !s->again_first) {
+        begin_again(c, m);
+        return;
+    }
+    m->next = NULL;
+    if (s->again_last)
+        s->again_last->next = m;
+    else
+        s->again_first = m;
+    s->again_last = m;
+}
+
+static bool begin_those_again(struct core *c)
+{
+    struct scripts *s = c->scripts;
+    while (s->again_first && c->together < MAILBOX_CREDITS) {
+        struct message *m = s->again_first;
+        s->again_first = m->next;
+        if (!m->next)
+            s->again_last = NULL;
+        m->next = NULL;
+        begin_again(c, m);
+    }
+    return s->again_first;
+}
+
 // Of the job that is over: what it kept goes back, and it is answered.
 static void job_over(struct core *c, enum script_ended end)
 {
@@ -163,15 +218,22 @@ static void job_over(struct core *c, enum script_ended end)
     scripts_release(c);
     scripts_forget(s);
     scripts_look_clean(c);
+    if (again) { // it will be counted again
+        c->command_figures[m->command->id].calls--;
+        c->counters.commands--;
+    }
     if (loan && loan_command(loan) != m) {
+        command_over(c, m->slot->client, m->command, m->argc, m->argv, m->cycles);
         transaction_resumed(c, loan, m);
     } else if (loan && again) {
         loan_again(c, loan);
     } else if (loan) {
         loan_worked(c, loan);
+    } else if (is_sent(c, m)) {
+        m->again = again;
+        route_answer(c, m);
     } else if (again) {
-        m->whole = true;
-        loan_begin(c, m);
+        scripts_again(c, m);
     } else {
         command_over(c, m->slot->client, m->command, m->argc, m->argv, m->cycles);
         if (m->slot == &s->nobody)
@@ -195,7 +257,7 @@ static void job_run(struct core *c)
         .command = m->command,
         .argc = m->argc,
         .argv = m->argv,
-        .out = &m->slot->out.out,
+        .out = is_sent(c, m) ? &m->out.out : &m->slot->out.out,
         .store = c->store,
         .services = &c->services,
         .core = c,
@@ -229,6 +291,7 @@ static void job_run(struct core *c)
     } else {
         if (s->watched && code->reach != SCRIPT_REACH_ALL && end == SCRIPT_DONE)
             code->reach = s->strayed ? SCRIPT_REACH_ALL : SCRIPT_REACH_KEYS;
+        m->strayed = code->reach == SCRIPT_REACH_ALL;
         if (s->busy)
             tell_busy(c, s->busy_function, false);
         job_over(c, end);
@@ -249,9 +312,39 @@ void scripts_wait(struct core *c, struct loan *loan)
     s->waiting_last = m;
 }
 
+bool scripts_hold_up(struct core *c)
+{
+    bool engaged = scripts_engaged(c);
+    c->scripts->holds_up |= engaged;
+    return engaged;
+}
+
+// The engine is free: what waits for it goes on, what was sent here and what has borrowed in turns.
+static bool run_next(struct core *c)
+{
+    struct scripts *s = c->scripts;
+    if (s->holds_up && !(s->waiting_first && s->held_up_last)) {
+        s->holds_up = false;
+        s->held_up_last = true;
+        loan_look_waiting(c);
+        return true;
+    }
+    s->held_up_last = false;
+    struct message *m = s->waiting_first;
+    if (__builtin_expect(!m, 1))
+        return false;
+    s->waiting_first = m->next;
+    if (!m->next)
+        s->waiting_last = NULL;
+    m->next = NULL;
+    loan_run(c, m->waiting_loan);
+    return true;
+}
+
 bool scripts_turn(struct core *c)
 {
     struct scripts *s = c->scripts;
+    bool any = __builtin_expect(s->again_first != NULL, 0) && begin_those_again(c);
     if (__builtin_expect(s->m != NULL, 0)) {
         if (!s->call)
             job_run(c);
@@ -263,15 +356,7 @@ bool scripts_turn(struct core *c)
     }
     if (__builtin_expect(s->busy, 0))
         tell_busy(c, s->busy_function, false);
-    if (__builtin_expect(!s->waiting_first, 1))
-        return false;
-    struct message *m = s->waiting_first;
-    s->waiting_first = m->next;
-    if (!m->next)
-        s->waiting_last = NULL;
-    m->next = NULL;
-    loan_run(c, m->waiting_loan);
-    return true;
+    return run_next(c) || any;
 }
 
 void scripts_end(struct core *c)
@@ -289,6 +374,11 @@ void scripts_end(struct core *c)
     else if (s->m)
         message_free(s->m);
     s->call = s->m = NULL;
+    while (s->again_first) {
+        struct message *m = s->again_first;
+        s->again_first = m->next;
+        message_free(m);
+    }
     while (s->waiting_first) {
         struct message *m = s->waiting_first;
         s->waiting_first = m->next;

@@ -3,6 +3,7 @@ Redis in tests/differential."""
 
 import contextlib
 import os
+import select
 import socket
 
 import pytest
@@ -75,6 +76,7 @@ def test_endless(limited, title, text):
 
 def test_endless_in_a_transaction(limited):
     with clients(limited, 3) as (runs, keeps, kills):
+        assert kills.call("SLOWLOG", "RESET") == b"+OK"
         assert keeps.call("MULTI") == b"+OK"
         for words in (["MULTI"], ["SET", "in", 1], ["EVAL", "while true do end", 0], ["SET", "in", 2], ["EXEC"]):
             runs.send(*words)
@@ -87,6 +89,7 @@ def test_endless_in_a_transaction(limited):
         assert replies[0] == b"+OK" and b"killed" in replies[1] and replies[2] == b"+OK"
         wait_calm(kills)
         assert keeps.call("PING") == b"+PONG" and keeps.call("GET", "in") == b"2"
+        assert [entry[3][0] for entry in kills.call("SLOWLOG", "GET")] == [b"EVAL"]
 
 
 def test_client_that_leaves(limited):
@@ -184,3 +187,175 @@ def test_moves_between_cores(wire):
             assert total == b"0"
             for client in movers:
                 assert [client.reply(), client.reply()] in ([1, 1], [b":1", b":1"])
+
+
+# --- where scripts run ------------------------------------------------------------------------------
+# A script that is known to keep to its keys goes to the core of their slots. Keys enough to be of all cores.
+
+KEYS = [f"key:{i}" for i in range(8)]
+
+
+def figures(client, *names):
+    lines = client.call("INFO", "everything").decode().split("\r\n")
+    values = dict(line.split(":", 1) for line in lines if ":" in line)
+    return [int(values[name]) for name in names]
+
+
+def calls_of(client, command):
+    for line in client.call("INFO", "commandstats").decode().split("\r\n"):
+        if line.startswith(f"cmdstat_{command}:"):
+            return int(line.split("calls=")[1].split(",")[0])
+    return 0
+
+
+def learn(wire, text, *words):
+    """Runs the script on every core, so that each knows that it keeps to its keys."""
+    for _ in range(8):  # the kernel spreads connections over the cores
+        with clients(wire, 1) as (client,):
+            for key in KEYS:
+                client.call("EVAL", text, 1, key, *words)
+
+
+def test_goes_where_its_keys_are(wire):
+    """Nothing is borrowed for a script whose keys are one core's, and it is counted once."""
+    text = "return redis.call('incr', KEYS[1]) -- goes"
+    learn(wire, text)
+    with clients(wire, 1) as (client,):
+        client.call("DEL", *KEYS)
+        borrowed, forwarded, before = *figures(client, "borrows", "forwarded_commands"), calls_of(client, "eval")
+        for n in range(1, 4):
+            assert [client.call("EVAL", text, 1, key) for key in KEYS] == [n] * len(KEYS)
+        for key in KEYS:
+            assert client.call("EVAL", text, 2, key, "{" + key + "}") == 4
+        after = figures(client, "borrows", "forwarded_commands")
+        assert after[0] == borrowed
+        assert bool(after[1] - forwarded) == (wire.cores > 1)
+        assert calls_of(client, "eval") == before + 4 * len(KEYS)
+
+
+def test_strays_elsewhere(wire):
+    """A script that went to its key, and then needs another one, begins again with all; with an error if it has written."""
+    kept = "if ARGV[1] then return redis.call('incr', ARGV[1]) end return redis.call('get', KEYS[1]) -- strays"
+    wrote = "redis.call('incr', KEYS[1]) if ARGV[1] then redis.call('incr', ARGV[1]) end return 1 -- strays"
+    slow = "local n = 0 while ARGV[1] and n < 300000 do n = n + 1 end " + kept
+    for text in (kept, slow):
+        learn(wire, text)
+        with clients(wire, 1) as (client,):
+            before = calls_of(client, "eval")
+            client.call("DEL", "elsewhere")
+            for n, key in enumerate(KEYS):
+                assert client.call("EVAL", text, 1, key, "elsewhere") == n + 1
+                client.send("EVAL", text, 1, key, "elsewhere")
+                client.send("DECR", "elsewhere")  # does not overtake it
+                assert [client.reply(), client.reply()] == [n + 2, n + 1]
+            assert calls_of(client, "eval") == before + 2 * len(KEYS)
+    learn(wire, wrote)
+    with clients(wire, 1) as (client,):
+        replies = [client.call("EVAL", wrote, 1, key, other) for other in ("elsewhere", "another") for key in KEYS]
+        errors = [reply for reply in replies if reply != 1]
+        assert all(b"a key that it did not declare" in error for error in errors)
+        assert len(errors) < wire.cores  # the cores learn
+        assert [client.call("EVAL", wrote, 1, key, "elsewhere") for key in KEYS] == [1] * len(KEYS)
+
+
+def test_endless_elsewhere(limited):
+    """Scripts that went to their keys run on all cores at once; they are BUSY for all, and are killed."""
+    text = "if ARGV[1] then while true do end end return 1 -- endless"
+    learn(limited, text)
+    with clients(limited, 2) as (kills, other), clients(limited, len(KEYS)) as runs:
+        for client, key in zip(runs, KEYS):
+            client.send("EVAL", text, 1, key, "on")
+        wait_busy(kills)
+        assert other.call("GET", KEYS[0]) == BUSY
+        assert other.call("EVAL", text, 1, KEYS[1]) == BUSY
+
+        def answered(client):
+            kills.call("SCRIPT", "KILL")  # the next one may just have begun
+            return select.select([client.sock], [], [], 0)[0]
+
+        for client in runs:
+            pollux.wait_for(lambda: answered(client), "the end of all scripts")
+        replies = [client.reply() for client in runs]
+        assert all(b"killed by user" in reply or reply == BUSY for reply in replies), replies
+        assert any(b"killed by user" in reply for reply in replies)
+        assert [other.call("EVAL", text, 1, key) for key in KEYS] == [1] * len(KEYS)
+
+
+def test_turns_elsewhere(wire):
+    """Long ones wait for each other, in the order in which each client asked; what follows them waits with them."""
+    text = ("local n = redis.call('get', KEYS[1]) or 0 for i = 1, (ARGV[1] or 0) * 100000 do n = n + 1 end "
+            "redis.call('append', KEYS[2], ARGV[2] or '') return redis.call('incr', KEYS[1]) -- turns")
+    lists = ["{" + key + "}:order" for key in KEYS]
+    for _ in range(8):
+        with clients(wire, 1) as (client,):
+            for key, order in zip(KEYS, lists):
+                client.call("EVAL", text, 2, key, order)
+    with clients(wire, 6) as callers:
+        callers[0].call("DEL", *KEYS, *lists)
+        for turn in range(5):
+            for i, client in enumerate(callers):
+                key = KEYS[(turn + i) % len(KEYS)]
+                client.send("EVAL", text, 2, key, "{" + key + "}:order", 1 + turn % 2, f"{i}{turn} ")
+                client.send("APPEND", "{" + key + "}:order", f"{i}{turn}a ")
+        for client in callers:
+            replies = [client.reply() for _ in range(10)]
+            assert not [reply for reply in replies if not isinstance(reply, int)], replies
+        assert sum(int(n or 0) for n in callers[0].call("MGET", *KEYS)) == 30
+        words = [word.decode() for order in callers[0].call("MGET", *lists) for word in (order or b"").split()]
+        assert len(words) == 60
+        for i in range(6):
+            for turn in range(5):
+                assert words.index(f"{i}{turn}") < words.index(f"{i}{turn}a")
+
+
+def test_leaves_what_runs_elsewhere(limited):
+    """Clients that are gone hold up nobody: their scripts that wait are not run."""
+    text = "redis.call('incr', KEYS[1]) for i = 1, (ARGV[1] or 0) * 1000000 do end return 1 -- leaves"
+    learn(limited, text)
+    with clients(limited, 1) as (looks,):
+        assert looks.call("CONFIG", "SET", "busy-reply-threshold", 0) == b"+OK"
+        looks.call("DEL", *KEYS)
+        gone = [pollux.Client(limited.connect()) for _ in range(200)]
+        for i, client in enumerate(gone):
+            client.send("EVAL", text, 1, KEYS[i % len(KEYS)], 10)
+        for client in gone:
+            client.close(reset=True)
+        assert looks.call("EVAL", text, 1, KEYS[0]) == 1
+        assert sum(int(n or 0) for n in looks.call("MGET", *KEYS)) < 200
+
+
+def test_seen_elsewhere(wire):
+    """What others see of a script is the same wherever it runs: watched and blocked keys, tracking, MONITOR, users."""
+    text = "redis.call('get', KEYS[1]) return redis.call('rpush', KEYS[2], ARGV[1] or 'x') -- seen"
+    pairs = [(key, "{" + key + "}:list") for key in KEYS]
+    for _ in range(8):
+        with clients(wire, 1) as (client,):
+            for pair in pairs:
+                client.call("EVAL", text, 2, *pair)
+    with clients(wire, 6) as (runs, waits, watches, monitors, hears, limited):
+        runs.call("DEL", *(key for pair in pairs for key in pair))
+        assert runs.call("ACL", "SETUSER", "few", "on", "nopass", "~key:*", "~{key:*", "+@all", "-rpush") == b"+OK"
+        assert limited.call("AUTH", "few", "x") == b"+OK"
+        assert monitors.call("MONITOR") == b"+OK"
+        assert hears.call("SUBSCRIBE", "__redis__:invalidate")[0] == b"subscribe"
+        to = runs.call("CLIENT", "LIST", "TYPE", "pubsub").split(b"id=")[1].split()[0]
+        assert runs.call("CLIENT", "TRACKING", "ON", "REDIRECT", to) == b"+OK"
+        for key, many in pairs:
+            assert watches.call("WATCH", many) == b"+OK" and watches.call("MULTI") == b"+OK"
+            waits.send("BLPOP", many, 0)
+            pollux.wait_for(lambda: runs.call("CLIENT", "LIST").count(b"cmd=blpop") and
+                            b"blocked_clients:1" in runs.call("INFO", "clients"), "a blocked client")
+            denied = limited.call("EVAL", text, 2, key, many, "value")
+            assert b"NOPERM" in denied or b"can't run this command" in denied, denied
+            assert runs.call("EVAL", text, 2, key, many, "value") == 1
+            assert waits.reply() == [many.encode(), b"value"]
+            assert watches.call("PING") == b"+QUEUED" and watches.call("EXEC") is None
+            assert limited.call("SET", key, "w") == b"+OK"
+            for changed in (many, key):
+                assert hears.reply() == [b"message", b"__redis__:invalidate", [changed.encode()]]
+            seen = []
+            while not (seen and b'"SET"' in seen[-1]):
+                seen.append(monitors.line())
+            seen = [line.split(b"] ", 1)[1] for line in seen if b"value" in line]
+            assert [line.split()[0] for line in seen] == [b'"EVAL"', b'"EVAL"', b'"rpush"'], seen
+        assert runs.call("ACL", "DELUSER", "few") == 1
