@@ -7,19 +7,57 @@ static void word(struct effects *effects, const void *data, size_t len)
     reply_bulk(&effects->out.out, data, len);
 }
 
+// What follows is about this database.
+static void about_db(struct effects *effects, unsigned db)
+{
+    struct out *out = &effects->out.out;
+    if (effects->unit && !effects->commands)
+        effects->db = effects->first_db = db;
+    if (db == effects->db)
+        return;
+    effects->db = db;
+    effects->commands++;
+    reply_array(out, 2);
+    word(effects, "SELECT", strlen("SELECT"));
+    reply_bulk_integer(out, db);
+}
+
 // The start of a command of so many words on a database.
 static void command(struct effects *effects, unsigned db, unsigned words)
 {
-    struct out *out = &effects->out.out;
-    if (db != effects->db) {
-        effects->db = db;
-        effects->commands++;
-        reply_array(out, 2);
-        word(effects, "SELECT", strlen("SELECT"));
-        reply_bulk_integer(out, db);
-    }
+    about_db(effects, db);
     effects->commands++;
-    reply_array(out, words);
+    reply_array(&effects->out.out, words);
+}
+
+static void bracket(struct effects *effects, const char *name)
+{
+    effects->commands++;
+    reply_array(&effects->out.out, 1);
+    word(effects, name, strlen(name));
+}
+
+void effects_unit(struct effects *unit)
+{
+    *unit = (struct effects){.unit = true};
+    outbuf_init(&unit->out);
+}
+
+void effects_append(struct effects *to, struct effects *unit)
+{
+    bool several = to && unit->commands > 1 && !to->unit;
+    if (to && unit->commands) {
+        about_db(to, unit->first_db);
+        if (several)
+            bracket(to, "MULTI");
+        outbuf_move(&unit->out, &to->out.out);
+        to->commands += unit->commands;
+        to->db = unit->db;
+        if (several)
+            bracket(to, "EXEC");
+    }
+    outbuf_clear(&unit->out);
+    effects_unit(unit);
 }
 
 void effects_start(struct request *r)

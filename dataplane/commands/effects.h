@@ -13,6 +13,11 @@
 //
 // Nothing is recorded, and effect_begin is false, when nobody listens. Effects are RESP arrays of
 // bulk strings.
+//
+// A transaction or a script collects its effects apart, as a unit, over as many turns as it takes,
+// while others go on telling theirs. When it is done they are appended as one: several commands
+// between MULTI and EXEC, so that whoever reads them has all or nothing; one command alone. Within
+// a unit there is no further bracket: a script in a transaction is part of it.
 #pragma once
 
 #include "common/outbuf.h"
@@ -24,7 +29,15 @@ struct effects {
     bool replaced;     // this command told its own
     uint64_t dirty;    // of the store when it began
     unsigned db;       // that the last one was about; a change is told as SELECT
+    bool unit;         // nothing is told of the database of the first one,
+    unsigned first_db; // which is this
 };
+
+// Begins a unit.
+void effects_unit(struct effects *unit);
+// Appends what the unit has told to the others, and leaves it empty. `to` may be a unit itself;
+// NULL when nobody listens any more.
+void effects_append(struct effects *to, struct effects *unit);
 
 // Around a handler: the caller (execute) sets r->effects first. `effects_end` adds the command
 // itself when it changed something and told nothing else.

@@ -563,7 +563,9 @@ void loan_finish(struct core *c, struct loan *loan, const struct gathered *resul
     e.n_parts = 1;
     e.cycles = m->cycles;
     uncount(c, e.command); // the second half of one call
+    struct effects *outer = transaction_tells(c, t);
     loan_execute(c, loan, &e);
+    c->effects = outer;
     if (t) {
         command_over(c, m->slot->client, m->command, m->argc, m->argv, e.cycles);
         transaction_resumed(c, loan, m);

@@ -184,7 +184,14 @@ static void run_code(struct request *r, struct script_code *code, bool read_only
     prepare(c, &start);
     code->refs++;
     scripts_slice(c);
+    struct effects *outer = c->effects;
+    bool apart = outer && !outer->unit;
+    if (__builtin_expect(apart, 0))
+        c->effects = &s->effects;
     enum script_ended end = script_start(s->engine, &start);
+    c->effects = outer;
+    if (__builtin_expect(apart, 0) && end != SCRIPT_PAUSED)
+        effects_append(outer, &s->effects);
     if (__builtin_expect(end == SCRIPT_DONE, 1)) {
         ended(c, code, false);
     } else if (end == SCRIPT_START_AGAIN) {
@@ -332,15 +339,19 @@ bool scripts_start(struct core *c)
     for (unsigned i = 0; i < 4; i++)
         secret[i] = core_random(c);
     c->scripts = mi_zalloc(sizeof(*c->scripts));
-    if (c->scripts)
+    if (c->scripts) {
+        effects_unit(&c->scripts->effects);
         c->scripts->engine = script_engine_create(&scripts_host, c, 0, secret);
+    }
     return c->scripts && c->scripts->engine;
 }
 
 void scripts_stop(struct core *c)
 {
-    if (c->scripts)
+    if (c->scripts) {
+        outbuf_clear(&c->scripts->effects.out);
         script_engine_destroy(c->scripts->engine);
+    }
     mi_free(c->scripts);
     c->scripts = NULL;
 }

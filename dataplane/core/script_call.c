@@ -161,7 +161,7 @@ static uint64_t run_handler(struct core *c, struct request *r)
     uint64_t begin = __rdtsc();
     uint64_t dirty = store_statistics(c->store)->dirty;
     r->observed = c->observed;
-    r->effects = c->effects;
+    r->effects = script_under_way(c->scripts->engine)->untold ? NULL : c->effects;
     c->executing++;
     if (__builtin_expect(!!r->effects, 0))
         effects_start(r);

@@ -2,6 +2,7 @@
 // and call) and script_job.c (going on over many turns).
 #pragma once
 
+#include "dataplane/commands/effects.h"
 #include "dataplane/core/script.h"
 #include "dataplane/script/script.h"
 
@@ -31,6 +32,7 @@ struct scripts {
     struct loan *loan;
     struct reply_slot nobody; // where it answers when memory is short for another
     uint64_t started_ms;
+    struct effects effects; // what it has done so far; within EXEC that is told what it is part of
     bool busy, busy_function; // others are told BUSY because of it
     struct message *call;     // goes on elsewhere; its reply comes here:
     struct reply_slot call_slot;

@@ -274,7 +274,14 @@ static void job_run(struct core *c)
     c->executing++;
     code->refs++;
     scripts_slice(c);
+    struct effects *outer =
+        transaction_tells(c, s->loan ? loan_command(s->loan)->transaction : NULL);
+    if (__builtin_expect(outer && c->effects == outer, 0))
+        c->effects = &s->effects;
     enum script_ended end = script_resume(s->engine, &r);
+    c->effects = outer;
+    if (__builtin_expect(outer != NULL, 0) && end != SCRIPT_PAUSED)
+        effects_append(outer, &s->effects);
     c->executing--;
     store_set_time(c->store, c->now_ms);
     if (s->loan)

@@ -34,6 +34,8 @@ void transaction_free(struct transaction *t)
         next = run->next;
         mi_free(run);
     }
+    if (t->effects.unit)
+        outbuf_clear(&t->effects.out);
     mi_free(t->slots);
     mi_free(t);
 }
@@ -479,6 +481,7 @@ static bool go_on(struct core *c, struct running *run)
     execute_timed(c);
     uint64_t begin = c->command_mark;
     c->executing++; // waiters are served when all of it is done
+    struct effects *outer = transaction_tells(c, t);
     t->running = true;
     bool waits = false; // for another script
     while (t->next && !t->under_way) {
@@ -505,12 +508,16 @@ static bool go_on(struct core *c, struct running *run)
     execute_timed(c); // while the last of them is there
     t->cycles += c->command_mark - begin;
     t->running = false;
+    c->effects = outer;
     c->executing--;
     if (run->client)
         session_of(run->client, &run->session);
     if (run->loan) // the client may be gone when it goes on
         message_session(loan_command(run->loan), &run->session);
-    return !t->under_way && !waits;
+    bool done = !t->under_way && !waits;
+    if (__builtin_expect(done && t->effects.unit, 0))
+        effects_append(c->effects, &t->effects);
+    return done;
 }
 
 // EXEC is done: its time is that of all.
@@ -526,6 +533,8 @@ static void start(struct core *c, struct running *run, const struct command *com
 {
     struct transaction *t = run->t;
     t->begun = true;
+    if (c->effects)
+        effects_unit(&t->effects);
     c->counters.commands++;
     c->command_figures[command->id].calls++;
     bool broken = watch_broken(c, run->client);

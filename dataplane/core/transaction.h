@@ -5,6 +5,7 @@
 // are done.
 #pragma once
 
+#include "dataplane/commands/effects.h"
 #include "dataplane/core/message.h"
 
 struct queued {
@@ -43,6 +44,7 @@ struct transaction {
     struct message *under_way; // the command that goes on elsewhere
     bool begun;                // it has
     bool running;              // its commands are being run, in this call
+    struct effects effects;    // what they have done, if somebody hears of it: it is a unit then
     _Alignas(16) uint8_t first_room[];
 };
 
@@ -57,6 +59,15 @@ void transaction_granted(struct core *c, struct loan *loan);
 // What ran elsewhere is done, and its reply written: `m` is over. Also called where it never left,
 // because it was refused or failed at once.
 void transaction_resumed(struct core *c, struct loan *loan, struct message *m);
+// Commands tell their effects within those of the transaction, if there is one (NULL). Returns
+// where they told them before, which c->effects is to be again.
+static inline struct effects *transaction_tells(struct core *c, struct transaction *t)
+{
+    struct effects *outer = c->effects;
+    if (__builtin_expect(outer && t && t->effects.unit, 0))
+        c->effects = &t->effects;
+    return outer;
+}
 void transaction_free(struct transaction *t);
 // The client is gone, or starts anew.
 void transaction_forget(struct core *c, struct client *client);

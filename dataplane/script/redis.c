@@ -9,6 +9,8 @@
 #include "dataplane/script/internal.h"
 
 #define NUMBER_TEXT_MAX 64
+// What redis.set_repl takes, as bits.
+enum { REPL_NONE = 0, REPL_AOF = 1, REPL_REPLICA = 2, REPL_ALL = REPL_AOF | REPL_REPLICA };
 #define ERROR_TEXT_MAX 1024
 // Numbers up to which every integer is one of Lua's, and is written with all its digits.
 #define INTEGER_MAX 1e15
@@ -227,9 +229,12 @@ static int set_repl(lua_State *L)
     if (lua_gettop(L) != 1)
         return raise_text(L, "redis.set_repl() requires two arguments.");
     int flags = (int)lua_tonumber(L, 1);
-    if (flags & ~3)
+    if (flags & ~REPL_ALL)
         return raise_text(
             L, "Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.");
+    struct script_run *run = script_running(L);
+    if (run) // one log serves files and replicas
+        run->untold = flags == REPL_NONE;
     return 0;
 }
 
@@ -333,11 +338,16 @@ static const struct {
     const char *name;
     int value;
 } numbers[] = {
-    {"LOG_DEBUG", 0},  {"LOG_VERBOSE", 1},
-    {"LOG_NOTICE", 2}, {"LOG_WARNING", 3},
-    {"REPL_NONE", 0},  {"REPL_AOF", 1},
-    {"REPL_SLAVE", 2}, {"REPL_REPLICA", 2},
-    {"REPL_ALL", 3},   {"REDIS_VERSION_NUM", 0x0007000f},
+    {"LOG_DEBUG", 0},
+    {"LOG_VERBOSE", 1},
+    {"LOG_NOTICE", 2},
+    {"LOG_WARNING", 3},
+    {"REPL_NONE", REPL_NONE},
+    {"REPL_AOF", REPL_AOF},
+    {"REPL_SLAVE", REPL_REPLICA},
+    {"REPL_REPLICA", REPL_REPLICA},
+    {"REPL_ALL", REPL_ALL},
+    {"REDIS_VERSION_NUM", 0x0007000f},
 };
 
 void script_redis_open(lua_State *L)

@@ -142,6 +142,7 @@ struct script_run {
     bool killed;
     bool again;          // unwinds, to begin again with all keys at hand
     bool paused;         // it has been, at least once: it is no longer alone in its turn
+    bool untold;         // redis.set_repl: nobody is told what its commands do
     uint64_t started_us; // monotonic
     int first_key, n_keys;
 };
