@@ -78,7 +78,7 @@ struct connection *connection_new(struct sockets *s, int fd)
     c->rx_first = c->rx_last = BUFFER_NONE;
     c->stream.ops = &connection_ops;
     c->stream.out.ops = &send_out_ops;
-    send_no_chunk(c);
+    pieces_close(&c->output, &c->stream.out);
     return c;
 }
 
@@ -205,7 +205,7 @@ const struct stream_ops connection_ops = {
 // after our last look do not turn the close into a reset that eats the reply.
 static void connection_closing(struct connection *c)
 {
-    if (c->queued || c->sending)
+    if (c->output.queued || c->sending)
         return;
     if (!c->shut) {
         c->shut = true;
@@ -231,7 +231,8 @@ static void connection_free(struct connection *c)
 {
     struct sockets *s = c->s;
     assert(c->pending == 0 && !c->is_ready && !c->is_touched);
-    send_discard(c);
+    assert(!c->sending);
+    pieces_discard(&c->output, &s->pool, &c->stream.out);
     receive_free(c);
     mi_free(c->to);
     s->table[c->index] = NULL;
@@ -325,7 +326,7 @@ static void sockets_ticked(struct sockets *s)
     while (s->linger_first && s->linger_first->linger_until_ms <= now_ms) {
         struct connection *c = s->linger_first;
         // What the peer did not take in time is lost either way; a reset tells it so.
-        c->reset = c->queued != 0 || c->sending;
+        c->reset = c->output.queued != 0 || c->sending;
         connection_die(c, STREAM_TIMED_OUT);
     }
     listeners_retry(s);
@@ -387,6 +388,8 @@ struct sockets *sockets_create(struct io *io, const struct sockets_config *confi
     s->io = io;
     s->config = *config;
     s->tick = tick;
+    s->pool.large_room = SOCKETS_CHUNK;
+    s->pool.small_max = SOCKETS_CHUNKS_KEPT;
     tick->tv_nsec = SOCKETS_TICK_MS * 1000000ll;
     if (!s->config.receive_buffers)
         s->config.receive_buffers = SOCKETS_BUFFERS;
@@ -446,7 +449,8 @@ void sockets_destroy(struct sockets *s)
     io_register(s->io, IO_SOCKETS, NULL, NULL);
     if (!idle)
         return;
-    send_free_lists(s);
+    piece_pool_free(&s->pool);
+    send_free_vectors(s);
     receive_destroy(s);
     mi_free(s->table);
     mi_free(s->free_index);

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 #include "drivers/io.h"
+#include "drivers/pieces.h"
 #include "drivers/sockets.h"
 
 // Provided buffers of a core. A burst may fill one for each readable connection before they go
@@ -32,6 +33,9 @@
 // One send carries at most this much, so that progress is seen and output limits can act.
 #define SOCKETS_SEND_MAX (1024u * 1024)
 #define SOCKETS_SEND_PIECES 64
+// Room of a large chunk of output, and small ones that a core keeps: 2 MB and 1.8 MB.
+#define SOCKETS_CHUNK (32u * 1024 - 256)
+#define SOCKETS_CHUNKS_KEPT 1024
 
 #define BUFFER_NONE UINT16_MAX
 
@@ -44,17 +48,6 @@ enum sockets_op {
     OP_TICK,
     OP_HANGUP,
     OP_MASK = 15
-};
-
-// A run of output: bytes in a chunk of ours that follow this header, or a part of a shared block.
-struct piece {
-    struct piece *next;
-    struct block *block; // NULL: a chunk
-    uint8_t *data;
-    size_t sent, len;
-    uint32_t cap; // of a chunk
-    bool large;
-    uint8_t bytes[];
 };
 
 // What the kernel reads when a send has several pieces; in use until the send completes.
@@ -88,12 +81,9 @@ struct connection {
     bool released : 1;
     bool is_ready : 1;
     bool is_touched : 1;
-    bool in_heap : 1; // stream.in lies in `heap`
-    uint8_t tag;      // of its listener
-    // Output.
-    struct piece *first, *last;
-    bool open;     // the last piece is the chunk that out.pos writes to
-    size_t queued; // bytes of all pieces that no completed send has covered
+    bool in_heap : 1;     // stream.in lies in `heap`
+    uint8_t tag;          // of its listener
+    struct pieces output; // what no completed send has covered
     struct send_vector *vector;
     // Unread bytes kept over the end of a turn.
     uint8_t *heap;
@@ -149,9 +139,7 @@ struct sockets {
     bool tick_armed, closing_down;
     unsigned pending; // completions of listeners and the tick
     struct __kernel_timespec *tick;
-    // Free chunks, so that small replies allocate nothing.
-    struct piece *free_small, *free_large, *free_refs;
-    unsigned n_free_small, n_free_large, n_free_refs;
+    struct piece_pool pool;
     struct send_vector *free_vectors;
     struct listener listener[SOCKETS_LISTENERS_MAX];
     unsigned n_listeners;
@@ -197,13 +185,11 @@ size_t receive_unread(const struct connection *c);
 
 // sockets_send.c
 extern const struct out_ops send_out_ops;
-void send_no_chunk(struct connection *c);
 void send_push(struct stream *stream);
 size_t send_unsent(const struct stream *stream);
 void send_start(struct connection *c);
 void send_completed(struct connection *c, int result);
-void send_discard(struct connection *c);
-void send_free_lists(struct sockets *s);
+void send_free_vectors(struct sockets *s);
 
 // sockets_info.c
 void connection_info(const struct stream *stream, struct stream_info *info);

@@ -189,7 +189,7 @@ static void abort_lower(struct tls_stream *s)
 // Everything is encrypted: we say so, and the stream below closes behind it.
 static void finish_close(struct tls_stream *s)
 {
-    if (s->first || s->shut)
+    if (s->output.first || s->shut)
         return;
     timer_stop(s);
     if (ERR_peek_error())
@@ -213,8 +213,8 @@ static void stream_close(struct stream *stream)
     stream->in_len = 0;
     if (s->dead)
         return;
-    tls_no_chunk(s); // what is written from now on is for nobody
-    if (s->first) {
+    pieces_close(&s->output, &s->stream.out); // what is written from now on is for nobody
+    if (s->output.first) {
         s->linger_unsent = tls_unsent(stream);
         timer_start(s, &s->tls->lingering, s->tls->config.linger_ms);
     }
@@ -489,7 +489,7 @@ static void lower_writable(struct tls_stream *s)
         finish_close(s);
         return;
     }
-    if (s->high && !s->first) {
+    if (s->high && !s->output.first) {
         s->high = false;
         tls_stream_event(s, STREAM_WRITABLE);
     }
@@ -636,7 +636,7 @@ static struct tls_stream *stream_new(struct tls *t, struct tls_context *context,
     s->client = context->client;
     s->stream.ops = &tls_stream_ops;
     s->stream.out.ops = &tls_out_ops;
-    tls_no_chunk(s);
+    pieces_close(&s->output, &s->stream.out);
     BIO_set_data(bio, s);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
@@ -737,6 +737,8 @@ struct tls *tls_create(const struct tls_config *config)
     if (!t)
         return NULL;
     t->config = *config;
+    t->pool.large_room = TLS_RECORD_MAX;
+    t->pool.small_max = TLS_CHUNKS_KEPT;
     if (!t->config.handshake_ms)
         t->config.handshake_ms = TLS_HANDSHAKE_MS;
     if (!t->config.linger_ms)
@@ -763,6 +765,6 @@ void tls_destroy(struct tls *t)
         next = a->next;
         mi_free(a);
     }
-    tls_free_lists(t);
+    piece_pool_free(&t->pool);
     mi_free(t);
 }

@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 #include <stdatomic.h>
 
+#include "drivers/pieces.h"
 #include "drivers/tls.h"
 
 // The most that one record carries (RFC 8446 5.1).
@@ -20,20 +21,13 @@
 // What a peer may send before its handshake is done: certificates with their chain are the longest.
 #define TLS_HANDSHAKE_BYTES_MAX (128u * 1024)
 
+// Small chunks of output that a core keeps: 0.9 MB. A large one fills a record.
+#define TLS_CHUNKS_KEPT 512
+
 struct tls_context {
     _Atomic unsigned references;
     SSL_CTX *ssl;
     bool client;
-};
-
-// A run of output: bytes in a chunk of ours that follow this header, or a part of a shared block.
-struct tls_piece {
-    struct tls_piece *next;
-    struct block *block; // NULL: a chunk
-    uint8_t *data;
-    size_t sent, len;
-    uint32_t cap; // of a chunk
-    uint8_t bytes[];
 };
 
 struct tls_arena {
@@ -69,10 +63,7 @@ struct tls_stream {
     bool started : 1; // something of the peer was read
     uint8_t first_byte;
     uint32_t handshake_bytes;
-    // Output, in plaintext.
-    struct tls_piece *first, *last;
-    bool open;     // the last piece is the chunk that out.pos writes to
-    size_t queued; // bytes of all pieces that are not encrypted
+    struct pieces output; // plaintext
     // Unread bytes kept over the end of a turn.
     uint8_t *heap;
     uint32_t heap_cap;
@@ -94,8 +85,7 @@ struct tls {
     struct tls_stream *touched, *all;
     unsigned n_shaking;
     struct tls_arena *arena, *arena_first; // where the turn decrypts to, and all of them
-    struct tls_piece *free_small, *free_large, *free_refs;
-    unsigned n_free_small, n_free_large, n_free_refs;
+    struct piece_pool pool;
     uint8_t stage[TLS_RECORD_MAX]; // several pieces that become one record
 };
 
@@ -106,13 +96,11 @@ void tls_stream_fail(struct tls_stream *s, enum tls_failure why, const char *tex
 
 // tls_output.c
 extern const struct out_ops tls_out_ops;
-void tls_no_chunk(struct tls_stream *s);
 void tls_push(struct stream *stream);
 size_t tls_unsent(const struct stream *stream);
 // Encrypts what the stream below has room for. False: the connection failed.
 bool tls_encrypt(struct tls_stream *s);
 void tls_discard(struct tls_stream *s);
-void tls_free_lists(struct tls *t);
 
 // tls_errors.c
 // What OpenSSL complained of, in words and by cause; its list of errors is empty afterwards.
