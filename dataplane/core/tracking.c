@@ -30,6 +30,15 @@ struct tracker {
     unsigned redirect_core;
     struct prefix_client *prefixes;          // in order of their bytes
     struct tracker *prev_other, *next_other; // of those that track
+    struct own_change *first_own, *last_own; // not told yet
+    struct tracker *next_own;                // of those that have such
+};
+
+// What a command of the client itself invalidated: told when that is over, EXEC as a whole, to
+// whom its changes go then. Whether it is told was decided when the key changed.
+struct own_change {
+    struct own_change *next;
+    struct block *text; // what is invalid; NULL: all
 };
 
 bool tracking_start(struct core *c)
@@ -217,10 +226,11 @@ static bool has_prefix(const struct tracker *x, const struct prefix *wanted)
     return false;
 }
 
-static void add_prefix(struct tracker *x, struct prefix_client *m, struct prefix *prefix)
+static void add_prefix(struct core *c, struct tracker *x, struct prefix_client *m,
+                       struct prefix *prefix)
 {
     m->client = x->client;
-    prefix_join(prefix, m);
+    prefix_join(prefix, m, c->tracking->mentioned + c->tracking->word[c->index].len);
     struct prefix_client **at = &x->prefixes;
     while (*at &&
            bytes_compare((*at)->prefix->bytes, (*at)->prefix->len, prefix->bytes, prefix->len) < 0)
@@ -259,6 +269,8 @@ static void drop_prefixes(struct core *c, struct tracker *x)
 
 // --- on and off ----------------------------------------------------------------------------------
 
+static void tell_noted(struct core *c);
+
 static bool begin(struct request *r, const struct client_tracking *wanted, unsigned redirect_core,
                   unsigned n, const struct arg *prefixes)
 {
@@ -273,7 +285,7 @@ static bool begin(struct request *r, const struct client_tracking *wanted, unsig
         struct prefix *prefix =
             ok ? prefix_find(&t->prefixes, prefixes[i].ptr, prefixes[i].len) : NULL;
         if (prefix && !has_prefix(x, prefix)) {
-            add_prefix(x, made[i], prefix);
+            add_prefix(c, x, made[i], prefix);
             continue;
         }
         mi_free(made[i]);
@@ -283,6 +295,7 @@ static bool begin(struct request *r, const struct client_tracking *wanted, unsig
     mi_free(made);
     if (!ok)
         return false;
+    tell_noted(c); // by what held when it changed
     if (!(x->flags & TRACKING_ON)) {
         x->next_other = t->first;
         x->prev_other = NULL;
@@ -313,16 +326,32 @@ static void turn_off(struct core *c, struct tracker *x)
         x->next_other->prev_other = x->prev_other;
     t->n_tracking--;
     atomic_fetch_sub_explicit(&c->server->tracking_clients, 1, memory_order_relaxed);
-    x->flags = 0;
-    x->redirect = 0;
+    x->flags = 0; // what it still has to hear of its own changes goes where it went
     x->client->flags &= ~(uint32_t)CLIENT_CACHING;
     update(x->client);
 }
 
 static void end(struct request *r)
 {
-    if (r->client->tracker)
-        turn_off(r->core, r->client->tracker);
+    if (!r->client->tracker)
+        return;
+    tell_noted(r->core);
+    turn_off(r->core, r->client->tracker);
+}
+
+static void forget_own(struct core *c, struct tracker *x)
+{
+    if (!x->first_own)
+        return;
+    struct tracker **at = &c->tracking->first_own;
+    while (*at != x)
+        at = &(*at)->next_own;
+    *at = x->next_own;
+    for (struct own_change *o = x->first_own, *next; o; o = next) {
+        next = o->next;
+        block_release(o->text);
+        mi_free(o);
+    }
 }
 
 void tracking_forget(struct core *c, struct client *client)
@@ -331,6 +360,7 @@ void tracking_forget(struct core *c, struct client *client)
     if (!x)
         return;
     turn_off(c, x);
+    forget_own(c, x);
     struct tracker **at = bucket_of(c->tracking, client->id);
     while (*at != x)
         at = &(*at)->next;
@@ -429,7 +459,9 @@ static void broken(struct core *c, struct tracker *x)
 static void news_broken(struct core *c, struct message *m)
 {
     struct tracker *x = tracker_of(c->tracking, m->session.client_id);
-    if (x && x->flags & TRACKING_ON && x->redirect)
+    uint64_t target;
+    memcpy(&target, m->argv[0].ptr, sizeof(target));
+    if (x && x->redirect == target) // which may be off by now, behind changes of its own
         broken(c, x);
 }
 
@@ -450,7 +482,8 @@ static void news_redirected(struct core *c, struct message *m)
     }
     struct session session = {0};
     memcpy(&session.client_id, m->argv[1].ptr, sizeof(session.client_id));
-    mailbox_tell(c, m->from, &session, 0, NULL, news_broken);
+    struct arg id = {.ptr = (uint8_t *)&m->session.client_id, .len = sizeof(m->session.client_id)};
+    mailbox_tell(c, m->from, &session, 1, &id, news_broken);
 }
 
 static void send(struct core *c, struct tracker *x, const void *keys, size_t len)
@@ -474,21 +507,74 @@ static void send(struct core *c, struct tracker *x, const void *keys, size_t len
         client_abort(c, x->client, "out of memory for word of keys that it may hold");
 }
 
+// `text` is what is invalid, NULL: all.
+static void send_text(struct core *c, struct tracker *x, const struct block *text)
+{
+    const char *null = x->client->resp < 3 ? "$-1\r\n" : "_\r\n";
+    if (text)
+        send(c, x, text->data, text->len);
+    else
+        send(c, x, null, strlen(null));
+}
+
+// --- own changes ---------------------------------------------------------------------------------
+
+static void add_own(struct core *c, struct tracker *x, struct block *text)
+{
+    struct own_change *o = mi_malloc(sizeof(*o));
+    if (!o) {
+        client_abort(c, x->client, "out of memory for word of keys that it may hold");
+        return;
+    }
+    *o = (struct own_change){.text = text ? block_retain(text) : NULL};
+    if (!x->first_own) {
+        x->next_own = c->tracking->first_own;
+        c->tracking->first_own = x;
+        x->first_own = o;
+    } else {
+        x->last_own->next = o;
+    }
+    x->last_own = o;
+}
+
+static void tell_own(struct core *c)
+{
+    for (struct tracker **at = &c->tracking->first_own; *at;) {
+        struct tracker *x = *at;
+        if (x->client->flags & CLIENT_EXEC) {
+            at = &x->next_own;
+            continue;
+        }
+        *at = x->next_own;
+        struct own_change *o = x->first_own;
+        x->first_own = x->last_own = NULL;
+        for (struct own_change *next; o; o = next) {
+            next = o->next;
+            send_text(c, x, o->text);
+            block_release(o->text);
+            mi_free(o);
+        }
+    }
+}
+
 // --- all keys ------------------------------------------------------------------------------------
 
-static void send_all(struct core *c)
+// `by`: the client that made it so, 0: none.
+static void send_all(struct core *c, uint64_t by)
 {
     for (struct tracker *x = c->tracking->first, *next; x; x = next) {
         next = x->next_other;
-        const char *null = x->client->resp < 3 ? "$-1\r\n" : "_\r\n";
-        send(c, x, null, strlen(null));
+        if (x->client->id == by)
+            add_own(c, x, NULL);
+        else
+            send_text(c, x, NULL);
     }
 }
 
 static void news_all(struct core *c, struct message *m)
 {
-    (void)m;
-    send_all(c);
+    send_all(c, m->session.client_id);
+    tell_own(c);
 }
 
 // Word to clients of that core is lost: they forget all.
@@ -497,24 +583,27 @@ static void lose(struct core *c, unsigned core)
     atomic_store_explicit(&c->server->cores[core]->tracking->lost, true, memory_order_relaxed);
 }
 
-static void tell_emptied(struct core *c)
+static void tell_emptied(struct core *c, uint64_t by)
 {
-    struct session none = {0};
+    const struct session session = {.client_id = by};
     for (unsigned core = 0; core < c->server->n_cores; core++)
-        if (core != c->index && !mailbox_tell(c, core, &none, 0, NULL, news_all))
+        if (core != c->index && !mailbox_tell(c, core, &session, 0, NULL, news_all))
             lose(c, core);
-    send_all(c);
+    send_all(c, by);
 }
 
 // --- single keys ---------------------------------------------------------------------------------
 
-static void tell_reader(struct core *c, uint64_t id, uint64_t by, const void *keys, size_t len)
+static void tell_reader(struct core *c, uint64_t id, uint64_t by, struct block *text)
 {
     struct tracker *x = tracker_of(c->tracking, id);
     if (!x || !(x->flags & TRACKING_ON) || x->flags & TRACKING_BCAST ||
         (x->flags & TRACKING_NOLOOP && id == by))
         return;
-    send(c, x, keys, len);
+    if (id == by)
+        add_own(c, x, text);
+    else
+        send_text(c, x, text);
 }
 
 // `readers` may lie anywhere in memory.
@@ -529,7 +618,7 @@ static void tell_readers(struct core *c, const uint8_t *readers, size_t n, uint6
     for (size_t i = 0; all && i < n; i++) {
         uint64_t reader;
         memcpy(&reader, readers + i * sizeof(reader), sizeof(reader));
-        tell_reader(c, reader_client(reader), by, all->data, all->len);
+        tell_reader(c, reader_client(reader), by, all);
     }
     if (!all)
         lose(c, c->index);
@@ -541,6 +630,7 @@ static void news_changed(struct core *c, struct message *m)
 {
     tell_readers(c, m->argv[1].ptr, m->argv[1].len / sizeof(uint64_t), m->session.client_id,
                  &m->argv[0]);
+    tell_own(c);
 }
 
 // The readers of one core come together, from place `at` on.
@@ -574,24 +664,32 @@ static void tell_key(struct core *c, struct tracked_key *k)
     }
 }
 
-void tracking_tell_changed(struct core *c)
+// Also while a command runs: clients hear of it behind that (client_tell).
+static void tell_noted(struct core *c)
 {
     struct tracking *t = c->tracking;
-    if (c->executing)
-        return;
     while (t->changed_first) {
         struct tracked_key *k = t->changed_first;
         t->changed_first = k->next;
         if (!t->changed_first)
             t->changed_last = NULL;
         if (k->len == UINT32_MAX)
-            tell_emptied(c);
+            tell_emptied(c, k->by);
         else
             tell_key(c, k);
         tracked_key_free(k);
     }
     for (; t->emptied; t->emptied--)
-        tell_emptied(c);
+        tell_emptied(c, 0);
+    core_observe(c);
+}
+
+void tracking_tell_changed(struct core *c)
+{
+    if (c->executing)
+        return;
+    tell_noted(c);
+    tell_own(c);
     core_observe(c);
 }
 
@@ -683,7 +781,7 @@ static void empty(struct core *c, struct tracked_slot *s)
     }
 }
 
-void tracking_replaced(struct core *c)
+void tracking_replaced(struct core *c, uint64_t by)
 {
     for (unsigned slot = 0; slot < SLOTS && all_keys(c); slot++) {
         struct tracked_slot *s = c->server->tracked[slot];
@@ -704,6 +802,7 @@ void tracking_replaced(struct core *c)
     }
     mark->readers = &mark->one;
     mark->len = UINT32_MAX;
+    mark->by = by;
     note(c, mark);
 }
 
@@ -808,11 +907,13 @@ static void tell_prefix(struct core *c, struct prefix *x)
         lose(c, c->index);
 }
 
-static void tell_prefixes(struct core *c, const uint8_t *at, size_t len)
+// `before`: of this core's own word, what it had for itself; UINT64_MAX: that of another core, by
+// which time all its clients wanted what they want now.
+static void tell_prefixes(struct core *c, const uint8_t *word, size_t len, uint64_t before)
 {
     struct prefix *first = NULL;
-    for (const uint8_t *end_ = at + len; at < end_;) {
-        struct mention m;
+    for (const uint8_t *at = word; at < word + len;) {
+        struct mention m = {.at = before == UINT64_MAX ? before : before + (uint64_t)(at - word)};
         memcpy(&m.by, at, sizeof(m.by));
         memcpy(&m.len, at + sizeof(m.by), sizeof(m.len));
         m.key = at + sizeof(m.by) + sizeof(m.len);
@@ -830,7 +931,7 @@ static void tell_prefixes(struct core *c, const uint8_t *at, size_t len)
 
 static void news_mentioned(struct core *c, struct message *m)
 {
-    tell_prefixes(c, m->argv[0].ptr, m->argv[0].len);
+    tell_prefixes(c, m->argv[0].ptr, m->argv[0].len, UINT64_MAX);
 }
 
 void tracking_turn(struct core *c)
@@ -844,10 +945,12 @@ void tracking_turn(struct core *c)
         t->word[core] = (struct tracking_word){0};
         struct session none = {0};
         struct arg arg = {.ptr = w.bytes, .len = w.len};
-        if (core == c->index)
-            tell_prefixes(c, w.bytes, w.len);
-        else if (!mailbox_tell(c, core, &none, 1, &arg, news_mentioned))
+        if (core == c->index) {
+            tell_prefixes(c, w.bytes, w.len, t->mentioned);
+            t->mentioned += w.len;
+        } else if (!mailbox_tell(c, core, &none, 1, &arg, news_mentioned)) {
             lose(c, core);
+        }
         mi_free(w.bytes);
     }
 }
@@ -915,7 +1018,7 @@ void tracking_cron(struct core *c)
     struct tracking *t = c->tracking;
     if (atomic_load_explicit(&t->lost, memory_order_relaxed)) {
         atomic_store_explicit(&t->lost, false, memory_order_relaxed);
-        send_all(c);
+        send_all(c, 0);
     }
     keep_limit(c);
     drop_idle(c);

@@ -26,12 +26,14 @@ struct tracking {
     _Atomic bool lost; // memory was short for word to clients of this core: they must forget all
     // What changed and was not told yet.
     struct tracked_key *changed_first, *changed_last;
-    unsigned emptied; // times that all keys did, before these
+    unsigned emptied;          // times that all keys did, before these
+    struct tracker *first_own; // of clients with own changes to hear of
     struct tracking_word {
         uint8_t *bytes; // records of a core whose clients want the prefix
         size_t len, room;
     } word[PLANE_CORES_MAX];
     uint64_t cores_to_tell;
+    uint64_t mentioned;     // bytes of records that this core has had for itself
     unsigned limit_rounds;  // in a row in which the limit was exceeded
     uint64_t idle_since_us; // no client tracks; 0: some do
     uint64_t dropped_to;    // slots whose tables were dropped since then
@@ -51,15 +53,15 @@ void tracking_remember_keys(struct core *c, const struct session *session, const
 // A key changed, whose slot is in hand. `by`: the client that did it, 0: none; `at_work`: the
 // client whose command runs, 0: none.
 void tracking_changed(struct core *c, uint64_t by, uint64_t at_work, const struct key *key);
-// All slots are in hand, and databases change as a whole.
-void tracking_replaced(struct core *c);
+// All slots are in hand, and databases change as a whole, by a command of that client.
+void tracking_replaced(struct core *c, uint64_t by);
 // The owner counts anew after someone else had the slot.
 void tracking_settle(struct core *c, uint16_t slot);
 // Tells what changed, but for prefixes; the command that did it is over, and its reply written.
 void tracking_tell_changed(struct core *c);
 static inline bool tracking_has_changed(const struct core *c)
 {
-    return c->tracking->changed_first || c->tracking->emptied;
+    return c->tracking->changed_first || c->tracking->emptied || c->tracking->first_own;
 }
 static inline void tracking_tell(struct core *c)
 {

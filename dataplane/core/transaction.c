@@ -95,7 +95,7 @@ static void replaced(struct request *r, int db, int other)
 {
     watch_replaced(r->core, db, other);
     if (other <= db) // of a swap, which is told for both, once
-        tracking_replaced(r->core);
+        tracking_replaced(r->core, r->session->client_id);
 }
 
 static void client_transaction(const struct client *client, struct client_transaction *to)
@@ -525,8 +525,10 @@ static void ended(struct core *c, const struct running *run, const struct comman
                   int argc, const struct arg *argv)
 {
     c->command_figures[command->id].usec += run->t->cycles;
-    if (run->client)
-        monitor_see(c, run->client, run->client->db, command, argc, argv);
+    if (!run->client)
+        return;
+    run->client->flags &= ~(uint32_t)CLIENT_EXEC;
+    monitor_see(c, run->client, run->client->db, command, argc, argv);
 }
 
 static void start(struct core *c, struct running *run, const struct command *command)
@@ -535,6 +537,7 @@ static void start(struct core *c, struct running *run, const struct command *com
     t->begun = true;
     if (c->effects)
         effects_unit(&t->effects);
+    run->client->flags |= CLIENT_EXEC;
     c->counters.commands++;
     c->command_figures[command->id].calls++;
     bool broken = watch_broken(c, run->client);
@@ -566,6 +569,7 @@ static void run_at_once(struct core *c, struct client *client, const struct work
     transaction_free(run.t);
     parked_serve(c);
     client_replied(c, client, slot);
+    tracking_tell(c);
 }
 
 static struct running running_of(struct loan *loan)
@@ -586,6 +590,7 @@ static void loaned(struct core *c, const struct running *run)
     // What CLIENT CACHING said before it was for all of it.
     if (run->client && run->client->flags & CLIENT_CACHING)
         tracking_next(run->client);
+    tracking_tell(c);
     loan_worked(c, run->loan);
 }
 

@@ -303,8 +303,10 @@ bool prefix_count(struct prefixes *p, const void *text, size_t len, unsigned cor
     return true;
 }
 
-void prefix_join(struct prefix *x, struct prefix_client *m)
+void prefix_join(struct prefix *x, struct prefix_client *m, uint64_t now)
 {
+    if (!x->first)
+        x->since = now;
     m->prefix = x;
     m->next = NULL;
     m->prev = x->last;
@@ -345,7 +347,7 @@ bool prefixes_mention(struct prefixes *p, const struct mention *m, struct prefix
     for (unsigned i = 0; i < p->n_lengths; i++) {
         struct prefix *x =
             p->lengths[i].len <= m->len ? prefix_find(p, m->key, p->lengths[i].len) : NULL;
-        if (!x || !x->first)
+        if (!x || !x->first || m->at < x->since)
             continue;
         if (x->n_mentions == x->mentions_room) {
             size_t room = x->mentions_room ? 2 * x->mentions_room : MENTIONS_FIRST;

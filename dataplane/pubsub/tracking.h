@@ -75,6 +75,7 @@ struct mention {
     const uint8_t *key;
     uint32_t len;
     uint64_t by;
+    uint64_t at; // when: counted by whoever mentions
 };
 
 struct prefix {
@@ -83,6 +84,7 @@ struct prefix {
     uint64_t hash;
     uint64_t cores;                     // with clients for it, by bit
     struct prefix_client *first, *last; // of this core
+    uint64_t since;                     // there is one
     struct mention *mentions;           // while messages are put together
     size_t n_mentions, mentions_room;
     int32_t *counts; // of clients, by core; below zero while a departure overtakes an arrival
@@ -105,13 +107,14 @@ void prefixes_clear(struct prefixes *p); // no client is left
 struct prefix *prefix_find(const struct prefixes *p, const void *text, size_t len);
 // Adds `delta` to the clients that a core has for a prefix. False: memory is short.
 bool prefix_count(struct prefixes *p, const void *text, size_t len, unsigned core, int delta);
-// A client of this core wants the prefix, which counts somebody already; or no longer.
-void prefix_join(struct prefix *x, struct prefix_client *m);
+// A client of this core wants the prefix, which counts somebody already, from `now` on; or no
+// longer.
+void prefix_join(struct prefix *x, struct prefix_client *m, uint64_t now);
 void prefix_leave(struct prefix_client *m);
 // The cores that have clients for prefixes of the key.
 uint64_t prefixes_cores(const struct prefixes *p, const void *key, size_t len);
-// Notes that a key changed with each prefix of it that clients of this core want. `*first` lists
-// those that have mentions. False: memory is short.
+// Notes that a key changed with each prefix of it that clients of this core wanted then. `*first`
+// lists those that have mentions. False: memory is short.
 bool prefixes_mention(struct prefixes *p, const struct mention *m, struct prefix **first);
 // Orders the prefixes of the list by their bytes, and the mentions of each as well, each key once
 // with who changed it last.

@@ -45,6 +45,7 @@ enum client_flags {
     CLIENT_POSTPONED = 1u << 19, // a command of it waits for the end of CLIENT PAUSE
     CLIENT_TRACKED = 1u << 20,   // it has a tracker
     CLIENT_CACHING = 1u << 21,   // CLIENT CACHING was given for its next command
+    CLIENT_EXEC = 1u << 22,      // its EXEC is under way
     CLIENT_MONITOR = 1u << 24,   // is told of every command (dataplane/core/monitor.h)
 };
 

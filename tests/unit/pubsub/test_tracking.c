@@ -139,11 +139,11 @@ static void mentions_are_sorted(void **unused)
     prefixes_init(&p, 1, 7);
     for (unsigned i = 0; i < 3; i++) {
         assert_true(prefix_count(&p, wanted[i], strlen(wanted[i]), 0, 1));
-        prefix_join(prefix_find(&p, wanted[i], strlen(wanted[i])), &clients[i]);
+        prefix_join(prefix_find(&p, wanted[i], strlen(wanted[i])), &clients[i], 0);
     }
     assert_true(prefix_count(&p, "c", 1, 0, 1)); // nobody here wants it
     for (unsigned i = 0; i < 6; i++) {
-        struct mention m = {(const uint8_t *)keys[i], (uint32_t)strlen(keys[i]), i};
+        struct mention m = {(const uint8_t *)keys[i], (uint32_t)strlen(keys[i]), i, i};
         assert_true(prefixes_mention(&p, &m, &first));
     }
     static const struct {
@@ -173,12 +173,45 @@ static void mentions_are_sorted(void **unused)
     prefixes_clear(&p);
 }
 
+static void mentions_from_when_it_is_wanted(void **unused)
+{
+    (void)unused;
+    static const char keys[][2] = {"x", "y", "z"};
+    struct prefixes p;
+    struct prefix_client clients[2];
+    prefixes_init(&p, 1, 7);
+    for (unsigned round = 0; round < 2; round++) {
+        struct prefix *first = NULL, *x;
+        assert_true(prefix_count(&p, "", 0, 0, 2));
+        x = prefix_find(&p, "", 0);
+        prefix_join(x, &clients[0], 1);
+        prefix_join(x, &clients[1], 2);
+        if (round) { // as long as one is there it stays wanted
+            prefix_leave(&clients[0]);
+            prefix_join(x, &clients[0], 2);
+        }
+        for (unsigned i = 0; i < 3; i++) {
+            struct mention m = {(const uint8_t *)keys[i], 1, 0, i};
+            assert_true(prefixes_mention(&p, &m, &first));
+        }
+        assert_ptr_equal(prefixes_sort(first), x);
+        assert_int_equal(x->n_mentions, 2);
+        assert_memory_equal(x->mentions[0].key, "y", 1);
+        prefix_forget_mentions(x);
+        prefix_leave(&clients[0]);
+        prefix_leave(&clients[1]);
+        assert_true(prefix_count(&p, "", 0, 0, -2));
+    }
+    prefixes_clear(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_and_readers),
         cmocka_unit_test(prefixes_of_cores),
         cmocka_unit_test(mentions_are_sorted),
+        cmocka_unit_test(mentions_from_when_it_is_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
