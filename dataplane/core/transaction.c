@@ -621,9 +621,9 @@ void transaction_resumed(struct core *c, struct loan *loan, struct message *m)
     assert(run.t->under_way == m);
     run.t->under_way = NULL;
     message_free(m);
-    uint64_t dirty = loan_enter(c, loan);
     if (run.t->running) // it was over at once: go_on, which began it, goes on
         return;
+    uint64_t dirty = loan_enter(c, loan);
     bool done = go_on(c, &run);
     loan_leave(c, loan, dirty);
     parked_serve(c);
