@@ -363,6 +363,7 @@ struct server {
     struct watched_slot *watched[SLOTS]; // NULL: no key of it is watched
     struct tracked_slot *tracked[SLOTS]; // NULL: no key of it is held by clients (tracking.h)
     _Atomic uint64_t tracking_clients;
+    atomic_flag tracking_limit;          // held by the core that keeps tracking-table-max-keys
     struct subscribed_cores *subscribed; // which cores have subscribers (publish.h)
     _Atomic bool stopping;
     // All cores have a store before any listens; all have stopped before any takes its transport

@@ -969,25 +969,38 @@ static struct tracked_slot *any_table(struct core *c, uint16_t *slot)
     return NULL;
 }
 
-static void keep_limit(struct core *c)
+// Takes away this core's part of what is too much. The lock is held.
+static void keep_limit(struct core *c, int64_t max)
 {
     struct tracking *t = c->tracking;
-    int64_t max = (int64_t)c->settings.tracked_max, over = max ? all_keys(c) - max : 0;
-    if (over <= 0) {
-        t->limit_rounds = 0;
+    int64_t all = all_keys(c), over = all - max;
+    int64_t own = c->tracked_keys < all ? c->tracked_keys : all;
+    if (over <= 0)
         return;
-    }
-    int64_t steps = (int64_t)LIMIT_STEPS * ++t->limit_rounds;
-    for (; steps && over > 0 && c->tracked_keys; steps--, over--) {
+    int64_t part = over * own / all, steps = (int64_t)LIMIT_STEPS * ++t->limit_rounds;
+    if (!part)
+        part = 1; // of a few: whoever comes first
+    for (part = part < steps ? part : steps; part && c->tracked_keys; part--) {
         uint16_t slot;
         struct tracked_slot *s = any_table(c, &slot);
         if (!s)
-            break;
+            return;
         take_out(c, s, tracked_any(s, core_random(c)), 0);
         tracking_settle(c, slot);
     }
-    if (over <= 0)
-        t->limit_rounds = 0;
+}
+
+// One core after the other, so that no two of them take away the same.
+static void look_at_limit(struct core *c)
+{
+    int64_t max = (int64_t)c->settings.tracked_max;
+    atomic_flag *limit = &c->server->tracking_limit;
+    if (!max || all_keys(c) <= max)
+        c->tracking->limit_rounds = 0;
+    else if (c->tracked_keys && !atomic_flag_test_and_set_explicit(limit, memory_order_acquire)) {
+        keep_limit(c, max);
+        atomic_flag_clear_explicit(limit, memory_order_release);
+    }
 }
 
 // Nobody tracks, and what was remembered for those who did is forgotten.
@@ -1020,6 +1033,6 @@ void tracking_cron(struct core *c)
         atomic_store_explicit(&t->lost, false, memory_order_relaxed);
         send_all(c, 0);
     }
-    keep_limit(c);
+    look_at_limit(c);
     drop_idle(c);
 }
