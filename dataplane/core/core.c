@@ -216,7 +216,6 @@ static bool core_turn(struct core *c)
         if (!c->queue_first)
             break;
         // Replies of this batch leave before the next one is parsed.
-        tracking_look(c);
         clients_push(c);
         transport_flush(c);
     }
@@ -237,7 +236,6 @@ static bool core_turn(struct core *c)
     core_stage(c, STAGE_TRANSMIT);
     any |= maintain(c);
     parked_serve(c); // before a slot of an expired key can be lent
-    tracking_look(c);
     if (c->now_us >= c->next_cron_us)
         cron(c);
     core_stage(c, STAGE_TIMERS);
@@ -248,7 +246,8 @@ static bool core_turn(struct core *c)
         c->counters.busy_cycles += cycles;
     else
         c->counters.idle_cycles += cycles;
-    return any || c->queue_first || c->push_first || c->starved_later || c->backlog;
+    return any || c->queue_first || c->push_first || c->starved_later || c->backlog ||
+           c->tracking_due;
 }
 
 // Nothing happened: pause, or sleep until something does.

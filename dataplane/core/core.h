@@ -260,7 +260,8 @@ struct core {
     unsigned watched_keys; // of its slots, as far as it has counted (watch.h)
     unsigned tracked_keys; // the same of keys that clients may hold (tracking.h)
     bool lender_observed;  // somebody watches keys of a core whose slots are in hand
-    bool observed; // somebody waits for a key of this core, watches one, or hears of changes
+    bool observed;        // somebody waits for a key of this core, watches one, or hears of changes
+    uint8_t tracking_due; // enum tracking_due: what clients must still be told
     struct tracking *tracking;           // who of its clients holds keys (tracking.h)
     struct publisher *publisher;         // who of its clients is subscribed to what (publish.h)
     struct told *told_first, *told_last; // what handlers under way made it tell (client_tell)

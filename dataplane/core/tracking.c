@@ -64,6 +64,7 @@ void tracking_stop(struct core *c)
     mi_free(t->buckets);
     t->buckets = NULL;
     t->changed_first = t->changed_last = NULL;
+    c->tracking_due = 0;
 }
 
 void tracking_clear(struct server *server)
@@ -681,7 +682,6 @@ static void tell_noted(struct core *c)
     }
     for (; t->emptied; t->emptied--)
         tell_emptied(c, 0);
-    core_observe(c);
 }
 
 void tracking_tell_changed(struct core *c)
@@ -690,7 +690,21 @@ void tracking_tell_changed(struct core *c)
         return;
     tell_noted(c);
     tell_own(c);
+    c->tracking_due &= ~TRACKING_KEYS;
     core_observe(c);
+}
+
+// Something is to be told.
+static void due(struct core *c, enum tracking_due what)
+{
+    c->tracking_due |= what;
+    c->observed = true; // until it was
+}
+
+void tracking_executed(struct core *c, struct client *client)
+{
+    if (client->tracker->first_own)
+        due(c, TRACKING_KEYS);
 }
 
 // Notes that it is to be told.
@@ -703,7 +717,7 @@ static void note(struct core *c, struct tracked_key *k)
     else
         t->changed_first = k;
     t->changed_last = k;
-    c->observed = true; // until it was told
+    due(c, TRACKING_KEYS);
 }
 
 static void take_out(struct core *c, struct tracked_slot *s, struct tracked_key *k, uint64_t by)
@@ -719,6 +733,7 @@ static void take_out(struct core *c, struct tracked_slot *s, struct tracked_key 
 static void mention(struct core *c, uint64_t cores, const struct key *key, uint64_t by)
 {
     struct tracking *t = c->tracking;
+    due(c, TRACKING_PREFIXES);
     for (t->cores_to_tell |= cores; cores; cores &= cores - 1) {
         struct tracking_word *w = &t->word[__builtin_ctzll(cores)];
         size_t need = sizeof(by) + sizeof(key->len) + key->len;
@@ -797,7 +812,7 @@ void tracking_replaced(struct core *c, uint64_t by)
     struct tracked_key *mark = mi_zalloc(sizeof(*mark));
     if (!mark) {
         c->tracking->emptied++;
-        c->observed = true;
+        due(c, TRACKING_KEYS);
         return;
     }
     mark->readers = &mark->one;
@@ -937,8 +952,7 @@ static void news_mentioned(struct core *c, struct message *m)
 void tracking_turn(struct core *c)
 {
     struct tracking *t = c->tracking;
-    if (tracking_has_changed(c))
-        tracking_tell_changed(c);
+    tracking_tell(c);
     for (; t->cores_to_tell; t->cores_to_tell &= t->cores_to_tell - 1) {
         unsigned core = (unsigned)__builtin_ctzll(t->cores_to_tell);
         struct tracking_word w = t->word[core];
@@ -953,6 +967,8 @@ void tracking_turn(struct core *c)
         }
         mi_free(w.bytes);
     }
+    c->tracking_due &= ~TRACKING_PREFIXES;
+    core_observe(c);
 }
 
 // --- bounds --------------------------------------------------------------------------------------

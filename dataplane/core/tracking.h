@@ -59,28 +59,31 @@ void tracking_replaced(struct core *c, uint64_t by);
 void tracking_settle(struct core *c, uint16_t slot);
 // Tells what changed, but for prefixes; the command that did it is over, and its reply written.
 void tracking_tell_changed(struct core *c);
-static inline bool tracking_has_changed(const struct core *c)
-{
-    return c->tracking->changed_first || c->tracking->emptied || c->tracking->first_own;
-}
+// Bits of core->tracking_due.
+enum tracking_due {
+    TRACKING_KEYS = 1,     // word of single keys, or of all
+    TRACKING_PREFIXES = 2, // of keys with prefixes that are broadcast
+};
 static inline void tracking_tell(struct core *c)
 {
-    if (__builtin_expect(c->observed && tracking_has_changed(c), 0))
+    if (__builtin_expect(c->tracking_due & TRACKING_KEYS, 0))
         tracking_tell_changed(c);
 }
 // Tells all that changed: once a turn, before output leaves.
 void tracking_turn(struct core *c);
 static inline void tracking_look(struct core *c)
 {
-    if (__builtin_expect(tracking_has_changed(c) || c->tracking->cores_to_tell, 0))
+    if (__builtin_expect(c->tracking_due, 0))
         tracking_turn(c);
 }
 // Somebody may want to hear of any key, or has not been told yet.
 static inline bool tracking_observes(const struct core *c)
 {
-    return c->tracking && (c->tracking->prefixes.n || tracking_has_changed(c));
+    return c->tracking && (c->tracking->prefixes.n || c->tracking_due);
 }
 void tracking_cron(struct core *c);
+// An EXEC of a client that has a tracker is over, with all that it changed.
+void tracking_executed(struct core *c, struct client *client);
 // The connection ends.
 void tracking_forget(struct core *c, struct client *client);
 // After a command of the client: what CLIENT CACHING said is over.

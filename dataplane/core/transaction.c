@@ -528,6 +528,8 @@ static void ended(struct core *c, const struct running *run, const struct comman
     if (!run->client)
         return;
     run->client->flags &= ~(uint32_t)CLIENT_EXEC;
+    if (__builtin_expect(run->client->flags & CLIENT_TRACKED, 0))
+        tracking_executed(c, run->client);
     monitor_see(c, run->client, run->client->db, command, argc, argv);
 }
 
