@@ -36,6 +36,7 @@ struct routing {
     bool barrier; // must not overtake what came before
     bool whole;   // looks at all slots of the core it runs on
     bool failed;  // memory was short
+    bool again;   // it had begun before
     unsigned n_slots;
     uint16_t *slots; // mimalloc; NULL: the key's own
 };
@@ -291,10 +292,12 @@ static bool script_left(struct core *c, struct client *client, const struct work
     if (left == SCRIPT_BEGINS_AGAIN) {
         c->command_figures[w->command->id].calls--; // it will be counted again
         c->counters.commands--;
-        run_as_message(
-            c, client, w,
-            &(struct routing){
-                .place = PLACE_BORROW, .core = c->index, .barrier = true, .whole = true});
+        run_as_message(c, client, w,
+                       &(struct routing){.place = PLACE_BORROW,
+                                         .core = c->index,
+                                         .barrier = true,
+                                         .whole = true,
+                                         .again = true});
         return true;
     }
     struct reply_slot *slot = client_expect(c, client);
@@ -476,7 +479,8 @@ static void run_as_message(struct core *c, struct client *client, const struct w
         return;
     }
     client_reply_mode_next(client);
-    monitor_see(c, client, client->db, w->command, w->argc, w->argv);
+    if (!r->again)
+        monitor_see(c, client, client->db, w->command, w->argc, w->argv);
     if (r->barrier)
         client->flags |= CLIENT_BARRIER; // until its reply is there: client_complete
     if (w->command->asks)
@@ -712,7 +716,7 @@ static bool in_vain(const struct message *m)
 void route_execute(struct core *c, struct message *m)
 {
     bool script = m->command->route == ROUTE_SCRIPT;
-    if (loan_blocks(c, m) || (__builtin_expect(script, 0) && scripts_hold_up(c))) {
+    if (loan_blocks(c, m) || (__builtin_expect(script, 0) && scripts_hold_up(c, m))) {
         if (!loan_refuses(c, m)) {
             m->waited = true;
             loan_wait(c, m);

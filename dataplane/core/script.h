@@ -39,7 +39,7 @@ void scripts_lend(struct core *c, struct loan *loan);
 void scripts_come(struct core *c, struct message *m);
 // True when a script that was sent here has to wait: scripts_turn looks at what waits for slots
 // when it need not any more.
-bool scripts_hold_up(struct core *c);
+bool scripts_hold_up(struct core *c, const struct message *m);
 // A loan that waits until the script that is under way is over.
 void scripts_wait(struct core *c, struct loan *loan);
 

@@ -319,11 +319,12 @@ void scripts_wait(struct core *c, struct loan *loan)
     s->waiting_last = m;
 }
 
-bool scripts_hold_up(struct core *c)
+bool scripts_hold_up(struct core *c, const struct message *m)
 {
+    struct scripts *s = c->scripts;
     bool engaged = scripts_engaged(c);
-    c->scripts->holds_up |= engaged;
-    return engaged;
+    s->holds_up |= engaged;
+    return engaged || (s->holds_up && !m->waited); // others were first
 }
 
 // The engine is free: what waits for it goes on, what was sent here and what has borrowed in turns.
@@ -366,14 +367,27 @@ bool scripts_turn(struct core *c)
     return run_next(c) || any;
 }
 
+// The reply of a client that is gone has no one else to free it.
+static void drop_reply(const struct core *c, const struct message *m)
+{
+    struct reply_slot *slot = m && !is_sent(c, m) ? m->slot : NULL;
+    if (!slot || slot->client || slot == &c->scripts->nobody)
+        return;
+    outbuf_clear(&slot->out);
+    mi_free(slot);
+}
+
 void scripts_end(struct core *c)
 {
     struct scripts *s = c->scripts;
     if (!s)
         return;
     script_abandon(s->engine);
+    outbuf_clear(&s->nobody.out);
+    outbuf_clear(&s->call_slot.out);
     if (s->call)
         message_free(s->call);
+    drop_reply(c, s->m);
     if (s->loan && s->m != loan_command(s->loan))
         message_free(s->m);
     if (s->loan)
@@ -384,11 +398,13 @@ void scripts_end(struct core *c)
     while (s->again_first) {
         struct message *m = s->again_first;
         s->again_first = m->next;
+        drop_reply(c, m);
         message_free(m);
     }
     while (s->waiting_first) {
         struct message *m = s->waiting_first;
         s->waiting_first = m->next;
+        drop_reply(c, m);
         loan_drop(m->waiting_loan);
     }
 }

@@ -238,17 +238,26 @@ def test_strays_elsewhere(wire):
     kept = "if ARGV[1] then return redis.call('incr', ARGV[1]) end return redis.call('get', KEYS[1]) -- strays"
     wrote = "redis.call('incr', KEYS[1]) if ARGV[1] then redis.call('incr', ARGV[1]) end return 1 -- strays"
     slow = "local n = 0 while ARGV[1] and n < 300000 do n = n + 1 end " + kept
-    for text in (kept, slow):
+    texts = [f"{text} {key}" for text in (kept, slow) for key in KEYS[:4]]  # each strays for the first time
+    for text in texts:
         learn(wire, text)
-        with clients(wire, 1) as (client,):
-            before = calls_of(client, "eval")
-            client.call("DEL", "elsewhere")
-            for n, key in enumerate(KEYS):
-                assert client.call("EVAL", text, 1, key, "elsewhere") == n + 1
-                client.send("EVAL", text, 1, key, "elsewhere")
+    with clients(wire, 5) as (monitors, *callers):
+        before = calls_of(callers[0], "eval")
+        callers[0].call("DEL", "elsewhere")
+        assert monitors.call("MONITOR") == b"+OK"
+        n = 0
+        for client in callers:
+            for text in texts:
+                client.send("EVAL", text, 1, text.split()[-1], "elsewhere")
                 client.send("DECR", "elsewhere")  # does not overtake it
-                assert [client.reply(), client.reply()] == [n + 2, n + 1]
-            assert calls_of(client, "eval") == before + 2 * len(KEYS)
+                client.send("EVAL", text, 1, text.split()[-1], "elsewhere")
+                assert [client.reply() for _ in range(3)] == [n + 1, n, n + 1]
+                n += 1
+        assert calls_of(callers[0], "eval") == before + 2 * n
+        seen = []
+        while sum(b'"DECR"' in line for line in seen) < n or b'"EVAL"' not in seen[-1]:
+            seen.append(monitors.line())
+        assert sum(b'"EVAL"' in line for line in seen) == 2 * n
     learn(wire, wrote)
     with clients(wire, 1) as (client,):
         replies = [client.call("EVAL", wrote, 1, key, other) for other in ("elsewhere", "another") for key in KEYS]
