@@ -96,7 +96,7 @@ struct client {
 
     // For CLIENT LIST and time-outs.
     uint64_t created_us, last_active_us;
-    uint64_t checked_us; // when its silent peer was asked for
+    uint64_t checked_us;           // when its silent peer was asked for
     uint64_t output_soft_since_us; // when the soft output limit was first passed, 0: it is not
     const struct command *last_command;
     char name[64];   // CLIENT SETNAME, or a longer one in name_long
