@@ -323,9 +323,7 @@ static inline bool command_fits(const struct command *c, int argc)
 {
     return c->arity > 0 ? argc == c->arity : argc >= -c->arity;
 }
-// True when argc fits the arity. Otherwise writes Redis's error.
-bool commands_check_arity(struct out *o, const struct command *c, int argc);
-// That error.
+// What Redis says where it does not fit.
 void commands_arity_error(const struct command *c, char *text, size_t size);
 // Positions of all keys among the arguments, by key specification. Returns their number, at most
 // `max` are stored; -1 when the arguments make no sense to the specification.
@@ -377,7 +375,6 @@ bool request_draw_pairs(struct request *r, const char *word, int64_t *count, boo
 uint64_t request_random_below(struct request *r, uint64_t n);
 // As request_integer, with another error.
 bool request_float_or(struct request *r, int i, long double *value, const char *error);
-bool request_float(struct request *r, int i, long double *value); // ERR value is not a valid float
 #define ERR_SYNTAX "ERR syntax error"
 #define ERR_WRONGTYPE "WRONGTYPE Operation against a key holding the wrong kind of value"
 #define ERR_NOT_INTEGER "ERR value is not an integer or out of range"

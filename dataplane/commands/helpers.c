@@ -116,11 +116,6 @@ bool request_float_or(struct request *r, int i, long double *value, const char *
     return false;
 }
 
-bool request_float(struct request *r, int i, long double *value)
-{
-    return request_float_or(r, i, value, "ERR value is not a valid float");
-}
-
 void text_add(struct out *o, const char *format, ...)
 {
     char text[TEXT_ADD_MAX + 1];

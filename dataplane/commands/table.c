@@ -359,16 +359,6 @@ void commands_arity_error(const struct command *c, char *text, size_t size)
     snprintf(text, size, "ERR wrong number of arguments for '%s' command", permission_name(c));
 }
 
-bool commands_check_arity(struct out *o, const struct command *c, int argc)
-{
-    char text[UNKNOWN_SHOWN];
-    if (__builtin_expect(c->arity >= 0 ? argc == c->arity : argc >= -c->arity, 1))
-        return true;
-    commands_arity_error(c, text, sizeof(text));
-    reply_error(o, text);
-    return false;
-}
-
 // --- keys --------------------------------------------------------------------------------------
 
 int commands_single_key_long(const struct command *c, int argc)

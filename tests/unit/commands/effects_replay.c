@@ -16,6 +16,7 @@
 #include "common/outbuf.h"
 #include "dataplane/commands/command.h"
 #include "dataplane/commands/effects.h"
+#include "tests/unit/commands/arity.h"
 
 enum { DATABASES = 4, ARGS_MAX = 4096, COMPARE_EVERY = 250, REPLAY_LATER_MS = 12345 };
 
@@ -130,7 +131,7 @@ static bool run(struct side *side, struct arg *argv, int argc, struct outbuf *ou
         return true;
     }
     if (!command || (command->route != ROUTE_KEYS && command->route != ROUTE_ALL) ||
-        !commands_check_arity(&out->out, command, argc))
+        !check_arity(&out->out, command, argc))
         return false;
     struct request r = {
         .session = &side->session,

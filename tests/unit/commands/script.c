@@ -14,6 +14,7 @@
 #include "common/outbuf.h"
 #include "dataplane/commands/command.h"
 #include "dataplane/commands/effects.h"
+#include "tests/unit/commands/arity.h"
 
 #define WORDS_MAX 64
 #define DATABASES 4
@@ -327,7 +328,7 @@ const char *script_run_with(struct script *s, const char *line, const void *data
     };
     s->events[0] = '\0';
     assert_non_null(r.command);
-    bool runs = commands_check_arity(r.out, r.command, argc);
+    bool runs = check_arity(r.out, r.command, argc);
     if (runs) {
         int at = commands_single_key(r.command, argc);
         if (at > 0) {

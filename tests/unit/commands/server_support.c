@@ -11,6 +11,7 @@
 #include "common/glob.h"
 #include "common/histogram.h"
 #include "dataplane/pubsub/channels.h"
+#include "tests/unit/commands/arity.h"
 
 enum { ARGS_MAX = 64, NOW_MS = 1700000000 };
 
@@ -429,7 +430,7 @@ static void execute(struct server *s, struct request *r)
         commands_reply_unknown(r->out, r->argv, r->argc);
         return;
     }
-    if (!commands_check_arity(r->out, r->command, r->argc))
+    if (!check_arity(r->out, r->command, r->argc))
         return;
     if (r->command->route == ROUTE_GATHER)
         gather(s, r);
