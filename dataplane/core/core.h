@@ -317,6 +317,7 @@ struct core {
     _Alignas(64) _Atomic uint32_t sleeping; // this core is about to sleep; others wake it
     _Atomic unsigned heaviest;   // list of its heaviest client (client_memory.c), 0: none
     _Atomic bool asked_to_evict; // another core has asked it to close some
+    _Atomic bool unsettled; // a borrower has added to the keys that are watched, or taken some out
     _Atomic(const struct config *) adopted; // the snapshot it reads; others look before they free
     pthread_t thread;
     int cpu;           // -1: not pinned

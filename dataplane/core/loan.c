@@ -232,33 +232,22 @@ void loan_begin(struct core *c, struct message *m)
     loan_next(c, loan);
 }
 
-static void tell_all(struct core *c, void (*tell)(struct store *, uint16_t))
-{
-    for (unsigned slot = 0; slot < SLOTS; slot++)
-        if (keyspace_core(c->server->keyspace, (uint16_t)slot) == c->index)
-            tell(c->store, (uint16_t)slot);
-}
-
 // Tells the store for each slot that leaves or comes home.
 static void tell_store(struct core *c, const struct message *b,
                        void (*tell)(struct store *, uint16_t))
 {
-    if (!b->whole) {
-        for (unsigned i = 0; i < b->n_slots; i++)
-            tell(c->store, slot_at(b, i));
-        return;
-    }
-    tell_all(c, tell);
+    for (unsigned i = 0; i < b->n_slots; i++)
+        tell(c->store, slot_at(b, i));
 }
 
 void loan_take_back(struct core *c)
 {
-    tell_all(c, store_slot_returned);
+    store_all_returned(c->store);
 }
 
 void loan_lend_again(struct core *c)
 {
-    tell_all(c, store_slot_lent);
+    store_all_lent(c->store);
 }
 
 static void grant(struct core *c, struct message *b)
@@ -275,12 +264,13 @@ static void lend(struct core *c, struct message *b)
     if (b->whole) {
         memset(c->lent, 0xff, sizeof(c->lent));
         memset(c->held, 0xff, sizeof(c->held));
+        store_all_lent(c->store);
     } else {
         mark(c->lent, b, true);
         mark(c->held, b, true);
+        tell_store(c, b, store_slot_lent);
     }
     c->loans++;
-    tell_store(c, b, store_slot_lent);
     b->observed = c->watched_keys || c->tracked_keys;
 }
 
@@ -621,7 +611,12 @@ static void count_watched(struct core *c, const struct message *b)
         watch_settle(c, slot_at(b, i));
         tracking_settle(c, slot_at(b, i));
     }
-    for (unsigned slot = 0; b->whole && slot < SLOTS; slot++)
+    if (!b->whole)
+        return;
+    bool watches = atomic_exchange_explicit(&c->unsettled, false, memory_order_relaxed);
+    bool tracks =
+        c->tracked_keys || atomic_load_explicit(&c->server->tracking_clients, memory_order_relaxed);
+    for (unsigned slot = 0; (watches || tracks) && slot < SLOTS; slot++)
         if (keyspace_core(c->server->keyspace, (uint16_t)slot) == c->index) {
             watch_settle(c, (uint16_t)slot);
             tracking_settle(c, (uint16_t)slot);
@@ -630,11 +625,13 @@ static void count_watched(struct core *c, const struct message *b)
 
 void loan_returned(struct core *c, struct message *b)
 {
-    tell_store(c, b, store_slot_returned);
-    if (b->whole)
+    if (b->whole) {
         memset(c->lent, 0, sizeof(c->lent));
-    else
+        store_all_returned(c->store);
+    } else {
         mark(c->lent, b, false);
+        tell_store(c, b, store_slot_returned);
+    }
     c->loans--;
     count_watched(c, b);
     parked_returned(c, b);

@@ -101,9 +101,14 @@ void watch_settle(struct core *c, uint16_t slot)
     core_observe(c);
 }
 
-static bool is_ours(const struct core *c, uint16_t slot)
+// Its keys have changed. A borrower leaves it to the owner, for when it comes home.
+static void settle(struct core *c, uint16_t slot)
 {
-    return keyspace_core(c->server->keyspace, slot) == c->index;
+    struct core *owner = c->server->cores[keyspace_core(c->server->keyspace, slot)];
+    if (owner == c)
+        watch_settle(c, slot);
+    else
+        atomic_store_explicit(&owner->unsettled, true, memory_order_relaxed);
 }
 
 // --- watches -------------------------------------------------------------------------------------
@@ -123,8 +128,7 @@ static void take_out(struct core *c, struct watch *w)
         remove_key(c, k);
     watching_release(w->watching);
     message_free(&w->unwatch);
-    if (is_ours(c, slot)) // else its owner counts when it comes home
-        watch_settle(c, slot);
+    settle(c, slot);
 }
 
 static struct watching *watching_of(struct client *client)
@@ -169,8 +173,7 @@ bool watch_add(struct core *c, struct client *client, const struct key *key)
     if (k->first)
         k->first->prev_here = w;
     k->first = w;
-    if (is_ours(c, key->slot))
-        watch_settle(c, key->slot);
+    settle(c, key->slot);
     return true;
 }
 

@@ -1,5 +1,6 @@
 // Changes of a slot and what must agree with them: counts of all cores, the owner's indexes.
 #include <assert.h>
+#include <string.h>
 
 #include "dataplane/store/internal.h"
 
@@ -47,6 +48,39 @@ static void work_add(struct store *s, uint32_t id, const struct slot *slot)
     s->work[s->work_len++] = id;
 }
 
+static inline void index_changed(struct store *s, uint32_t id, const struct slot *slot,
+                                 int64_t keys, int64_t bytes)
+{
+    s->owned_bytes += (uint64_t)bytes;
+    if (keys)
+        group_add(s, id / s->ks->per_core, id % s->ks->per_core, keys);
+    if (slot->ext || s->queue_at[id])
+        queue_update(s, id, slot);
+    work_add(s, id, slot);
+}
+
+// For the indexes of the core that has lent all its slots. One that has lent but some took those
+// out, and looks at them when they come home.
+static __attribute__((noinline)) void note(struct keyspace *ks, unsigned core, unsigned db,
+                                           uint32_t index, int64_t keys, int64_t bytes)
+{
+    struct all_lent *l = &ks->all_lent[core];
+    uint32_t id = db * ks->per_core + index;
+    if (!l->on || l->many)
+        return;
+    struct note *n = l->n ? &l->note[l->n - 1] : NULL;
+    if (!n || n->id != id) {
+        if (l->n == NOTES_MAX) {
+            l->many = true;
+            return;
+        }
+        n = &l->note[l->n++];
+        *n = (struct note){.id = id};
+    }
+    n->keys += (int32_t)keys;
+    n->bytes += bytes;
+}
+
 void index_attach(struct store *s, unsigned db, uint32_t number)
 {
     unsigned core;
@@ -80,6 +114,68 @@ void index_add_bytes(struct store *s, uint32_t number, uint64_t bytes)
     uint32_t index = slot_index(s->ks, number, &core);
     if (core == s->core && !slot_is_lent(s, index))
         s->owned_bytes += bytes;
+    else
+        note(s->ks, core, 0, index, 0, (int64_t)bytes);
+}
+
+void index_replaced(struct store *s, uint32_t number)
+{
+    unsigned core;
+    slot_index(s->ks, number, &core);
+    s->ks->all_lent[core].many = true;
+}
+
+void index_put_aside(struct store *s)
+{
+    struct all_lent *l = &s->ks->all_lent[s->core];
+    l->on = true;
+    l->many = false;
+    l->n = 0;
+    s->aside.owned = s->owned;
+    s->aside.groups = s->groups;
+    s->aside.owned_bytes = s->owned_bytes;
+    s->aside.queue_len = s->queue_len;
+    s->aside.work_len = s->work_len;
+    s->owned = s->no_keys;
+    s->groups = (uint32_t *)s->no_keys;
+    s->owned_bytes = 0;
+    s->queue_len = s->work_len = 0;
+}
+
+static void index_build(struct store *s)
+{
+    const struct keyspace *ks = s->ks;
+    for (unsigned db = 0; db < s->databases_seen; db++) {
+        s->owned[db] = 0;
+        memset(s->groups + (size_t)db * groups_per_core(ks), 0,
+               groups_per_core(ks) * sizeof(*s->groups));
+    }
+    for (uint32_t i = 0; i < s->queue_len; i++)
+        s->queue_at[(uint32_t)s->queue[i]] = 0;
+    s->queue_len = 0;
+    s->owned_bytes = 0;
+    for (unsigned db = 0; db < atomic_load(&ks->used_end); db++)
+        for (uint32_t i = 0; atomic_load(&ks->used[db]) && i < slots_owned(s); i++)
+            index_attach(s, db, slot_number(s, i));
+}
+
+void index_take_back(struct store *s)
+{
+    struct all_lent *l = &s->ks->all_lent[s->core];
+    l->on = false;
+    s->owned = s->aside.owned;
+    s->groups = s->aside.groups;
+    s->owned_bytes = s->aside.owned_bytes;
+    s->queue_len = s->aside.queue_len;
+    s->work_len = s->aside.work_len;
+    if (l->many) {
+        index_build(s);
+        return;
+    }
+    for (unsigned i = 0; i < l->n; i++) {
+        const struct note *n = &l->note[i];
+        index_changed(s, n->id, slot_own(s, n->id), n->keys, n->bytes);
+    }
 }
 
 struct change change_begin(const struct store *s, unsigned db, uint32_t number)
@@ -119,15 +215,11 @@ void change_end(struct store *s, const struct change *c)
 
     unsigned core;
     uint32_t index = slot_index(s->ks, c->number, &core);
+    int64_t bytes = (int64_t)(slot->bytes - c->bytes);
     if (core != s->core || slot_is_lent(s, index))
-        return;
-    uint32_t id = c->db * s->ks->per_core + index;
-    s->owned_bytes += slot->bytes - c->bytes;
-    if (keys)
-        group_add(s, c->db, index, keys);
-    if (slot->ext || s->queue_at[id])
-        queue_update(s, id, slot);
-    work_add(s, id, slot);
+        note(s->ks, core, c->db, index, keys, bytes);
+    else
+        index_changed(s, c->db * s->ks->per_core + index, slot, keys, bytes);
 }
 
 bool change_put(struct store *s, struct change *c, const struct key *key, struct entry *at,

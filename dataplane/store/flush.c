@@ -156,6 +156,8 @@ static uint64_t flush_database(struct store *s, unsigned db)
         volatile_keys += slot_volatile(slot);
         if (slot_is_indexed(s, n))
             index_detach(s, db, n);
+        else
+            index_replaced(s, n);
         if (g) {
             g->slots[g->count++] = *slot;
             *slot = (struct slot){0};
@@ -208,6 +210,8 @@ void store_swap_databases(struct store *s, unsigned a, unsigned b)
         if (indexed) {
             index_attach(s, a, n);
             index_attach(s, b, n);
+        } else {
+            index_replaced(s, n);
         }
     }
     counts_add(s, a, keys, volatile_keys, 0);

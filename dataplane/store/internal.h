@@ -15,6 +15,7 @@ enum {
     EVICTION_POOL = 16,      // good candidates kept from one eviction to the next
     LFU_INITIAL = 5,         // counter of a new key, so that it is not the first to go
     FIELDS_AT_ONCE = 64,     // fields of a hash that expire in one go
+    NOTES_MAX = 256,         // changed slots that a core is told of when all of them come home
 };
 
 // Written by one core, read by all.
@@ -24,6 +25,20 @@ struct keyspace_counts {
 struct keyspace_counters {
     _Alignas(2 * CACHE_LINE) _Atomic int64_t bytes;
     struct keyspace_counts *databases;
+};
+
+// What becomes of a core's slots while it has lent all of them at once: its indexes stand aside as
+// they are, and whoever executes on a slot notes what they have to hear of. Written by the owner
+// before it lends and when they are back, by the borrower in between.
+struct all_lent {
+    _Alignas(2 * CACHE_LINE) bool on;
+    bool many; // more than there is room for: the indexes are made anew
+    unsigned n;
+    struct note {
+        uint32_t id;
+        int32_t keys;
+        int64_t bytes;
+    } note[NOTES_MAX];
 };
 
 struct keyspace {
@@ -36,6 +51,7 @@ struct keyspace {
     uint64_t epoch_ms;
     size_t directory_bytes;
     struct keyspace_counters *counters; // of each core
+    struct all_lent *all_lent;          // of each core
     _Atomic bool *used;                 // databases that have had a key
     _Atomic unsigned used_end;          // all of them are below
 };
@@ -80,6 +96,12 @@ struct store {
     uint64_t *in_work;         // [id] bits
     uint64_t lent[SLOTS / 64]; // [index] bits
     uint32_t lent_slots;
+    // Of a store whose slots are all lent: `owned` and `groups` are `no_keys` then, which is zero.
+    struct {
+        uint64_t *owned, owned_bytes;
+        uint32_t *groups, queue_len, work_len;
+    } aside;
+    uint64_t *no_keys;
     unsigned databases_seen; // databases beyond never had a key here
     bool evicting;           // the last turn left the store over maxmemory with keys to evict
     void *map;
@@ -192,6 +214,11 @@ void index_detach(struct store *s, unsigned db, uint32_t number);
 void index_attach(struct store *s, unsigned db, uint32_t number);
 // The same, of bytes alone: a value in a slot has grown by `bytes` (or shrunk).
 void index_add_bytes(struct store *s, uint32_t number, uint64_t bytes);
+// A slot that is not in this store's indexes was replaced as a whole.
+void index_replaced(struct store *s, uint32_t number);
+// All slots leave, come home.
+void index_put_aside(struct store *s);
+void index_take_back(struct store *s);
 // Makes a database one that walks over all databases look at.
 void database_use(struct keyspace *ks, unsigned db);
 void counts_add(struct store *s, unsigned db, int64_t keys, int64_t volatile_keys, int64_t bytes);

@@ -46,7 +46,8 @@ struct keyspace *keyspace_create(const struct keyspace_config *config)
     ks->directory_bytes = (size_t)ks->databases * ks->stride * sizeof(struct slot);
     // Address space for all databases; the kernel gives memory when a slot is first used.
     ks->slots = memory_map(ks->directory_bytes);
-    bool ok = ks->used && ks->counters && ks->slots;
+    ks->all_lent = mi_zalloc_aligned(ks->cores * sizeof(*ks->all_lent), 2 * CACHE_LINE);
+    bool ok = ks->used && ks->counters && ks->all_lent && ks->slots;
     for (unsigned i = 0; ok && i < ks->cores; i++) {
         ks->counters[i].databases =
             mi_zalloc_aligned(ks->databases * sizeof(struct keyspace_counts), 2 * CACHE_LINE);
@@ -75,6 +76,7 @@ void keyspace_destroy(struct keyspace *ks)
     for (unsigned i = 0; ks->counters && i < ks->cores; i++)
         mi_free(ks->counters[i].databases);
     mi_free(ks->counters);
+    mi_free(ks->all_lent);
     mi_free((void *)ks->used);
     mi_free(ks);
 }

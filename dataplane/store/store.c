@@ -1,5 +1,6 @@
 // One core's store: its life, time, lending of slots, and the bounded work of a turn.
 #include <assert.h>
+#include <string.h>
 
 #include "common/memory.h"
 #include "dataplane/store/internal.h"
@@ -34,6 +35,9 @@ static size_t lay_out(struct store *s, char *base)
     char *at = base;
     s->owned = carve(&at, ks->databases * sizeof(*s->owned));
     s->groups = carve(&at, (size_t)ks->databases * groups_per_core(ks) * sizeof(*s->groups));
+    // As large as the larger of the two that it stands for.
+    s->no_keys = carve(&at, (size_t)ks->databases *
+                                (sizeof(*s->owned) + groups_per_core(ks) * sizeof(*s->groups)));
     s->in_work = carve(&at, ids / 8 + sizeof(*s->in_work));
     s->queue_at = carve(&at, ids * sizeof(*s->queue_at));
     s->queue = carve(&at, ids * sizeof(*s->queue));
@@ -160,6 +164,22 @@ void store_slot_returned(struct store *owner, uint16_t slot)
     for (unsigned db = 0; db < atomic_load(&owner->ks->used_end); db++)
         if (atomic_load_explicit(&owner->ks->used[db], memory_order_acquire))
             index_attach(owner, db, slot);
+}
+
+void store_all_lent(struct store *owner)
+{
+    assert(!owner->lent_slots);
+    memset(owner->lent, 0xff, sizeof(owner->lent));
+    owner->lent_slots = slots_owned(owner);
+    index_put_aside(owner);
+}
+
+void store_all_returned(struct store *owner)
+{
+    assert(owner->lent_slots == slots_owned(owner));
+    memset(owner->lent, 0, sizeof(owner->lent));
+    owner->lent_slots = 0;
+    index_take_back(owner);
 }
 
 // --- the work of a turn -------------------------------------------------------------------------

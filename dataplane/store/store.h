@@ -64,8 +64,8 @@ void keyspace_destroy(struct keyspace *ks); // after all stores
 unsigned keyspace_databases(const struct keyspace *ks);
 // The core that owns a slot.
 unsigned keyspace_core(const struct keyspace *ks, uint16_t slot);
-// What there is to know of a key's name, which stays where it is. Written in place: a struct that is
-// returned is put together of narrow stores, and waits for them when it is copied whole.
+// What there is to know of a key's name, which stays where it is. Written in place: a struct that
+// is returned is put together of narrow stores, and waits for them when it is copied whole.
 void keyspace_find(const struct keyspace *ks, const void *ptr, size_t len, struct key *key);
 static inline struct key keyspace_key(const struct keyspace *ks, const void *ptr, size_t len)
 {
@@ -271,6 +271,10 @@ void store_on_added(struct store *s, store_heard_fn *added, void *context);
 // Lending: called by the owner before another core may execute on the slot, and after.
 void store_slot_lent(struct store *owner, uint16_t slot);
 void store_slot_returned(struct store *owner, uint16_t slot);
+// The same of all slots at once, none of which is lent by itself: a few cache lines, however many
+// keys there are, and then as many slots as the borrower has changed.
+void store_all_lent(struct store *owner);
+void store_all_returned(struct store *owner);
 
 // Figures of a slot (CLUSTER COUNTKEYSINSLOT, statistics).
 struct slot_figures {

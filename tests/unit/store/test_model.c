@@ -16,6 +16,7 @@ static struct model_key model[DATABASES][KEYS];
 static struct world w;
 static struct rng rng;
 static uint64_t now_ms;
+static struct store *holder; // who executes on all slots, which all have lent; NULL: nobody
 
 // Some names share a slot, some are long, one is empty.
 static struct key name_of(unsigned i, char *buffer, size_t size)
@@ -99,8 +100,8 @@ static void step(void)
     unsigned i = (unsigned)rng_below(&rng, KEYS), db = (unsigned)rng_below(&rng, DATABASES);
     struct key key = name_of(i, buffer, sizeof(buffer));
     struct model_key *m = &model[db][i];
-    struct store *s = w.stores[rng_below(&rng, w.cores)];
-    bool borrowed = s->core != keyspace_core(w.ks, key.slot);
+    struct store *s = holder ? holder : w.stores[rng_below(&rng, w.cores)];
+    bool borrowed = !holder && s->core != keyspace_core(w.ks, key.slot);
     struct store *owner = store_for(&w, &key);
     model_lapse(m);
     if (borrowed)
@@ -171,7 +172,7 @@ static void step(void)
         if (!at || (i == j && db == to_db))
             break;
         bool rename = rng_below(&rng, 2);
-        bool borrow_to = to.slot != key.slot && keyspace_core(w.ks, to.slot) != s->core;
+        bool borrow_to = !holder && to.slot != key.slot && keyspace_core(w.ks, to.slot) != s->core;
         if (borrow_to)
             store_slot_lent(store_for(&w, &to), to.slot);
         done = (rename ? store_rename : store_copy)(s, db, &key, to_db, &to);
@@ -216,10 +217,47 @@ static void check_everything(void)
     }
 }
 
+// All cores lend all they have, to one of them. As often as not its own slots are lent, too.
+static void all_lent(bool own)
+{
+    for (unsigned core = 0; core < w.cores; core++)
+        if (own || w.stores[core] != holder)
+            store_all_lent(w.stores[core]);
+}
+
+static void all_returned(bool own)
+{
+    for (unsigned core = 0; core < w.cores; core++)
+        if (own || w.stores[core] != holder)
+            store_all_returned(w.stores[core]);
+}
+
+// One core executes on the slots of all: few changes, or more than are noted one by one.
+static void hold_all(void)
+{
+    bool own = rng_below(&rng, 2);
+    unsigned n = (unsigned)rng_below(&rng, rng_below(&rng, 4) ? 20 : 2 * NOTES_MAX);
+    holder = w.stores[rng_below(&rng, w.cores)];
+    all_lent(own);
+    for (unsigned i = 0; i < n; i++) {
+        step();
+        if (rng_below(&rng, 16) == 0) // owners find nothing to do meanwhile
+            step_maintain();
+    }
+    all_returned(own);
+    holder = NULL;
+    check_everything();
+}
+
 static void flush_or_swap(void)
 {
     struct store *s = w.stores[rng_below(&rng, w.cores)];
-    for (unsigned n = 0; n < SLOTS; n++)
+    bool whole = rng_below(&rng, 2), own = rng_below(&rng, 2);
+    if (whole) {
+        holder = s;
+        all_lent(own);
+    }
+    for (unsigned n = 0; n < SLOTS && !whole; n++)
         if (keyspace_core(w.ks, (uint16_t)n) != s->core)
             store_slot_lent(w.stores[keyspace_core(w.ks, (uint16_t)n)], (uint16_t)n);
     unsigned a = (unsigned)rng_below(&rng, DATABASES), b = (unsigned)rng_below(&rng, DATABASES);
@@ -237,9 +275,12 @@ static void flush_or_swap(void)
         for (unsigned i = 0; i < KEYS; i++)
             model_delete(&model[a][i]);
     }
-    for (unsigned n = 0; n < SLOTS; n++)
+    for (unsigned n = 0; n < SLOTS && !whole; n++)
         if (keyspace_core(w.ks, (uint16_t)n) != s->core)
             store_slot_returned(w.stores[keyspace_core(w.ks, (uint16_t)n)], (uint16_t)n);
+    if (whole)
+        all_returned(own);
+    holder = NULL;
 }
 
 static void run(unsigned cores)
@@ -257,6 +298,8 @@ static void run(unsigned cores)
             check_everything();
         if (i % (steps / 40) == 1)
             flush_or_swap();
+        if (i % (steps / 100) == 2)
+            hold_all();
     }
     check_everything();
     for (unsigned db = 0; db < DATABASES; db++)
