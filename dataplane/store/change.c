@@ -22,6 +22,15 @@ void counts_add(struct store *s, unsigned db, int64_t keys, int64_t volatile_key
         count_add(&c->bytes, bytes);
 }
 
+void index_bytes_add(struct store *s, unsigned db, int64_t bytes, int64_t due)
+{
+    struct keyspace_counts *c = &s->ks->counters[s->core].databases[db];
+    if (bytes)
+        count_add(&c->index_bytes, bytes);
+    if (due)
+        count_add(&c->due_bytes, due);
+}
+
 void database_use(struct keyspace *ks, unsigned db)
 {
     if (atomic_load_explicit(&ks->used[db], memory_order_relaxed))
@@ -188,6 +197,7 @@ struct change change_begin(const struct store *s, unsigned db, uint32_t number)
         .bytes = slot->bytes,
         .keys = slot->keys,
         .volatile_keys = slot_volatile(slot),
+        .due_room = slot_due_room(slot),
     };
 }
 
@@ -210,6 +220,8 @@ void change_end(struct store *s, const struct change *c)
     else if (keys || slot->root & ROOT_RESIZING)
         table_step(&s->env, slot, c->number, TABLE_STEPS_PER_WRITE);
     counts_add(s, c->db, keys, volatile_keys, (int64_t)(slot->bytes - c->bytes));
+    index_bytes_add(s, c->db, (int64_t)(slot->bytes - c->bytes - c->values),
+                    (int64_t)(due_bytes(slot_due_room(slot)) - due_bytes(c->due_room)));
     if (keys > 0)
         database_use(s->ks, c->db);
 
@@ -239,6 +251,7 @@ bool change_put(struct store *s, struct change *c, const struct key *key, struct
     if (at) {
         *table_word(slot, key->hash, at) = word_make(fresh, key->hash);
         slot->bytes -= entry_bytes(at);
+        c->values -= entry_bytes(at);
         if (entry_is_object(at) && entry_is_object(fresh) &&
             entry_object(at) == entry_object(fresh))
             mi_free(at); // the object has moved on
@@ -250,6 +263,7 @@ bool change_put(struct store *s, struct change *c, const struct key *key, struct
         s->added(s->added_context, c->db, key);
     }
     slot->bytes += entry_bytes(fresh);
+    c->values += entry_bytes(fresh);
     if (push)
         due_push(slot, coarse_time(s->ks, wanted), hash_position(key->hash));
     if (before >= 0)
@@ -273,6 +287,7 @@ static struct entry *take_out(struct store *s, struct change *c, uint64_t hash, 
     if (entry_next_field(s, e) < INT64_MAX)
         slot->ext->field_keys--;
     slot->bytes -= entry_bytes(e);
+    c->values -= entry_bytes(e);
     return e;
 }
 

@@ -345,6 +345,7 @@ static bool expire_fields(struct store *s, struct change *c, uint64_t hash, uint
     size_t before = members_memory(fields);
     unsigned n = fields_expire(s, c, hash, e);
     c->slot->bytes += members_memory(fields) - before;
+    c->values += members_memory(fields) - before;
     *removed += n;
     s->stats.dirty += n;
     if (entry_next_field(s, e) == INT64_MAX)

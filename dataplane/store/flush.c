@@ -167,6 +167,9 @@ static uint64_t flush_database(struct store *s, unsigned db)
         }
     }
     counts_add(s, db, -(int64_t)keys, -(int64_t)volatile_keys, 0);
+    // What is left of the tables until they are freed is no database's.
+    struct keyspace_index index = keyspace_index(s->ks, db);
+    index_bytes_add(s, db, -(int64_t)index.bytes, -(int64_t)index.due_bytes);
     if (g) {
         g->next = s->garbage;
         s->garbage = g;
@@ -192,6 +195,7 @@ void store_swap_databases(struct store *s, unsigned a, unsigned b)
     int64_t keys = (int64_t)keyspace_keys(ks, b) - (int64_t)keyspace_keys(ks, a);
     int64_t volatile_keys =
         (int64_t)keyspace_volatile_keys(ks, b) - (int64_t)keyspace_volatile_keys(ks, a);
+    struct keyspace_index index_a = keyspace_index(ks, a), index_b = keyspace_index(ks, b);
     bool used = atomic_load(&ks->used[a]);
     if (!used && !atomic_load(&ks->used[b]))
         return;
@@ -216,6 +220,10 @@ void store_swap_databases(struct store *s, unsigned a, unsigned b)
     }
     counts_add(s, a, keys, volatile_keys, 0);
     counts_add(s, b, -keys, -volatile_keys, 0);
+    int64_t bytes = (int64_t)(index_b.bytes - index_a.bytes);
+    int64_t due = (int64_t)(index_b.due_bytes - index_a.due_bytes);
+    index_bytes_add(s, a, bytes, due);
+    index_bytes_add(s, b, -bytes, -due);
     database_use(ks, a);
     database_use(ks, b);
     s->stats.dirty++;

@@ -21,9 +21,12 @@ enum {
 // Written by one core, read by all.
 struct keyspace_counts {
     _Atomic int64_t keys, volatile_keys;
+    _Atomic int64_t index_bytes; // of `bytes`, what is neither an entry nor a value,
+    _Atomic int64_t due_bytes;   // and of that, heaps of expiry
 };
 struct keyspace_counters {
     _Alignas(2 * CACHE_LINE) _Atomic int64_t bytes;
+    _Atomic int64_t beside; // store_memory_beside
     struct keyspace_counts *databases;
 };
 
@@ -78,7 +81,8 @@ struct store {
     bool still;     // store_stand_still
     uint32_t epoch; // number of the newest snapshot
     uint64_t random[2];
-    uint64_t bytes_elsewhere; // memory of the other cores as of the last store_set_time
+    // Memory of the other cores as of the last store_set_time, and of this one beside its keys.
+    uint64_t bytes_elsewhere;
     struct store_options options;
     struct store_stats stats;
     struct table_env env;
@@ -166,6 +170,17 @@ static inline uint32_t slot_volatile(const struct slot *slot)
     return slot->ext ? slot->ext->volatile_keys : 0;
 }
 
+// Elements that the heap of a slot has room for, and what such a heap takes.
+static inline uint32_t slot_due_room(const struct slot *slot)
+{
+    return slot->ext ? slot->ext->due_room : 0;
+}
+static inline uint64_t due_bytes(uint32_t room)
+{
+    return (uint64_t)room * sizeof(struct due) +
+           (room > DUE_CHUNK ? room / DUE_CHUNK * sizeof(struct due *) : 0);
+}
+
 static inline bool entry_is_expired(const struct store *s, const struct entry *e)
 {
     return entry_has_expiry(e) && (uint64_t)entry_expiry(e) <= s->now_ms;
@@ -195,7 +210,8 @@ struct change {
     unsigned db;
     uint32_t number;
     uint64_t bytes;
-    uint32_t keys, volatile_keys;
+    uint32_t keys, volatile_keys, due_room;
+    uint64_t values; // by how much entries and their values have grown: the rest is the index
 };
 struct change change_begin(const struct store *s, unsigned db, uint32_t number);
 void change_end(struct store *s, const struct change *c);
@@ -222,6 +238,8 @@ void index_take_back(struct store *s);
 // Makes a database one that walks over all databases look at.
 void database_use(struct keyspace *ks, unsigned db);
 void counts_add(struct store *s, unsigned db, int64_t keys, int64_t volatile_keys, int64_t bytes);
+// Of these bytes, those of tables, and of these, those of heaps of expiry.
+void index_bytes_add(struct store *s, unsigned db, int64_t bytes, int64_t due);
 
 // --- expiry (expire.c) --------------------------------------------------------------------------
 

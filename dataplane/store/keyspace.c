@@ -132,6 +132,26 @@ uint64_t keyspace_memory(const struct keyspace *ks)
     return shown(sum);
 }
 
+struct keyspace_index keyspace_index(const struct keyspace *ks, unsigned db)
+{
+    int64_t bytes = 0, due = 0;
+    for (unsigned i = 0; i < ks->cores; i++) {
+        const struct keyspace_counts *c = &ks->counters[i].databases[db];
+        bytes += atomic_load_explicit(&c->index_bytes, memory_order_acquire);
+        due += atomic_load_explicit(&c->due_bytes, memory_order_acquire);
+    }
+    return (struct keyspace_index){.bytes = shown(bytes), .due_bytes = shown(due)};
+}
+
+uint64_t keyspace_used(const struct keyspace *ks)
+{
+    int64_t sum = 0;
+    for (unsigned i = 0; i < ks->cores; i++)
+        sum += atomic_load_explicit(&ks->counters[i].bytes, memory_order_acquire) +
+               atomic_load_explicit(&ks->counters[i].beside, memory_order_acquire);
+    return shown(sum);
+}
+
 struct slot_figures store_slot_figures(const struct keyspace *ks, unsigned db, uint16_t slot)
 {
     const struct slot *t = slot_of(ks, db, slot);

@@ -289,6 +289,7 @@ bool edit_end(struct edit *edit, uint64_t changes)
     }
     struct change c = change_begin(s, edit->db, edit->key->slot);
     c.slot->bytes += after - edit->before;
+    c.values += after - edit->before;
     note_fields(s, c.slot, edit, next_due);
     if (empty)
         change_remove(s, &c, edit->key->hash, table_word(c.slot, edit->key->hash, e));

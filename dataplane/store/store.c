@@ -102,8 +102,17 @@ void store_set_time(struct store *s, uint64_t now_ms)
     int64_t elsewhere = 0;
     for (unsigned i = 0; i < ks->cores; i++)
         if (i != s->core)
-            elsewhere += atomic_load_explicit(&ks->counters[i].bytes, memory_order_relaxed);
+            elsewhere += atomic_load_explicit(&ks->counters[i].bytes, memory_order_relaxed) +
+                         atomic_load_explicit(&ks->counters[i].beside, memory_order_relaxed);
+    elsewhere += atomic_load_explicit(&ks->counters[s->core].beside, memory_order_relaxed);
     s->bytes_elsewhere = (uint64_t)elsewhere;
+}
+
+void store_memory_beside(struct store *s, uint64_t bytes)
+{
+    _Atomic int64_t *beside = &s->ks->counters[s->core].beside;
+    s->bytes_elsewhere += bytes - (uint64_t)atomic_load_explicit(beside, memory_order_relaxed);
+    atomic_store_explicit(beside, (int64_t)bytes, memory_order_release);
 }
 
 uint64_t store_time(const struct store *s)

@@ -78,6 +78,15 @@ static inline struct key keyspace_key(const struct keyspace *ks, const void *ptr
 uint64_t keyspace_keys(const struct keyspace *ks, unsigned db);
 uint64_t keyspace_volatile_keys(const struct keyspace *ks, unsigned db);
 uint64_t keyspace_memory(const struct keyspace *ks);
+// Of these bytes, those of a database's tables: buckets and what belongs to them, and of these
+// the heaps of expiry. The others are entries and values, and what waits to be freed.
+struct keyspace_index {
+    uint64_t bytes, due_bytes;
+};
+struct keyspace_index keyspace_index(const struct keyspace *ks, unsigned db);
+// The same as keyspace_memory with what each core holds beside its keys, as it last said: what
+// `maxmemory` bounds.
+uint64_t keyspace_used(const struct keyspace *ks);
 // The executing core's part of the first: keys that it has added, less those that it took away.
 int64_t store_keys_counted(const struct store *s, unsigned db);
 
@@ -94,7 +103,7 @@ enum eviction_policy { // maxmemory-policy
 
 struct store_options { // may change at run time: store_configure
     enum eviction_policy policy;
-    uint64_t maxmemory; // bytes for all cores; 0: no limit
+    uint64_t maxmemory; // bytes for all cores, and all that they hold; 0: no limit
     unsigned samples;   // maxmemory-samples
     unsigned lfu_log_factor, lfu_decay_time;
 };
@@ -248,6 +257,8 @@ void store_swap_databases(struct store *s, unsigned a, unsigned b);
 // (-OOM). `store_memory_over` only looks.
 bool store_make_room(struct store *s);
 bool store_memory_over(const struct store *s);
+// What this core holds beside the keys (clients, scripts, tables of others); called now and then.
+void store_memory_beside(struct store *s, uint64_t bytes);
 // Bounded background work of one turn: active expiry, resizing, freeing of detached tables,
 // eviction. `budget` is in units of about one entry touched. Returns true when more is due at once.
 bool store_maintain(struct store *s, unsigned budget);

@@ -132,6 +132,7 @@ static struct entry *write_block(struct store *s, unsigned db, const struct key 
             return NULL;
         memcpy(parts.value, (void *)&b, sizeof(b));
         c.slot->bytes += block_memory(b) - before;
+        c.values += block_memory(b) - before;
         change_end(s, &c);
     }
     fill(b->data, b->len, offset, data, len);

@@ -196,6 +196,19 @@ static inline uint64_t table_check(const struct world *w, const struct hash_secr
     return bytes;
 }
 
+// What a slot takes that is neither an entry nor a value.
+static inline struct keyspace_index slot_index_bytes(const struct slot *slot)
+{
+    struct keyspace_index n = {.bytes = slot->bytes, .due_bytes = due_bytes(slot_due_room(slot))};
+    uint64_t start, end;
+    for (uint64_t at = 0; slot->root && at >> 32 == 0; at = end) {
+        uint64_t *bucket = table_walk(slot, (uint32_t)at, &start, &end);
+        for (unsigned i = 0, held = bucket_count(bucket); i < held; i++)
+            n.bytes -= entry_bytes(word_entry(*bucket_word(bucket, i)));
+    }
+    return n;
+}
+
 static inline uint64_t slot_check(const struct world *w, const struct slot *slot)
 {
     return table_check(w, &w->ks->secret, slot);
@@ -209,6 +222,7 @@ static inline void world_check(const struct world *w)
     struct owned_figures owned_by[TEST_CORES_MAX] = {0};
     for (unsigned db = 0; db < ks->databases; db++) {
         uint64_t keys = 0, volatile_keys = 0;
+        struct keyspace_index index = {0};
         for (unsigned core = 0; core < w->cores; core++) {
             const struct store *s = w->stores[core];
             uint64_t owned = 0;
@@ -222,6 +236,10 @@ static inline void world_check(const struct world *w)
                     uint64_t in_slot = slot_check(w, slot);
                     bytes += in_slot;
                     owned_by[core].bytes += in_slot;
+                    struct keyspace_index here = slot_index_bytes(slot);
+                    assert_true(here.due_bytes <= here.bytes);
+                    index.bytes += here.bytes;
+                    index.due_bytes += here.due_bytes;
                     in_group += slot->keys;
                     volatile_keys += slot_volatile(slot);
                     bool queued = slot->ext && slot->ext->due_count;
@@ -241,6 +259,8 @@ static inline void world_check(const struct world *w)
         }
         assert_int_equal(keys, keyspace_keys(ks, db));
         assert_int_equal(volatile_keys, keyspace_volatile_keys(ks, db));
+        assert_int_equal(index.bytes, keyspace_index(ks, db).bytes);
+        assert_int_equal(index.due_bytes, keyspace_index(ks, db).due_bytes);
     }
     assert_int_equal(bytes, keyspace_memory(ks));
     for (unsigned core = 0; core < w->cores; core++) {
