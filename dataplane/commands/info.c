@@ -226,9 +226,25 @@ void info_clear(struct info *info)
     info->commands = NULL;
 }
 
-uint64_t info_used_memory(const struct request *r, const struct core_figures *sum)
+struct info_memory info_memory_of(const struct request *r, const struct core_figures *sum)
 {
-    return keyspace_memory(store_keyspace(r->store)) + sum->query_buffer_bytes + sum->output_bytes;
+    const struct keyspace *ks = store_keyspace(r->store);
+    struct info_memory m = {.dataset = keyspace_memory(ks), .startup = sum->startup_bytes};
+    m.used = m.dataset + sum->beside_bytes;
+    for (unsigned db = 0; db < keyspace_databases(ks); db++) {
+        m.keys += keyspace_keys(ks, db);
+        m.dataset -= keyspace_index(ks, db).bytes;
+    }
+    m.overhead = m.used - m.dataset;
+    return m;
+}
+
+uint64_t info_allocator_active(uint64_t resident)
+{
+    size_t elapsed, user, system, rss, peak_rss, committed, peak_committed, faults;
+    mi_process_info(&elapsed, &user, &system, &rss, &peak_rss, &committed, &peak_committed,
+                    &faults);
+    return committed < resident ? committed : resident;
 }
 
 static void take_option(void *context, const char *name, const char *value)

@@ -37,8 +37,17 @@ struct info {
 const uint8_t *info_histograms(const struct request *r, unsigned i, size_t *len);
 // The part of core `i`; false when that core was short of memory.
 bool info_part_of(const struct request *r, unsigned i, struct info_part *part);
-// Bytes that keys, requests and replies take: used_memory.
-uint64_t info_used_memory(const struct request *r, const struct core_figures *sum);
+// Where memory goes, as INFO and MEMORY tell it.
+struct info_memory {
+    uint64_t used;     // used_memory: all that is held for serving, which maxmemory bounds
+    uint64_t startup;  // of it, what was there when the server had started
+    uint64_t dataset;  // entries and values, those that wait to be freed included
+    uint64_t overhead; // all the rest, tables of keys included
+    uint64_t keys;
+};
+struct info_memory info_memory_of(const struct request *r, const struct core_figures *sum);
+// Bytes that the allocator has from the system and that are there (`resident` of them at most).
+uint64_t info_allocator_active(uint64_t resident);
 // The value of an option as text, "" when there is none.
 #define INFO_OPTION_MAX 256
 const char *info_option(const struct request *r, const char *name, char text[INFO_OPTION_MAX]);

@@ -105,15 +105,6 @@ static void write_clients(const struct info *info, struct out *o)
     field(o, "clients_in_timeout_table", f->timeout_clients);
 }
 
-// Bytes that the allocator has taken from the system.
-static uint64_t committed(void)
-{
-    size_t elapsed, user, system, resident, peak_resident, bytes, peak_bytes, faults;
-    mi_process_info(&elapsed, &user, &system, &resident, &peak_resident, &bytes, &peak_bytes,
-                    &faults);
-    return bytes;
-}
-
 // How much more `large` is than `small`.
 static void field_excess(struct out *o, const char *name, uint64_t large, uint64_t small)
 {
@@ -144,19 +135,19 @@ static void write_memory(const struct info *info, struct out *o)
     const struct core_figures *f = &info->sum.figures;
     const struct server_figures *s = &info->server;
     char text[INFO_OPTION_MAX];
-    uint64_t used = info_used_memory(info->r, f);
-    uint64_t dataset = keyspace_memory(store_keyspace(info->r->store));
+    struct info_memory m = info_memory_of(info->r, f);
+    uint64_t used = m.used;
     uint64_t peak = info->r->services->memory_peak(info->r->core, used);
     int allocator = mi_version();
     field_bytes(o, "used_memory", used);
     field_bytes(o, "used_memory_rss", s->memory_resident);
     field_bytes(o, "used_memory_peak", peak);
     text_add(o, "used_memory_peak_perc:%.2f%%\r\n", percent(used, peak));
-    field(o, "used_memory_overhead", used - dataset);
-    field(o, "used_memory_startup", 0);
-    field(o, "used_memory_dataset", dataset);
-    text_add(o, "used_memory_dataset_perc:%.2f%%\r\n", percent(dataset, used));
-    uint64_t active = committed(), resident = s->memory_resident;
+    field(o, "used_memory_overhead", m.overhead);
+    field(o, "used_memory_startup", m.startup);
+    field(o, "used_memory_dataset", m.dataset);
+    text_add(o, "used_memory_dataset_perc:%.2f%%\r\n", percent(m.dataset, used - m.startup));
+    uint64_t resident = s->memory_resident, active = info_allocator_active(resident);
     field(o, "allocator_allocated", used);
     field(o, "allocator_active", active);
     field(o, "allocator_resident", resident);

@@ -1,6 +1,7 @@
 // MEMORY, but for USAGE: where memory goes, summed over the cores, and what to do about it.
 #include <inttypes.h>
 #include <mimalloc.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/outbuf.h"
@@ -20,50 +21,38 @@
 struct memory_view {
     struct core_figures sum;
     struct server_figures server;
-    uint64_t used, dataset, keys, peak;
-    uint64_t scripts; // texts of all cores, and the Lua of each
-};
-
-// What a core tells.
-struct memory_part {
-    struct core_figures figures;
-    uint64_t lua_bytes;
+    struct info_memory memory;
+    uint64_t peak;
+    uint64_t scripts; // their texts, and by how much the Lua of all cores has grown
 };
 
 static void write_figures(struct request *r)
 {
-    struct memory_part part;
-    struct script_figures scripts;
-    r->services->core_figures(r->core, &part.figures);
-    r->services->script_figures(r->core, &scripts);
-    part.lua_bytes = scripts.lua_bytes;
-    out_write(r->out, &part, sizeof(part));
+    struct core_figures figures;
+    r->services->core_figures(r->core, &figures);
+    out_write(r->out, &figures, sizeof(figures));
 }
 
 static struct memory_view view(struct request *r)
 {
     struct memory_view v = {0};
-    const struct keyspace *ks = store_keyspace(r->store);
     for (unsigned i = 0; i < r->n_parts; i++) {
-        struct memory_part part;
+        struct core_figures part;
         if (r->parts[i].len != sizeof(part))
             continue; // that core was short of memory
         memcpy(&part, r->parts[i].ptr, sizeof(part));
-        v.sum.clients += part.figures.clients;
-        v.sum.query_buffer_bytes += part.figures.query_buffer_bytes;
-        v.sum.output_bytes += part.figures.output_bytes;
-        v.sum.client_bytes += part.figures.client_bytes;
-        v.scripts += part.lua_bytes;
+        v.sum.clients += part.clients;
+        v.sum.query_buffer_bytes += part.query_buffer_bytes;
+        v.sum.output_bytes += part.output_bytes;
+        v.sum.client_bytes += part.client_bytes;
+        v.sum.beside_bytes += part.beside_bytes;
+        v.sum.startup_bytes += part.startup_bytes;
+        v.scripts += part.lua_growth_bytes;
     }
-    struct script_figures scripts;
-    r->services->script_figures(r->core, &scripts);
-    v.scripts += scripts.text_bytes;
     r->services->server_figures(r->core, &v.server);
-    v.dataset = keyspace_memory(ks);
-    v.used = info_used_memory(r, &v.sum);
-    v.peak = r->services->memory_peak(r->core, v.used);
-    for (unsigned db = 0; db < keyspace_databases(ks); db++)
-        v.keys += keyspace_keys(ks, db);
+    v.scripts += v.server.script_bytes;
+    v.memory = info_memory_of(r, &v.sum);
+    v.peak = r->services->memory_peak(r->core, v.memory.used);
     return v;
 }
 
@@ -91,15 +80,6 @@ static void pair_double(struct request *r, const char *name, double value)
     reply_double(r->out, r->session->resp, value);
 }
 
-// Bytes that the allocator holds, free pages included.
-static uint64_t allocator_active(void)
-{
-    size_t elapsed, user, system, resident, peak_resident, committed, peak_committed, faults;
-    mi_process_info(&elapsed, &user, &system, &resident, &peak_resident, &committed,
-                    &peak_committed, &faults);
-    return committed;
-}
-
 // How much more `large` is than `small`, as a ratio and in bytes.
 static void pair_excess(struct request *r, const char *ratio_name, const char *bytes_name,
                         uint64_t large, uint64_t small)
@@ -108,16 +88,46 @@ static void pair_excess(struct request *r, const char *ratio_name, const char *b
     pair_integer(r, bytes_name, large - small);
 }
 
+// Those that have keys, as far as one can tell while others change them. NULL: memory is short.
+static unsigned *databases_in_use(const struct request *r, unsigned *n)
+{
+    const struct keyspace *ks = store_keyspace(r->store);
+    unsigned *used = mi_mallocn(keyspace_databases(ks), sizeof(*used));
+    *n = 0;
+    for (unsigned db = 0; used && db < keyspace_databases(ks); db++)
+        if (keyspace_keys(ks, db))
+            used[(*n)++] = db;
+    return used;
+}
+
+// What the tables of databases take.
+static void add_databases(struct request *r, const unsigned *used, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct keyspace_index index = keyspace_index(store_keyspace(r->store), used[i]);
+        char name[32];
+        snprintf(name, sizeof(name), "db.%u", used[i]);
+        reply_bulk_string(r->out, name);
+        reply_map(r->out, r->session->resp, 3);
+        pair_integer(r, "overhead.hashtable.main", index.bytes - index.due_bytes);
+        pair_integer(r, "overhead.hashtable.expires", index.due_bytes);
+        pair_integer(r, "overhead.hashtable.slot-to-keys", 0); // each slot is a table of its own
+    }
+}
+
 // The names are Redis's, whose tools look for them; what has no meaning here, or is not there yet,
 // takes nothing.
 void memory_stats_command(struct request *r)
 {
     struct memory_view v = view(r);
-    uint64_t resident = v.server.memory_resident, active = allocator_active();
-    reply_map(r->out, r->session->resp, 27);
+    const struct info_memory *m = &v.memory;
+    uint64_t resident = v.server.memory_resident, active = info_allocator_active(resident);
+    uint64_t net = m->used - m->startup;
+    unsigned n_used, *used = databases_in_use(r, &n_used);
+    reply_map(r->out, r->session->resp, 27 + n_used);
     pair_integer(r, "peak.allocated", v.peak);
-    pair_integer(r, "total.allocated", v.used);
-    pair_integer(r, "startup.allocated", 0);
+    pair_integer(r, "total.allocated", m->used);
+    pair_integer(r, "startup.allocated", m->startup);
     pair_integer(r, "replication.backlog", 0);
     pair_integer(r, "clients.slaves", 0);
     pair_integer(r, "clients.normal", v.sum.client_bytes);
@@ -125,20 +135,22 @@ void memory_stats_command(struct request *r)
     pair_integer(r, "aof.buffer", 0);
     pair_integer(r, "lua.caches", v.scripts);
     pair_integer(r, "functions.caches", v.server.function_bytes);
-    pair_integer(r, "overhead.total", v.used - v.dataset);
-    pair_integer(r, "keys.count", v.keys);
-    pair_integer(r, "keys.bytes-per-key", v.keys ? v.dataset / v.keys : 0);
-    pair_integer(r, "dataset.bytes", v.dataset);
-    pair_double(r, "dataset.percentage", PERCENT * ratio(v.dataset, v.used));
-    pair_double(r, "peak.percentage", PERCENT * ratio(v.used, v.peak));
-    pair_integer(r, "allocator.allocated", v.used);
+    add_databases(r, used, n_used);
+    mi_free(used);
+    pair_integer(r, "overhead.total", m->overhead);
+    pair_integer(r, "keys.count", m->keys);
+    pair_integer(r, "keys.bytes-per-key", m->keys ? net / m->keys : 0);
+    pair_integer(r, "dataset.bytes", m->dataset);
+    pair_double(r, "dataset.percentage", PERCENT * ratio(m->dataset, net));
+    pair_double(r, "peak.percentage", PERCENT * ratio(m->used, v.peak));
+    pair_integer(r, "allocator.allocated", m->used);
     pair_integer(r, "allocator.active", active);
     pair_integer(r, "allocator.resident", resident);
     pair_excess(r, "allocator-fragmentation.ratio", "allocator-fragmentation.bytes", active,
-                v.used);
+                m->used);
     pair_excess(r, "allocator-rss.ratio", "allocator-rss.bytes", resident, active);
     pair_excess(r, "rss-overhead.ratio", "rss-overhead.bytes", resident, resident);
-    pair_excess(r, "fragmentation", "fragmentation.bytes", resident, v.used);
+    pair_excess(r, "fragmentation", "fragmentation.bytes", resident, m->used);
 }
 
 // --- DOCTOR ------------------------------------------------------------------------------------
@@ -155,25 +167,25 @@ void memory_doctor_command(struct request *r)
     outbuf_init(&text);
     struct out *o = &text.out;
     uint64_t buffers = v.sum.query_buffer_bytes + v.sum.output_bytes;
-    if (v.used < DOCTOR_USED_MIN) {
+    if (v.memory.used < DOCTOR_USED_MIN) {
         text_add(o, "The server holds next to nothing, so nothing can be said about its memory.\n");
         request_reply_text(r, &text);
         return;
     }
     uint64_t resident = v.server.memory_resident;
-    if (ratio(v.peak, v.used) > DOCTOR_PEAK_RATIO)
+    if (ratio(v.peak, v.memory.used) > DOCTOR_PEAK_RATIO)
         text_add(o,
                  "* Peak: %" PRIu64 " bytes were used once, %" PRIu64
                  " are now. A machine that is sized for the present will not do for the next "
                  "peak.\n",
-                 v.peak, v.used);
-    if (ratio(resident, v.used) > DOCTOR_FRAGMENTATION_RATIO &&
-        resident - v.used > DOCTOR_RESIDENT_EXTRA)
+                 v.peak, v.memory.used);
+    if (ratio(resident, v.memory.used) > DOCTOR_FRAGMENTATION_RATIO &&
+        resident - v.memory.used > DOCTOR_RESIDENT_EXTRA)
         text_add(o,
                  "* Resident: %" PRIu64 " bytes are resident for %" PRIu64
                  " in use. Packet pools and free pages of the allocator count here; MEMORY PURGE "
                  "gives back the latter.\n",
-                 resident, v.used);
+                 resident, v.memory.used);
     if (v.sum.clients && buffers / v.sum.clients > DOCTOR_CLIENT_BYTES)
         text_add(o,
                  "* Clients: buffers take %" PRIu64

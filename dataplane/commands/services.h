@@ -47,7 +47,9 @@ struct core_figures {
     uint64_t reads, writes; // of connections that had something to read, or to write
     uint64_t background_us, background_cut; // work of the store, and turns that left some of it
     uint64_t exceeded_us, exceeded_now_us;  // above maxmemory, and since when it is now
-    uint64_t lua_bytes;
+    uint64_t lua_bytes, lua_growth_bytes; // and of these, since the start
+    uint64_t beside_bytes;                // all that it holds beside its keys,
+    uint64_t startup_bytes;               // and what that was at the start
 };
 
 // Per command: COMMANDSTATS.
@@ -305,8 +307,8 @@ struct services {
                        void (*each)(void *context, const char *prefix, uint64_t count),
                        void *context);
     void (*server_figures)(struct core *core, struct server_figures *figures);
-    // The highest `used_memory` so far, `used` included. Cores look ten times a second, and count
-    // keys alone then; whoever adds up the buffers of connections too hands over the sum.
+    // The highest `used_memory` so far, `used` included. Cores look ten times a second, with what
+    // connections held within the last second.
     uint64_t (*memory_peak)(struct core *core, uint64_t used);
     void (*core_rates)(struct core *core, double *ops, double *in_kbps, double *out_kbps);
 

@@ -145,6 +145,7 @@ static int core_start(struct core *c, char *error, size_t size)
     core_time(c);
     settings_adopt(c);
     access_adopt(c);
+    memory_start(c);
     return transport_start(c, error, size);
 }
 

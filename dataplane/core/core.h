@@ -172,6 +172,7 @@ struct slow;
 struct slowlog {
     struct slow *newest, *oldest;
     uint64_t n;
+    uint64_t bytes;            // of memory, of all entries
     uint64_t threshold_cycles; // UINT64_MAX: none
 };
 
@@ -300,6 +301,8 @@ struct core {
     struct command_figures *command_figures; // by command id
     struct error_count error_counts[ERROR_PREFIXES];
     unsigned n_error_counts;
+    // Memory beside its keys (memory.c): what never changes; all, and Lua's, when it had started.
+    uint64_t fixed_bytes, startup_bytes, startup_lua_bytes;
     uint64_t next_publish_us, next_cron_us;
     uint64_t second_start_us, second_commands, second_in, second_out;
     double ops, in_kbps, out_kbps;
@@ -618,6 +621,13 @@ void ping_begin(struct core *c, const struct plane_message *m, const uint8_t *da
                 size_t len); // ping.c
 void control_end(struct core *c);
 void control_replied(struct core *c, struct client *client);
+
+// --- memory.c: what a core holds beside its keys
+void memory_start(struct core *c); // the core has started
+// All of it, told to the store, which holds it to maxmemory. `clients` is what its clients hold:
+// exactly, by a walk (memory_of_clients), or as of the last second (c->weights.bytes).
+uint64_t memory_count(struct core *c, uint64_t clients);
+uint64_t memory_of_clients(const struct core *c);
 
 // --- figures.c
 void figures_publish(struct core *c);

@@ -42,7 +42,7 @@ static void publish_sums(struct server *server, uint64_t maxmemory)
     for (unsigned db = 0; db < keyspace_databases(server->keyspace); db++)
         keys += keyspace_keys(server->keyspace, db);
     put(&server->segment->keys, keys);
-    put(&server->segment->memory_used, keyspace_memory(server->keyspace));
+    put(&server->segment->memory_used, keyspace_used(server->keyspace));
     put(&server->segment->maxmemory, maxmemory);
 }
 
@@ -79,7 +79,8 @@ void figures_publish(struct core *c)
     put(&p->sleeps, n->sleeps);
     put(&p->wakes, n->wakes);
     put(&p->ops_per_second, (uint64_t)c->ops);
-    figures_memory_peak(c, keyspace_memory(c->server->keyspace));
+    memory_count(c, c->weights.bytes);
+    figures_memory_peak(c, keyspace_used(c->server->keyspace));
     struct owned_figures owned = store_owned_figures(c->store);
     put(&p->keys, owned.keys);
     put(&p->memory_used, owned.bytes);

@@ -252,10 +252,13 @@ static void core_figures(struct core *c, struct core_figures *f)
         .exceeded_now_us = c->exceeded_since_us ? c->now_us - c->exceeded_since_us : 0,
         .lua_bytes = scripts.lua_bytes,
         .evicted_clients = n->evicted_clients,
-        .client_bytes = c->weights.bytes,
+        .lua_growth_bytes = scripts.lua_bytes - c->startup_lua_bytes,
+        .startup_bytes = c->startup_bytes,
+        .client_bytes = memory_of_clients(c),
         .cpu_sys_us = (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec,
         .cpu_user_us = (uint64_t)usage.ru_utime.tv_sec * 1000000 + (uint64_t)usage.ru_utime.tv_usec,
     };
+    f->beside_bytes = memory_count(c, f->client_bytes);
     tracking_figures(c, f);
     clients_recent(c, &f->max_input_buffer, &f->max_output_buffer);
     transport_bytes(c, &f->net_in_bytes, &f->net_out_bytes);

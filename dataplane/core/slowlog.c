@@ -113,6 +113,7 @@ static void drop_oldest(struct slowlog *s)
     else
         s->newest = NULL;
     s->n--;
+    s->bytes -= mi_usable_size(e);
     mi_free(e);
 }
 
@@ -141,6 +142,7 @@ static void add(struct core *c, const struct client *client, const struct comman
         s->oldest = e;
     s->newest = e;
     s->n++;
+    s->bytes += mi_usable_size(e);
 }
 
 void slowlog_take(struct core *c, const struct client *client, const struct command *command,

@@ -219,6 +219,12 @@ static bool service_target(struct request *r, struct client *client)
     return tracker_make(r->core, client);
 }
 
+uint64_t tracking_memory(const struct core *c)
+{
+    const struct tracking *t = c->tracking;
+    return (uint64_t)t->bytes + t->n_buckets * sizeof(*t->buckets) + t->n * sizeof(struct tracker);
+}
+
 void tracking_services(struct services *services)
 {
     services->client_tracking = client_tracking;

@@ -23,6 +23,7 @@ struct tracking {
     // Of the keys that this core put into tables and took out of them, whoever owns their slots:
     // the sum over cores is what the tables hold. One writer, read by all.
     _Atomic int64_t keys, items;
+    _Atomic int64_t bytes; // the same of the memory that they take, but for buckets
     _Atomic bool lost; // memory was short for word to clients of this core: they must forget all
     // What changed and was not told yet.
     struct tracked_key *changed_first, *changed_last;
@@ -44,6 +45,9 @@ void tracking_stop(struct core *c);
 void tracking_clear(struct server *server); // all cores have stopped
 void tracking_services(struct services *services);
 void tracking_figures(struct core *c, struct core_figures *f);
+// Bytes of keys that this core put into tables, less those that it took out: of all cores, what
+// tables take.
+uint64_t tracking_memory(const struct core *c);
 
 // A read was executed for a client that is to be told: the slots of its keys are in hand.
 void tracking_remember(struct core *c, const struct session *session, const struct command *command,

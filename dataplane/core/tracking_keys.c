@@ -156,11 +156,23 @@ static void note(struct core *c, struct tracked_key *k)
     tracking_set_due(c, TRACKING_KEYS);
 }
 
+static int64_t key_bytes(const struct tracked_key *k)
+{
+    size_t readers = k->readers == &k->one ? 0 : k->room * sizeof(*k->readers);
+    return (int64_t)(sizeof(*k) + k->len + readers);
+}
+
+static void forget_key(struct core *c, const struct tracked_key *k)
+{
+    add_to(&c->tracking->keys, -1);
+    add_to(&c->tracking->items, -(int64_t)k->n);
+    add_to(&c->tracking->bytes, -key_bytes(k));
+}
+
 static void take_out(struct core *c, struct tracked_slot *s, struct tracked_key *k, uint64_t by)
 {
     tracked_take(s, k);
-    add_to(&c->tracking->keys, -1);
-    add_to(&c->tracking->items, -(int64_t)k->n);
+    forget_key(c, k);
     k->by = by;
     note(c, k);
 }
@@ -198,8 +210,7 @@ static void empty(struct core *c, struct tracked_slot *s)
     struct tracked_key *k;
     while ((k = tracked_any(s, 0))) {
         tracked_take(s, k);
-        add_to(&c->tracking->keys, -1);
-        add_to(&c->tracking->items, -(int64_t)k->n);
+        forget_key(c, k);
         tracked_key_free(k);
     }
 }
@@ -246,6 +257,7 @@ static void remember(struct core *c, const struct session *session, const struct
         before--;
         k = tracked_key(s, key->ptr, key->len, key->hash);
     }
+    int64_t bytes = k && s->n == before ? key_bytes(k) : 0;
     enum tracked_added added =
         k ? tracked_add(k, reader_of(session->client_id, session->home)) : TRACKED_NO_MEMORY;
     if (added == TRACKED_NO_MEMORY)
@@ -254,6 +266,8 @@ static void remember(struct core *c, const struct session *session, const struct
         add_to(&t->keys, (int64_t)s->n - before);
     if (added == TRACKED_ADDED)
         add_to(&t->items, 1);
+    if (k)
+        add_to(&t->bytes, key_bytes(k) - bytes);
     if (is_ours(c, key->slot)) {
         tracking_settle(c, key->slot);
     } else { // as long as it has the slot: loan_leave

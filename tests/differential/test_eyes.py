@@ -519,7 +519,136 @@ def info_channels(servers):
     same("channels", *results)
 
 
-TESTS = [info_channels, latency_errors, latency_events, histograms, percentiles, info_fields, info_counts, monitored, own_commands, order_of_cores, slow_entries, slow_limits, slow_errors]
+# --- memory ------------------------------------------------------------------------------------------
+
+
+def memory_stats(connection):
+    reply = connection.call("MEMORY", "STATS")
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2])
+    stats = {name.decode(): value for name, value in pairs}
+    for name, value in stats.items():
+        if name.startswith("db."):
+            inner = value.items() if isinstance(value, dict) else zip(value[::2], value[1::2])
+            stats[name] = {k.decode(): v for k, v in inner}
+    return stats
+
+
+def memory_fields(servers):
+    """MEMORY STATS has Redis's fields in Redis's order, of one type, in either protocol; db.N where there are keys."""
+    for protocol in (2, 3):
+        seen = []
+        for server in servers:
+            c = connect(server)[0]
+            c.call("HELLO", protocol)
+            c.call("FLUSHALL")
+            empty = list(memory_stats(c))
+            for i in range(1000):
+                c.call("SET", f"k{i}", "v", *(("EX", 1000) if i % 2 else ()))
+            assert c.call("SELECT", 3) == b"OK"
+            c.call("SET", "k", "v")
+            stats = memory_stats(c)
+            seen.append([empty, list(stats), {n: type(v) for n, v in stats.items()},
+                         {n: list(v) for n, v in stats.items() if n.startswith("db.")}])
+            main, expires = stats["db.0"]["overhead.hashtable.main"], stats["db.0"]["overhead.hashtable.expires"]
+            assert 1000 * 8 < main < 16384 * 64 * 2 and 0 < expires < 16384 * 64, stats["db.0"]
+            assert stats["db.3"]["overhead.hashtable.main"] and not stats["db.3"]["overhead.hashtable.expires"], stats
+            assert stats["db.0"]["overhead.hashtable.slot-to-keys"] == 0
+            c.call("FLUSHALL")
+            same("empty again", empty, list(memory_stats(c)))
+            for words in ("DOCTOR", "MALLOC-STATS"):
+                assert len(c.call("MEMORY", words)) > 20
+            assert c.call("MEMORY", "PURGE") == b"OK"
+        for mine, other in zip(*seen):
+            same(f"MEMORY STATS, RESP{protocol}", [mine], [other])
+
+
+def memory_relations(servers):
+    """What is made of other figures is made of them as in Redis, and the figures tell of what is held."""
+    for server in servers:
+        c, other = connect(server, 2)
+        c.call("FLUSHALL")
+        c.call("SCRIPT", "FLUSH")
+        c.call("FUNCTION", "FLUSH")
+
+        def figures(c=c):
+            return {n: int(v) for n, v in info(c, "memory")["Memory"].items() if re.fullmatch(r"-?\d+", v)}
+
+        def check(c=c):
+            text = info(c, "memory")["Memory"]
+            m = {n: int(v) for n, v in text.items() if re.fullmatch(r"-?\d+", v)}
+            assert m["used_memory"] == m["used_memory_overhead"] + m["used_memory_dataset"], m
+            assert m["used_memory_startup"] < m["used_memory_overhead"], m
+            share = 100 * m["used_memory_dataset"] / (m["used_memory"] - m["used_memory_startup"])
+            assert abs(float(text["used_memory_dataset_perc"].rstrip("%")) - share) < 0.02, (text, share)
+            assert m["used_memory_scripts"] == m["used_memory_scripts_eval"] + m["used_memory_functions"], m
+            assert m["used_memory_vm_total"] == m["used_memory_vm_eval"] + m["used_memory_vm_functions"], m
+            assert m["allocator_frag_bytes"] == m["allocator_active"] - m["allocator_allocated"], m
+            s = memory_stats(c)
+            listed = sum(s[n] for n in ("startup.allocated", "replication.backlog", "clients.slaves", "clients.normal",
+                                        "cluster.links", "aof.buffer", "lua.caches", "functions.caches"))
+            listed += sum(sum(v.values()) for n, v in s.items() if n.startswith("db."))
+            assert listed <= s["overhead.total"] <= s["total.allocated"] <= s["peak.allocated"], (listed, s)
+            assert s["dataset.bytes"] == s["total.allocated"] - s["overhead.total"], s
+            net = s["total.allocated"] - s["startup.allocated"]
+            assert abs(float(s["dataset.percentage"]) - 100 * s["dataset.bytes"] / net) < 0.01, s
+            assert s["keys.bytes-per-key"] == (net // s["keys.count"] if s["keys.count"] else 0), s
+            assert s["startup.allocated"] == m["used_memory_startup"], (s, m)
+            return m
+
+        before = check()
+        c.call("SET", "big", b"x" * 3_000_000)
+        now = check()
+        assert now["used_memory_dataset"] - before["used_memory_dataset"] > 2_900_000, (before, now)
+        c.call("DEL", "big")
+        pollux.wait_for(lambda: figures()["used_memory"] < before["used_memory"] + 2_000_000, "the value to be gone")
+        for i in range(50):
+            c.call("EVAL", f"return {i} --" + "x" * 10_000, 0)
+        c.call("FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('f', function() end) --" + "x" * 100_000)
+        now = check()
+        assert (now["number_of_cached_scripts"], now["number_of_libraries"], now["number_of_functions"]) == (50, 1, 1), now
+        assert now["used_memory_scripts_eval"] > 500_000 and now["used_memory_functions"] > 100_000, now
+        assert now["used_memory"] - before["used_memory"] > 600_000, (before, now)
+        c.call("SCRIPT", "FLUSH")
+        c.call("FUNCTION", "FLUSH")
+        # A query of which one argument is there, and the other is not.
+        before = figures()
+        other.socket.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4000000\r\n" + b"x" * 3_000_000)
+        pollux.wait_for(lambda: figures()["used_memory"] - before["used_memory"] > 2_500_000, "the query to be counted")
+        check()
+        other.close()
+        pollux.wait_for(lambda: figures()["used_memory"] - before["used_memory"] < 1_000_000, "the query to be gone")
+
+
+def memory_bound(servers):
+    """maxmemory bounds used_memory less mem_not_counted_for_evict: by evicting, and by refusing to write."""
+    for server in servers:
+        c = connect(server)[0]
+        c.call("FLUSHALL")
+
+        def counted(c=c):
+            m = info(c, "memory")["Memory"]
+            return int(m["used_memory"]) - int(m["mem_not_counted_for_evict"])
+
+        for i in range(300):
+            c.call("SET", f"first:{i}", "x" * 1000)
+        limit = counted() + 300_000
+        try:
+            c.call("CONFIG", "SET", "maxmemory", str(limit), "maxmemory-policy", "allkeys-random")
+            for i in range(2000):
+                c.call("SET", f"k:{i}", "x" * 1000)
+            pollux.wait_for(lambda: counted() <= limit + 4096, "keys to be evicted")
+            assert 200 < c.call("DBSIZE") < 1000 and counted() > limit - 250_000, (c.call("DBSIZE"), counted(), limit)
+            c.call("CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", str(counted() + 100_000))
+            replies = [c.call("SET", f"more:{i}", "x" * 1000) for i in range(200)]
+            assert replies[:20] == [b"OK"] * 20 and replies[-1].startswith(b"OOM"), replies
+            c.call("CONFIG", "SET", "maxmemory", "1")
+            c.call("FLUSHALL")
+            assert c.call("SET", "k", "v").startswith(b"OOM")
+        finally:
+            c.call("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction")
+
+
+TESTS = [memory_fields, memory_relations, memory_bound, info_channels, latency_errors, latency_events, histograms, percentiles, info_fields, info_counts, monitored, own_commands, order_of_cores, slow_entries, slow_limits, slow_errors]
 
 
 def main():
