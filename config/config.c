@@ -90,6 +90,9 @@ void config_free(struct config *c)
         return;
     for (unsigned i = 0; i < c->n; i++)
         value_drop(c->values[i]);
+    for (unsigned i = 0; i < c->n_user_places; i++)
+        free(c->user_places[i]);
+    free(c->user_places);
     free(c->values);
     free(c->given);
     free(c->path);
@@ -261,6 +264,11 @@ unsigned config_multi(const struct config *c, const char *name, unsigned i,
         return 0;
     *words = v->words + v->line_start[i];
     return v->line_start[i + 1] - v->line_start[i];
+}
+
+const char *config_user_place(const struct config *c, unsigned i)
+{
+    return i < c->n_user_places ? c->user_places[i] : "configuration";
 }
 
 bool config_percent_or_memory(const struct config *c, const char *name, uint64_t total,

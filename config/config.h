@@ -93,6 +93,8 @@ unsigned config_list(const struct config *c, const char *name, const char *const
 // Words of line `i` of a CONFIG_MULTI option; 0 past the last.
 unsigned config_multi(const struct config *c, const char *name, unsigned i,
                       const char *const **words);
+// Where the i-th `user` line stands, for people: "FILE:LINE". Not known of copies.
+const char *config_user_place(const struct config *c, unsigned i);
 bool config_percent_or_memory(const struct config *c, const char *name, uint64_t total,
                               uint64_t *bytes);
 // notify-keyspace-events asks for new keys (`n`): beside `A` its text does not say so, as in Redis.

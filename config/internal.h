@@ -9,6 +9,8 @@ struct config {
     struct value **values; // one for each row of the table
     bool *given;           // whether a file or the command line has set it
     char *path;            // absolute; NULL without a file
+    char **user_places;    // where each `user` line stands; not in copies
+    unsigned n_user_places;
 };
 
 // Sets option `o` from the words of a line. Returns 0, or -1 with a message that names neither

@@ -168,6 +168,19 @@ static int load_include(struct config *c, const struct words *w, const struct so
     return result;
 }
 
+// A `user` line is understood by others, who say where it stands.
+static void note_user(struct config *c, const struct source *s, unsigned line)
+{
+    char **places = realloc(c->user_places, (c->n_user_places + 1) * sizeof(*places));
+    assert(places);
+    c->user_places = places;
+    char **place = &places[c->n_user_places++];
+    int n =
+        s->arguments ? asprintf(place, "command line") : asprintf(place, "%s:%u", s->name, line);
+    assert(n > 0);
+    (void)n;
+}
+
 static int load_line(struct config *c, const struct words *w, const struct source *s, unsigned line,
                      char *error, size_t error_size)
 {
@@ -178,8 +191,11 @@ static int load_line(struct config *c, const struct words *w, const struct sourc
     if (!strcmp(o->name, "include"))
         return load_include(c, w, s, line, error, error_size);
     if (w->n > 1) {
-        if (config_assign(c, o, w->at + 1, w->n - 1, VALUE_FILE, why, sizeof(why)) == 0)
+        if (config_assign(c, o, w->at + 1, w->n - 1, VALUE_FILE, why, sizeof(why)) == 0) {
+            if (!strcmp(o->name, "user"))
+                note_user(c, s, line);
             return 0;
+        }
     } else {
         snprintf(why, sizeof(why), "wrong number of arguments");
     }

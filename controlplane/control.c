@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/process.h"
 #include "controlplane/link.h"
 #include "controlplane/server.h"
 #include "controlplane/settings.h"
@@ -41,8 +42,10 @@ static void control_loop(struct link *link, struct server *server, int epoll, in
         epoll_wait(epoll, events, 4, timeout);
         link_awake(link);
         if (read(signals, &info, sizeof(info)) == sizeof(info)) {
-            log_notice("Received %s: the control plane ends",
-                       info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+            char sender[PROCESS_TEXT_MAX];
+            log_notice("Received %s from %s: the control plane ends",
+                       info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM",
+                       process_sender((pid_t)info.ssi_pid, info.ssi_uid, sender));
             server->stop = true;
         }
     }

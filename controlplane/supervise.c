@@ -19,6 +19,7 @@
 
 #include "common/log.h"
 #include "common/plane.h"
+#include "common/process.h"
 #include "controlplane/notify.h"
 #include "controlplane/settings.h"
 
@@ -244,11 +245,13 @@ static void signals_take(struct supervisor *s)
         if (info.ssi_signo == SIGCHLD)
             continue;
         const char *name = info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM";
+        char sender[PROCESS_TEXT_MAX];
+        process_sender((pid_t)info.ssi_pid, info.ssi_uid, sender);
         if (!s->stopping) {
-            log_notice("Received %s: both planes end", name);
+            log_notice("Received %s from %s: both planes end", name, sender);
             stop_begin(s, 0);
         } else if (info.ssi_signo == SIGINT) {
-            log_warning("Received SIGINT again: both planes are killed");
+            log_warning("Received SIGINT from %s again: both planes are killed", sender);
             s->kill_ms = now_ms();
         }
     }

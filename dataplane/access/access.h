@@ -177,8 +177,10 @@ struct access_loading;
 struct access_loading *access_loading_new(const struct access_table *t, const char *file,
                                           bool all_channels, const struct access_user *everybody,
                                           struct out *errors);
-void access_loading_add(struct access_loading *l, unsigned line, const struct access_rule *words,
-                        int n);
+// `place`: what errors name as the line's place, besides its user; NULL: file and line, as Redis
+// has it.
+void access_loading_add(struct access_loading *l, const char *place, unsigned line,
+                        const struct access_rule *words, int n);
 // NULL: something was wrong.
 struct access_users *access_loading_end(struct access_loading *l,
                                         const struct access_users *before);

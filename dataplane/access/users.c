@@ -137,12 +137,22 @@ struct access_loading {
     struct access_users *users; // so far, in no order; the first is the default user
     unsigned room;
     unsigned line;
+    // Errors name the place and the user; NULL: file and line.
+    const char *place;
+    struct access_rule name;
 };
 
 static struct out *tell_after(struct access_loading *l, const char *mark)
 {
     char number[16];
     l->failed = true;
+    if (l->place) {
+        put(l->errors, l->place);
+        put(l->errors, ": user '");
+        out_write(l->errors, l->name.ptr, l->name.len);
+        put(l->errors, "': ");
+        return l->errors;
+    }
     snprintf(number, sizeof(number), ":%u%s", l->line, mark);
     put(l->errors, l->file);
     put(l->errors, number);
@@ -194,6 +204,10 @@ static struct access_user *user_of_line(struct access_loading *l, struct access_
     for (unsigned i = 1; !told && i < l->users->n; i++)
         if (compare(l->users->at[i], name.ptr, name.len) == 0)
             told = l->users->at[i]->name;
+    if (told && l->place) {
+        put(tell(l), "Duplicate user found. A user can only be defined once in config files. ");
+        return NULL;
+    }
     if (told) {
         char text[48];
         snprintf(text, sizeof(text), "' found on line %u. ", l->line);
@@ -234,7 +248,9 @@ static void apply_line(struct access_loading *l, struct access_user *u,
     int n_rules = rules ? access_join_rules(words, n, rules, &joined, &open) : -2;
     if (n_rules < 0) {
         put(tell(l),
-            n_rules == -1 ? "Unmatched parenthesis in selector definition." : "out of memory. ");
+            n_rules == -1 ? l->place ? "Unmatched parenthesis in selector definition. "
+                                     : "Unmatched parenthesis in selector definition." // Redis's
+                          : "out of memory. ");
         mi_free(rules);
         return;
     }
@@ -292,10 +308,12 @@ struct access_loading *access_loading_new(const struct access_table *t, const ch
     return l;
 }
 
-void access_loading_add(struct access_loading *l, unsigned line, const struct access_rule *words,
-                        int n)
+void access_loading_add(struct access_loading *l, const char *place, unsigned line,
+                        const struct access_rule *words, int n)
 {
     l->line = line;
+    l->place = place;
+    l->name = words[0];
     struct access_user *u = user_of_line(l, words[0]);
     if (u)
         apply_line(l, u, words + 1, n - 1);
@@ -339,7 +357,7 @@ static void load_line(struct access_loading *l, unsigned number, struct access_r
     else if (n < 2 || words[0].len != 4 || memcmp(words[0].ptr, "user", 4) != 0)
         put(tell_after(l, " "), "should start with user keyword followed by the username. ");
     else
-        access_loading_add(l, number, words + 1, n - 1);
+        access_loading_add(l, NULL, number, words + 1, n - 1);
     mi_free(words);
 }
 

@@ -98,5 +98,5 @@ void shutdown_command(struct request *r)
     else if (!o.nosave && r->services->script_busy(r->core))
         request_error(r, r->services->script_busy(r->core));
     else
-        r->services->shutdown(r->core);
+        r->services->shutdown(r);
 }

@@ -333,8 +333,8 @@ struct services {
     // Freezes this core for so long, heartbeat included (DEBUG SLEEP's part).
     void (*freeze)(struct core *core, uint64_t microseconds);
     uint64_t (*random)(struct core *core);
-    // Starts an orderly end of the server. Returns false when one is under way.
-    bool (*shutdown)(struct core *core);
+    // Starts an orderly end of the server, and logs who asked. Returns false when one is under way.
+    bool (*shutdown)(struct request *r);
     // May this command (DEBUG, CONFIG SET of protected options) be used from this connection?
     // option: "enable-debug-command", "enable-protected-configs", "enable-module-command".
     bool (*protected_allowed)(struct core *core, const char *option, struct client *c);

@@ -532,7 +532,7 @@ static struct access_users *from_lines(const struct config *config,
 {
     const char *const *words;
     struct access_loading *l =
-        access_loading_new(permission_table(), "'user' line", all_channels_of(config),
+        access_loading_new(permission_table(), "configuration", all_channels_of(config),
                            access_users_default(before), errors);
     if (!l)
         return NULL;
@@ -545,7 +545,7 @@ static struct access_users *from_lines(const struct config *config,
         }
         for (unsigned w = 0; w < n; w++)
             rules[w] = (struct access_rule){words[w], strlen(words[w])};
-        access_loading_add(l, i + 1, rules, (int)n);
+        access_loading_add(l, config_user_place(config, i), i + 1, rules, (int)n);
         mi_free(rules);
     }
     return access_loading_end(l, before);
@@ -659,6 +659,8 @@ static int start_users(struct server *server, const struct config *config, char 
         struct block *text = outbuf_block(&errors);
         int len = text ? (int)text->len : 0;
         const char *told = text ? (const char *)text->data : "";
+        while (len && told[len - 1] == ' ')
+            len--;
         if ((size_t)len < size) {
             snprintf(error, size, "%.*s", len, told);
         } else {

@@ -299,11 +299,15 @@ void server_wake(struct server *s)
 }
 
 // On the service thread.
-static void on_signal(void *context, int number, unsigned times)
+static void on_signal(void *context, int number, const char *sender, unsigned times)
 {
-    log_warning("Received %s, shutting down", number == SIGTERM ? "SIGTERM" : "SIGINT");
-    if (times > 1)
-        _exit(1); // asked twice: now
+    const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
+    if (times > 1) { // asked twice: now
+        log_warning("Received %s from %s again: the data plane ends at once", name, sender);
+        log_flush();
+        _exit(1);
+    }
+    log_warning("Received %s from %s, shutting down", name, sender);
     server_stop(context);
 }
 
@@ -530,6 +534,8 @@ int server_run(struct config *config, const char *executable)
     pthread_mutex_init(&s->config_lock, NULL);
     int status = 0;
     if (start_log(config, error) || server_start(s, config, error)) {
+        if (*config_string(config, "logfile")) // where nobody may see what follows
+            log_warning("The data plane cannot start: %s", error);
         log_flush();
         fprintf(stderr, "pollux-dataplane: %s\n", error);
         status = 1;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/process.h"
 #include "dataplane/core/attach.h"
 
 // How long a line may wait in a ring: while lines come, and after a second without any. Cores do
@@ -207,9 +208,12 @@ void service_memory(const struct service *s, struct service_memory *m)
 static void signals_read(struct service *s)
 {
     struct signalfd_siginfo info;
+    char sender[PROCESS_TEXT_MAX];
     while (read(s->signals, &info, sizeof(info)) == sizeof(info))
         if (s->options.signal)
-            s->options.signal(s->options.context, (int)info.ssi_signo, ++s->signalled);
+            s->options.signal(s->options.context, (int)info.ssi_signo,
+                              process_sender((pid_t)info.ssi_pid, info.ssi_uid, sender),
+                              ++s->signalled);
 }
 
 static void events_take(struct service *s, const struct epoll_event *events, int n)

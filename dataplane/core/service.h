@@ -20,9 +20,10 @@ struct service;
 struct service_options {
     struct attach *attach; // served if not NULL; the caller closes it after service_stop
     // All of these are called on the service thread; each may be NULL.
-    void (*signal)(void *context, int number, unsigned times); // SIGTERM, SIGINT; how often by now
-    void (*tick)(void *context);                               // about once a second
-    void (*wake)(void *context, unsigned core);                // ends the sleep of a core
+    // SIGTERM, SIGINT; who sent it, for people; how often one came by now.
+    void (*signal)(void *context, int number, const char *sender, unsigned times);
+    void (*tick)(void *context);                // about once a second
+    void (*wake)(void *context, unsigned core); // ends the sleep of a core
     void *context;
 };
 

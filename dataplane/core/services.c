@@ -343,10 +343,22 @@ static void freeze(struct core *c, uint64_t us)
         continue;
 }
 
-static bool shut_down(struct core *c)
+static bool shut_down(struct request *r)
 {
+    struct core *c = r->core;
+    const struct client *client = r->client;
+    char address[CLIENT_ADDRESS_MAX];
+    size_t len = 0;
     if (atomic_load(&c->server->stopping))
         return false;
+    const char *user = client && client->user ? access_user_name(client->user, &len) : "";
+    const char *name = client ? client_name(client) : "";
+    if (!client || client->flags & CLIENT_INTERNAL)
+        log_warning("SHUTDOWN through the control plane, shutting down");
+    else
+        log_warning("SHUTDOWN from client id=%lu addr=%s name=%s user=%.*s, shutting down",
+                    (unsigned long)client->id, client_address(c, &client->remote, address), name,
+                    (int)len, user);
     server_stop(c->server);
     return true;
 }

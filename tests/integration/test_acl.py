@@ -90,6 +90,22 @@ def test_users_of_the_configuration():
         assert server.read("pollux.conf").replace(" sanitize-payload", "") == text
 
 
+def test_wrong_users_of_the_configuration():
+    """What is wrong with a line names the file, the line and the user."""
+    server = Filed("# a\n\nuser alice on nopass\nuser bob on +@nosuch\nuser carol #12\nuser alice off\nuser dora (+get\n")
+    try:
+        done = pollux.run(*server.command(), check=False)
+        assert done.returncode == 1
+        for line, user, why in ((4, "bob", "Error in applying operation '+@nosuch': Unknown command or category name in ACL."),
+                                (5, "carol", "The password hash must be exactly 64 characters"),
+                                (6, "alice", "Duplicate user found."), (7, "dora", "Unmatched parenthesis")):
+            assert f"{server.path}:{line}: user '{user}': {why}" in done.stderr, done.stderr
+        done = pollux.run(pollux.program("pollux-dataplane"), "--user", "eve", "xyz", check=False)
+        assert done.returncode == 1 and "command line: user 'eve': Syntax error" in done.stderr, done.stderr
+    finally:
+        server.close()
+
+
 def test_a_file_of_users():
     """LOAD takes it as a whole or not at all, on every core; SAVE writes it; clients of users that were are closed."""
     server = Filed("aclfile users.acl\n", "0,1")

@@ -225,9 +225,9 @@ static uint64_t random_number(struct core *c)
     return 0x9e3779b97f4a7c15u * (c->index + 1);
 }
 
-static bool shut_down(struct core *c)
+static bool shut_down(struct request *r)
 {
-    c->server->shutting_down = true;
+    r->core->server->shutting_down = true;
     return true;
 }
 

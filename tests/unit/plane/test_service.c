@@ -46,8 +46,11 @@ static int tear_down(void **state)
     return system(command);
 }
 
-static void on_signal(void *context, int number, unsigned times)
+static void on_signal(void *context, int number, const char *sender, unsigned times)
 {
+    char here[32];
+    snprintf(here, sizeof(here), "pid %d (", (int)getpid());
+    assert(strncmp(sender, here, strlen(here)) == 0);
     assert(times == 1);
     atomic_store((_Atomic int *)context, number);
 }
