@@ -23,7 +23,6 @@
 #define LOG_RING_BYTES (64u * 1024)
 // Lines are gathered to this many bytes for one write().
 #define LOG_BATCH_BYTES (64u * 1024)
-#define LOG_PREFIX_MAX 64
 
 struct record {
     uint64_t time_ns; // CLOCK_REALTIME
@@ -60,6 +59,7 @@ static char ident[64];
 static bool to_syslog;
 static char role = 'M';
 static pid_t pid;
+static long utc_offset_s; // of local time, when the log was opened
 static char batch[LOG_BATCH_BYTES];
 static size_t batch_len;
 
@@ -119,18 +119,23 @@ static uint64_t wall_ns(void)
 
 // "PID:ROLE DD Mon YYYY HH:MM:SS.mmm LEVEL " as Redis writes it. Month names do not follow the
 // locale.
-static size_t prefix_format(char *to, const struct record *record)
+static size_t prefix_write(char *to, const struct record *record, const struct tm *tm)
 {
     static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    int n =
+        snprintf(to, LOG_PREFIX_MAX, "%d:%c %02d %s %04d %02d:%02d:%02d.%03d %c ", (int)pid, role,
+                 tm->tm_mday, months[tm->tm_mon % 12], tm->tm_year + 1900, tm->tm_hour, tm->tm_min,
+                 tm->tm_sec, (int)(record->time_ns / 1000000 % 1000), ".-*#"[record->level & 3]);
+    return n < 0 ? 0 : n < LOG_PREFIX_MAX ? (size_t)n : LOG_PREFIX_MAX - 1;
+}
+
+static size_t prefix_format(char *to, const struct record *record)
+{
     time_t seconds = (time_t)(record->time_ns / 1000000000u);
     struct tm tm;
     localtime_r(&seconds, &tm);
-    int n =
-        snprintf(to, LOG_PREFIX_MAX, "%d:%c %02d %s %04d %02d:%02d:%02d.%03d %c ", (int)pid, role,
-                 tm.tm_mday, months[tm.tm_mon % 12], tm.tm_year + 1900, tm.tm_hour, tm.tm_min,
-                 tm.tm_sec, (int)(record->time_ns / 1000000 % 1000), ".-*#"[record->level & 3]);
-    return n < 0 ? 0 : n < LOG_PREFIX_MAX ? (size_t)n : LOG_PREFIX_MAX - 1;
+    return prefix_write(to, record, &tm);
 }
 
 static void write_all(int fd, const char *data, size_t len)
@@ -320,6 +325,47 @@ unsigned log_flush(void)
     return lines;
 }
 
+// --- within handlers of signals ------------------------------------------------------------------
+
+int log_crash_fd(void)
+{
+    if (!atomic_load(&is_open))
+        return STDERR_FILENO;
+    int fd = file_path[0] ? open(file_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644) : -1;
+    return fd >= 0 ? fd : STDOUT_FILENO;
+}
+
+// The C library's functions of local time take a lock. Days to dates as in Howard Hinnant's
+// "chrono-compatible low-level date algorithms", of years that begin in March.
+void log_crash_prefix(char *prefix)
+{
+    struct record record = {.time_ns = wall_ns(), .level = LOG_LEVEL_WARNING};
+    int64_t s = (int64_t)(record.time_ns / 1000000000u) + utc_offset_s;
+    int64_t days = s / 86400 + 719468, era = days / 146097, of_day = s % 86400;
+    int64_t day = days - era * 146097;
+    int64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    day -= 365 * year + year / 4 - year / 100;
+    int64_t month = (5 * day + 2) / 153; // from March on
+    struct tm tm = {
+        .tm_mday = (int)(day - (153 * month + 2) / 5 + 1),
+        .tm_mon = (int)((month + 2) % 12),
+        .tm_year = (int)(year + era * 400 + (month >= 10) - 1900),
+        .tm_hour = (int)(of_day / 3600),
+        .tm_min = (int)(of_day / 60 % 60),
+        .tm_sec = (int)(of_day % 60),
+    };
+    prefix_write(prefix, &record, &tm);
+}
+
+void log_crash_flush(void)
+{
+    if (!atomic_load(&is_open) || pthread_mutex_trylock(&flush_lock))
+        return;
+    rings_flush();
+    batch_write();
+    pthread_mutex_unlock(&flush_lock);
+}
+
 void log_set_level(enum log_level level)
 {
     atomic_store_explicit(&level_min, (int)level, memory_order_relaxed);
@@ -338,6 +384,9 @@ int log_open(const struct log_options *options)
     }
     log_flush(); // what waits belongs to the present destination
     tzset();
+    time_t now = time(NULL);
+    struct tm local;
+    utc_offset_s = localtime_r(&now, &local) ? local.tm_gmtoff : 0;
     pthread_mutex_lock(&flush_lock);
     snprintf(file_path, sizeof(file_path), "%s", path);
     if (to_syslog)

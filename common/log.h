@@ -26,10 +26,18 @@ void log_set_level(enum log_level level);
 // Any thread; never blocks and makes no system call once the log is open. Lines above
 // LOG_LINE_MAX bytes are cut.
 #define LOG_LINE_MAX 1024
+#define LOG_PREFIX_MAX 64
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 // Writes out what all threads have queued. Returns the number of lines written.
 unsigned log_flush(void);
 void log_close(void);
+
+// For handlers of signals, which may come in the middle of anything. Where the log goes, as a
+// descriptor; to be closed when it is above standard error's. What begins a line of level warning
+// now, in LOG_PREFIX_MAX bytes. And log_flush, unless somebody is at it.
+int log_crash_fd(void);
+void log_crash_prefix(char *prefix);
+void log_crash_flush(void);
 
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define log_verbose(...) log_write(LOG_LEVEL_VERBOSE, __VA_ARGS__)

@@ -477,3 +477,21 @@ void plane_received(struct plane_ring *ring)
     atomic_store_explicit(&ring->tail, tail + ring->shown, memory_order_release);
     ring->shown = 0;
 }
+
+const char *plane_crash_text(const struct plane_segment *segment, char *text)
+{
+    int number = atomic_load(&segment->crash_signal), core = atomic_load(&segment->crash_core);
+    char command[sizeof(segment->crash_command) + 1] = "", where[32] = "";
+    text[0] = '\0';
+    if (!number)
+        return text;
+    memcpy(command, segment->crash_command, sizeof(segment->crash_command));
+    for (char *c = command; *c; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?';
+    if (core >= 0)
+        snprintf(where, sizeof(where), " on core %d", core);
+    snprintf(text, PLANE_CRASH_TEXT_MAX, " (signal %d%s%s%s: see its report in the log)", number,
+             where, *command ? ", in " : "", command);
+    return text;
+}

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define PLANE_MAGIC 0x504c5831u // "PLX1"
-#define PLANE_VERSION 3u
+#define PLANE_VERSION 4u
 #define PLANE_CORES_MAX 64
 #define PLANE_RING_BYTES (256u * 1024) // per direction and core
 #define PLANE_STAGES 8
@@ -120,6 +120,9 @@ struct plane_segment {
     _Atomic uint64_t keys, memory_used; // of all cores, every 100 ms
     char transport[16], device[64], version_text[16];
     uint16_t port;
+    // What it crashed of, where it could say so: 0: it did not. Command "": none was running.
+    _Atomic int32_t crash_signal, crash_core; // core -1: another thread
+    char crash_command[32];
     // Control plane.
     _Alignas(64) _Atomic uint64_t control_generation;
     _Atomic int32_t control_pid;
@@ -191,6 +194,11 @@ void plane_unlock(const char *run_directory, unsigned port, const char *side, in
 // plane_unlock for a plane that ends in order: when nobody else of this server is there, the
 // segment goes too.
 void plane_leave(const char *run_directory, unsigned port, const char *side, int fd);
+
+// Of a data plane that has crashed: " (signal 11 on core 0, in GET: see its report in the log)";
+// "" of one that has not, or could not tell. Returns `text`.
+#define PLANE_CRASH_TEXT_MAX 128
+const char *plane_crash_text(const struct plane_segment *segment, char *text);
 
 // --- channels (plane.c); one producer, one consumer per ring -----------------------------------
 

@@ -369,7 +369,12 @@ static void socket_turn(struct link *l)
     char byte;
     ssize_t n = recv(l->socket, &byte, 1, MSG_DONTWAIT);
     if (n >= 0 || (errno != EAGAIN && errno != EINTR)) {
-        log_notice("The data plane (pid %d) has gone", l->data_pid);
+        char crash[PLANE_CRASH_TEXT_MAX];
+        plane_crash_text(l->segment, crash);
+        if (*crash)
+            log_warning("The data plane (pid %d) has crashed%s", l->data_pid, crash);
+        else
+            log_notice("The data plane (pid %d) has gone", l->data_pid);
         link_detach(l);
     }
 }

@@ -135,11 +135,14 @@ static int exit_status(int wait_status)
     return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 }
 
-static void describe_end(const struct child *child, int wait_status)
+static void describe_end(const struct supervisor *s, const struct child *child, int wait_status)
 {
+    char crash[PLANE_CRASH_TEXT_MAX] = "";
     if (WIFSIGNALED(wait_status))
-        log_warning("The %s (pid %d) was killed by signal %d (%s)", child->name, (int)child->pid,
-                    WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
+        log_warning("The %s (pid %d) was killed by signal %d (%s)%s%s", child->name,
+                    (int)child->pid, WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)),
+                    WCOREDUMP(wait_status) ? ", with a core file" : "",
+                    child == &s->data ? plane_crash_text(s->segment, crash) : "");
     else
         log_warning("The %s (pid %d) has ended with status %d", child->name, (int)child->pid,
                     WEXITSTATUS(wait_status));
@@ -165,7 +168,7 @@ static void child_ended(struct supervisor *s, struct child *child, int wait_stat
     int status = exit_status(wait_status);
     if (s->stopping) {
         if (status)
-            describe_end(child, wait_status);
+            describe_end(s, child, wait_status);
         if (child == &s->data && !s->status)
             s->status = status;
         child->pid = 0;
@@ -174,12 +177,12 @@ static void child_ended(struct supervisor *s, struct child *child, int wait_stat
     // The data plane ended by itself in order: SHUTDOWN. Or the server never got as far as serving.
     if ((child == &s->data && status == 0) || !s->ever_ready) {
         if (status && WIFSIGNALED(wait_status))
-            describe_end(child, wait_status);
+            describe_end(s, child, wait_status);
         child->pid = 0;
         stop_begin(s, status);
         return;
     }
-    describe_end(child, wait_status);
+    describe_end(s, child, wait_status);
     child->pid = 0;
     if (child == &s->data)
         s->ready = false;

@@ -29,6 +29,9 @@ enum debug_verb {
     DEBUG_POPULATE,
     DEBUG_STRINGMATCH,
     DEBUG_LOG,
+    DEBUG_SEGFAULT,
+    DEBUG_PANIC,
+    DEBUG_ASSERT,
     DEBUG_HELP,
     DEBUG_UNKNOWN
 };
@@ -51,6 +54,9 @@ static const struct {
     [DEBUG_POPULATE] = {"populate", 3, 5},
     [DEBUG_STRINGMATCH] = {"stringmatch-len", 4, 4},
     [DEBUG_LOG] = {"log", 3, 3},
+    [DEBUG_SEGFAULT] = {"segfault", 2, 2},
+    [DEBUG_PANIC] = {"panic", 2, 2},
+    [DEBUG_ASSERT] = {"assert", 2, 2},
     [DEBUG_HELP] = {"help", 2, 2},
 };
 
@@ -59,12 +65,11 @@ static const struct {
     const char *name, *why;
 } refused[] = {
     {"aof-flush-sleep", "there is no append-only file"},
-    {"assert", "it has no command to crash by; send it a signal"},
     {"change-repl-id", "there is no replication"},
     {"client-eviction", "CLIENT LIST shows what clients take"},
     {"clusterlink", "there is no cluster bus"},
     {"config-rewrite-force-all", "CONFIG REWRITE writes what differs from the defaults"},
-    {"crash-and-recover", "it has no command to crash by; send it a signal"},
+    {"crash-and-recover", "the supervisor starts it again after DEBUG SEGFAULT"},
     {"drop-cluster-packet-filter", "there is no cluster bus"},
     {"htstats-key", "OBJECT ENCODING and MEMORY USAGE tell of one key"},
     {"jmap", "values are no objects of a virtual machine"},
@@ -72,15 +77,13 @@ static const struct {
     {"loadaof", "there is no append-only file"},
     {"mallctl", "the allocator is another one; MEMORY MALLOC-STATS shows it"},
     {"mallctl-str", "the allocator is another one; MEMORY MALLOC-STATS shows it"},
-    {"oom", "it has no command to crash by; send it a signal"},
-    {"panic", "it has no command to crash by; send it a signal"},
+    {"oom", "memory that runs short is an error of the command; see DEBUG PANIC"},
     {"pause-cron", "nothing waits for a cron"},
     {"reload", "there are no files of the data set"},
     {"replicate", "there is no replication"},
     {"replybuffer", "replies are written to the output of a connection directly"},
     {"restart", "the supervisor starts it again when it ends"},
     {"sdslen", "strings are kept in another form; DEBUG OBJECT tells their length"},
-    {"segfault", "it has no command to crash by; send it a signal"},
     {"set-disable-deny-scripts", "commands that scripts may not use are refused to them always"},
     {"set-skip-checksum-validation", "checksums are always looked at"},
     {"stringmatch-test", "DEBUG STRINGMATCH-LEN matches what you give it"},
@@ -110,6 +113,8 @@ static double number(const struct arg *a)
 static void reply_help(struct request *r)
 {
     static const char *const lines[] = {
+        "ASSERT",
+        "    Crashes by an assertion that fails.",
         "DIGEST",
         "    A digest of all keys, the same as redis-server's.",
         "DIGEST-VALUE <key> [<key> ...]",
@@ -124,6 +129,8 @@ static void reply_help(struct request *r)
         "    Writes the message to the log.",
         "OBJECT <key>",
         "    How a value is kept.",
+        "PANIC",
+        "    Crashes as from a panic.",
         "POPULATE <count> [<prefix>] [<size>]",
         "    Makes string keys prefix:0, prefix:1 and so on, of that size.",
         "PROTOCOL "
@@ -133,6 +140,8 @@ static void reply_help(struct request *r)
         "    The nodes of a list.",
         "QUICKLIST-PACKED-THRESHOLD <size>",
         "    List elements of that size get a node of their own from now on; 0: large ones only.",
+        "SEGFAULT",
+        "    Crashes by a write to memory that cannot be written.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    Whether keys expire that nobody asks for.",
         "SLEEP <seconds>",
@@ -248,6 +257,15 @@ bool debug_start(struct request *r)
     case DEBUG_LOG:
         log_warning("DEBUG LOG: %.*s", (int)r->argv[2].len, (const char *)r->argv[2].ptr);
         reply_status(r->out, "OK");
+        return false;
+    case DEBUG_SEGFAULT:
+        r->services->crash(r->core, CRASH_SEGFAULT);
+        return false;
+    case DEBUG_PANIC:
+        r->services->crash(r->core, CRASH_PANIC);
+        return false;
+    case DEBUG_ASSERT:
+        r->services->crash(r->core, CRASH_ASSERT);
         return false;
     case DEBUG_ERROR:
         request_errorf(r, "%.*s", (int)r->argv[2].len, (const char *)r->argv[2].ptr);

@@ -47,9 +47,9 @@ struct core_figures {
     uint64_t reads, writes; // of connections that had something to read, or to write
     uint64_t background_us, background_cut; // work of the store, and turns that left some of it
     uint64_t exceeded_us, exceeded_now_us;  // above maxmemory, and since when it is now
-    uint64_t lua_bytes, lua_growth_bytes; // and of these, since the start
-    uint64_t beside_bytes;                // all that it holds beside its keys,
-    uint64_t startup_bytes;               // and what that was at the start
+    uint64_t lua_bytes, lua_growth_bytes;   // and of these, since the start
+    uint64_t beside_bytes;                  // all that it holds beside its keys,
+    uint64_t startup_bytes;                 // and what that was at the start
 };
 
 // Per command: COMMANDSTATS.
@@ -101,6 +101,8 @@ struct server_figures {
     uint64_t scripts, script_bytes;
     uint64_t functions, libraries, function_bytes;
 };
+
+enum crash_kind { CRASH_SEGFAULT, CRASH_PANIC, CRASH_ASSERT };
 
 enum config_access {
     CONFIG_ACCESS_UNKNOWN,
@@ -333,6 +335,8 @@ struct services {
     // Freezes this core for so long, heartbeat included (DEBUG SLEEP's part).
     void (*freeze)(struct core *core, uint64_t microseconds);
     uint64_t (*random)(struct core *core);
+    // Does not return (DEBUG SEGFAULT, PANIC, ASSERT).
+    void (*crash)(struct core *core, enum crash_kind kind);
     // Starts an orderly end of the server, and logs who asked. Returns false when one is under way.
     bool (*shutdown)(struct request *r);
     // May this command (DEBUG, CONFIG SET of protected options) be used from this connection?

@@ -15,6 +15,7 @@
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/capture.h"
 #include "dataplane/core/client_memory.h"
+#include "dataplane/core/crash.h"
 #include "dataplane/core/latency.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/publish.h"
@@ -338,6 +339,7 @@ void *core_main(void *context)
 {
     struct core *c = context;
     char error[512] = "";
+    crash_thread(c);
     bool failed = core_start(c, error, sizeof(error));
     pthread_barrier_wait(&c->server->begin);
     if (failed || transport_listen(c, c->config, error, sizeof(error))) {

@@ -275,6 +275,7 @@ struct core {
     bool nopass;                      // the default user needs no password,
     bool open;                        // and is enabled: who has not said who it is may be it
     unsigned executing;               // handlers under way, one within the other
+    const struct request *running;    // the innermost but for the lean way's (crash.c)
     uint64_t executing_for;           // the client of the last one that is not lean; 0: none
     struct effects *effects;          // where writes tell what they did; NULL: nowhere
     uint32_t closely;                 // enum closely

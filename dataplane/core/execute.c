@@ -120,14 +120,19 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
     };
     if (e->key)
         r.key = *e->key;
+    const struct request *outer_request = c->running;
+    c->running = &r;
     if (what == EXECUTE_START) {
-        if (command->start(&r))
+        bool goes_on = command->start(&r);
+        c->running = outer_request;
+        if (goes_on)
             return true;
         count_call(c, &r); // it was answered, so that is all there is of it
         return false;
     }
     if (what == EXECUTE_PART) {
         command->part(&r);
+        c->running = outer_request;
         uint64_t end = __rdtsc();
         e->cycles += end - c->command_mark;
         figures->usec += end - c->command_mark;
@@ -137,6 +142,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
     }
     if (__builtin_expect(command->flags & CMD_DENYOOM && c->settings.maxmemory, 0) && !e->woken &&
         !make_room(c)) {
+        c->running = outer_request;
         reply_error(e->out, ERR_OOM);
         figures->rejected++;
         count_error(c, "OOM", 0);
@@ -154,6 +160,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
     if (__builtin_expect(!!r.effects, 0))
         effects_end(&r);
     c->executing--;
+    c->running = outer_request;
     c->executing_for = outer;
     if (__builtin_expect(session.remember, 0) && command->flags & CMD_READONLY && !e->woken &&
         command->route != ROUTE_SCRIPT) // whose commands tell for themselves

@@ -162,6 +162,8 @@ static uint64_t run_handler(struct core *c, struct request *r)
     uint64_t dirty = store_statistics(c->store)->dirty;
     r->observed = c->observed;
     r->effects = script_under_way(c->scripts->engine)->untold ? NULL : c->effects;
+    const struct request *outer = c->running;
+    c->running = r;
     c->executing++;
     if (__builtin_expect(!!r->effects, 0))
         effects_start(r);
@@ -169,6 +171,7 @@ static uint64_t run_handler(struct core *c, struct request *r)
     if (__builtin_expect(!!r->effects, 0))
         effects_end(r);
     c->executing--;
+    c->running = outer;
     script_under_way(c->scripts->engine)->acted |= store_statistics(c->store)->dirty != dirty;
     c->counters.commands++;
     figures->calls++;

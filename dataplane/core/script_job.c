@@ -271,6 +271,7 @@ static void job_run(struct core *c)
     uint64_t begin = __rdtsc();
     uint64_t dirty = s->loan ? loan_enter(c, s->loan) : 0;
     store_set_time(c->store, s->started_ms);
+    c->running = &r;
     c->executing++;
     code->refs++;
     scripts_slice(c);
@@ -283,6 +284,7 @@ static void job_run(struct core *c)
     if (__builtin_expect(outer != NULL, 0) && end != SCRIPT_PAUSED)
         effects_append(outer, &s->effects);
     c->executing--;
+    c->running = NULL;
     store_set_time(c->store, c->now_ms);
     if (s->loan)
         loan_leave(c, s->loan, dirty);

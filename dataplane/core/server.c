@@ -26,6 +26,7 @@
 #include "dataplane/core/access.h"
 #include "dataplane/core/addresses.h"
 #include "dataplane/core/attach.h"
+#include "dataplane/core/crash.h"
 #include "dataplane/core/message.h"
 #include "dataplane/core/publish.h"
 #include "dataplane/core/service.h"
@@ -175,6 +176,7 @@ static int open_segment(struct server *s, const struct config *config, char *err
         return fail(error, "no room for the segment in %s", s->run_directory);
     struct plane_segment *g = s->segment;
     atomic_store(&g->data_ready, 0);
+    atomic_store(&g->crash_signal, 0);
     for (unsigned i = 0; i < s->n_cores; i++)
         plane_discard(&g->channel[i].to_core);
     atomic_fetch_add(&g->data_generation, 1);
@@ -321,6 +323,11 @@ static void on_tick(void *context)
     atomic_store(&s->segment->memory_resident, m.resident);
 }
 
+static void on_look(void *context)
+{
+    crash_watch(context);
+}
+
 static void on_wake(void *context, unsigned core)
 {
     struct server *s = context;
@@ -355,6 +362,7 @@ static int start_service(struct server *s, char *error)
         .attach = s->attach,
         .signal = on_signal,
         .tick = on_tick,
+        .look = on_look,
         .wake = on_wake,
         .context = s,
     };
@@ -533,6 +541,7 @@ int server_run(struct config *config, const char *executable)
     atomic_store(&s->config, snapshot);
     pthread_mutex_init(&s->config_lock, NULL);
     int status = 0;
+    crash_start(s, config);
     if (start_log(config, error) || server_start(s, config, error)) {
         if (*config_string(config, "logfile")) // where nobody may see what follows
             log_warning("The data plane cannot start: %s", error);

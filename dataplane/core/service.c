@@ -238,6 +238,8 @@ static void *service_loop(void *context)
     uint64_t tick_ms = now_ms() + TICK_MS, quiet_since_ms = 0;
     while (!atomic_load_explicit(&s->stop, memory_order_acquire)) {
         jobs_run(s);
+        if (s->options.look)
+            s->options.look(s->options.context);
         uint64_t now = now_ms();
         if (log_flush())
             quiet_since_ms = now;

@@ -23,6 +23,7 @@ struct service_options {
     // SIGTERM, SIGINT; who sent it, for people; how often one came by now.
     void (*signal)(void *context, int number, const char *sender, unsigned times);
     void (*tick)(void *context);                // about once a second
+    void (*look)(void *context);                // four times a second at least
     void (*wake)(void *context, unsigned core); // ends the sleep of a core
     void *context;
 };

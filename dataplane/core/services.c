@@ -9,6 +9,7 @@
 #include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/client_memory.h"
+#include "dataplane/core/crash.h"
 #include "dataplane/core/latency.h"
 #include "dataplane/core/monitor.h"
 #include "dataplane/core/publish.h"
@@ -363,6 +364,12 @@ static bool shut_down(struct request *r)
     return true;
 }
 
+static void crash(struct core *c, enum crash_kind kind)
+{
+    log_warning("DEBUG asks core %u to crash", c->index);
+    crash_on_purpose(kind);
+}
+
 static bool protected_allowed(struct core *c, const char *option, struct client *client)
 {
     const char *value = config_get(c->config, option);
@@ -433,6 +440,7 @@ void services_init(struct core *c)
         .freeze = freeze,
         .random = core_random,
         .shutdown = shut_down,
+        .crash = crash,
         .protected_allowed = protected_allowed,
         .config_access = config_access,
         .config_secret = config_secret,

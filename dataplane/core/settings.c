@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/crash.h"
 #include "dataplane/core/latency.h"
 #include "dataplane/core/publish.h"
 #include "dataplane/core/script.h"
@@ -94,6 +95,8 @@ void settings_read(struct core *c)
         .lfu_decay_time = (unsigned)config_integer(config, "lfu-decay-time"),
     };
     store_configure(c->store, &s->store);
+    if (c->index == 0)
+        crash_configure(config);
     latency_configure(c);
     slowlog_configure(c);
     scripts_configure(c);

@@ -194,6 +194,7 @@ static bool step(struct core *c, struct stepped *walk)
     if (c->timed)
         execute_timed(c);
     uint64_t begin = __rdtsc();
+    c->running = &r;
     c->executing++;
     if (r.effects)
         effects_start(&r);
@@ -201,6 +202,7 @@ static bool step(struct core *c, struct stepped *walk)
     if (r.effects)
         effects_end(&r);
     c->executing--;
+    c->running = NULL;
     c->steps_bytes += outbuf_size(out) - before;
     c->command_mark = __rdtsc();
     c->command_figures[m->command->id].usec += c->command_mark - begin;

@@ -149,7 +149,7 @@ def test_what_does_not_start():
     assert "No such file" in refused(Filed("aclfile nowhere.acl\n"))
     assert "cannot stand beside" in refused(Filed("aclfile x\nuser a on\n"))
     assert "+nosuch" in refused(Filed("user a on +nosuch\n"))
-    assert "Duplicate user 'a'" in refused(Filed("user a on\nuser a off\n"))
+    assert ":2: user 'a': Duplicate user" in refused(Filed("user a on\nuser a off\n"))
     assert "rename-command 'nosuch'" in refused(Filed("rename-command nosuch x\n"))
     assert "rename-command 'get'" in refused(Filed("rename-command get set\n"))
 
