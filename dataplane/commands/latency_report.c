@@ -110,16 +110,18 @@ static const char *const advice[LATENCY_EVENTS] = {
     [LATENCY_COMMAND] =
         "SLOWLOG GET shows the commands that take long. Those that walk over a whole "
         "key or database (KEYS, SORT, large ranges) can be asked for in parts.",
-    [LATENCY_FAST_COMMAND] = "A command that takes constant time took long: the core was held up. "
-                             "Look at the events not-scheduled and turn.",
+    [LATENCY_FAST_COMMAND] =
+        "A command that takes constant time took long: the core was held up. "
+        ""
+        "SLOWLOG GET tells which, not-scheduled how often the CPU was another's.",
     [LATENCY_COMMAND_UNBLOCKING] = "What a blocked command did when it was served took long.",
     [LATENCY_EXPIRE_CYCLE] = "Keys that expire take long: very many at once, or very large ones.",
     [LATENCY_EVICTION_CYCLE] =
         "Making room below maxmemory takes long: large values, or writes that "
         "are faster than eviction. A higher maxmemory helps.",
     [LATENCY_TURN] =
-        "A core was busy with one round of its work for so long; everyone else waited. "
-        "Without an event of a command at the same time, the machine held it up.",
+        "A core was busy with one round of its work for so long, and nothing that has a name of "
+        "its own: many commands that are quick each, or the machine held it up.",
     [LATENCY_NOT_SCHEDULED] =
         "Another process ran on the CPU of a core. Give each core a CPU of its own "
         "(cores, isolcpus), and the other processes other CPUs.",

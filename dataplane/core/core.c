@@ -166,6 +166,7 @@ static bool maintain(struct core *c)
     uint64_t spent = __rdtsc() - c->cycle_mark;
     c->counters.background_cycles += spent;
     c->counters.background_cut += more;
+    latency_explain(c, spent);
     latency_event(c, LATENCY_EXPIRE_CYCLE, spent);
     return more;
 }
@@ -185,6 +186,7 @@ static void cron(struct core *c)
 static bool core_turn(struct core *c)
 {
     uint64_t begin = c->cycle_mark = __rdtsc();
+    c->explained_cycles = 0;
     core_time(c);
     struct plane_core *shared = &c->server->segment->core[c->index];
     atomic_store_explicit(&shared->heartbeat_us, c->now_us, memory_order_relaxed);
@@ -242,8 +244,8 @@ static bool core_turn(struct core *c)
         cron(c);
     core_stage(c, STAGE_TIMERS);
     c->counters.turns++;
-    uint64_t cycles = c->cycle_mark - begin;
-    latency_event(c, LATENCY_TURN, cycles);
+    uint64_t cycles = c->cycle_mark - begin, explained = c->explained_cycles;
+    latency_event(c, LATENCY_TURN, cycles > explained ? cycles - explained : 0);
     if (any)
         c->counters.busy_cycles += cycles;
     else

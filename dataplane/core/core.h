@@ -288,6 +288,7 @@ struct core {
     uint64_t event_cycles;         // of what the latency monitor wants to hear of
     struct histogram **histograms_kept;
     struct latency_series **series; // by event
+    uint64_t explained_cycles;      // of this turn: pauses that have a more exact name
     uint64_t waited_ns;             // for a CPU, when last looked
     int schedstat;                  // descriptor
     // Messages about waiters that found a full ring, by core.

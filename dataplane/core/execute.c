@@ -49,6 +49,7 @@ void execute_timed(struct core *c)
     if (!figures)
         return;
     figures->usec += spent; // in cycles here; services.c gives microseconds
+    latency_explain(c, spent);
     const struct request *r = &c->quick;
     if (__builtin_expect(r->blocked || r->stepped, 0))
         return; // it is not over: whoever ends it takes notice
@@ -75,7 +76,12 @@ static bool make_room(struct core *c)
 {
     uint64_t begin = __rdtsc();
     bool made = store_make_room(c->store);
-    latency_event(c, LATENCY_EVICTION_CYCLE, __rdtsc() - begin);
+    uint64_t end = __rdtsc();
+    if (__builtin_expect(end - begin >= c->event_cycles, 0)) {
+        latency_explain(c, end - begin);
+        latency_event(c, LATENCY_EVICTION_CYCLE, end - begin);
+        c->command_mark = end; // the command is not to blame
+    }
     if (__builtin_expect(!made, 0) && !c->exceeded_since_us) {
         c->exceeded_since_us = c->now_us;
     } else if (__builtin_expect(made && c->exceeded_since_us, 0)) {
@@ -136,6 +142,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
         uint64_t end = __rdtsc();
         e->cycles += end - c->command_mark;
         figures->usec += end - c->command_mark;
+        latency_explain(c, end - c->command_mark);
         c->command_mark = end;
         parked_serve(c);
         return true;
@@ -172,6 +179,7 @@ bool execute(struct core *c, struct execution *e, enum execute_what what)
     uint64_t end = __rdtsc();
     e->cycles += end - c->command_mark;
     figures->usec += end - c->command_mark; // in cycles here; services.c gives microseconds
+    latency_explain(c, end - c->command_mark);
     c->command_mark = end;
     count_call(c, &r);
     // Whole databases: no key is named. With several cores all slots come home from a loan.

@@ -9,9 +9,12 @@
 
 #include "dataplane/core/service.h"
 
+// But for one in so many parts.
+#define WAITED_SHARE 10
+
 // --- events --------------------------------------------------------------------------------------
 
-void latency_event_take(struct core *c, enum latency_event event, uint64_t cycles)
+static void keep(struct core *c, enum latency_event event, uint64_t cycles)
 {
     struct latency_series **s = &c->series[event];
     if (!*s) {
@@ -38,15 +41,33 @@ static uint64_t waited_ns(struct core *c)
     return strtoull(second, NULL, 10);
 }
 
+// Cycles for which this thread was ready to run and did not, since the last look. They are an event
+// if they are many.
+static uint64_t look_waited(struct core *c)
+{
+    uint64_t waited = waited_ns(c), before = c->waited_ns;
+    c->waited_ns = waited;
+    if (!before || waited <= before)
+        return 0;
+    uint64_t cycles = (waited - before) / 1000 * c->server->cycles_per_us;
+    if (cycles >= c->event_cycles)
+        keep(c, LATENCY_NOT_SCHEDULED, cycles);
+    return cycles;
+}
+
+// A pause is told once, under its most exact name: one that was nearly all waiting for the CPU is
+// that and nothing else.
+void latency_event_take(struct core *c, enum latency_event event, uint64_t cycles)
+{
+    if (event == LATENCY_SERVICE_JOB || look_waited(c) < cycles / WAITED_SHARE * (WAITED_SHARE - 1))
+        keep(c, event, cycles);
+}
+
 void latency_cron(struct core *c)
 {
     if (c->event_cycles == UINT64_MAX)
         return;
-    uint64_t waited = waited_ns(c), before = c->waited_ns;
-    c->waited_ns = waited;
-    if (before && waited > before)
-        latency_event(c, LATENCY_NOT_SCHEDULED,
-                      (waited - before) / 1000 * c->server->cycles_per_us);
+    look_waited(c);
     if (c->index == 0 && c->server->service)
         latency_event(c, LATENCY_SERVICE_JOB,
                       service_longest_us(c->server->service) * c->server->cycles_per_us);

@@ -26,6 +26,13 @@ static inline void latency_event(struct core *c, enum latency_event event, uint6
     if (__builtin_expect(cycles >= c->event_cycles, 0))
         latency_event_take(c, event, cycles);
 }
+// So many cycles of this turn are told under another name, here or at a client's home: what is
+// left of the turn may be an event of its own.
+static inline void latency_explain(struct core *c, uint64_t cycles)
+{
+    if (__builtin_expect(cycles >= c->event_cycles, 0))
+        c->explained_cycles += cycles;
+}
 // Ten times a second: what the kernel and the service thread know.
 void latency_cron(struct core *c);
 

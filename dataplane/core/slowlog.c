@@ -148,8 +148,14 @@ static void add(struct core *c, const struct client *client, const struct comman
 void slowlog_take(struct core *c, const struct client *client, const struct command *command,
                   int argc, const struct arg *argv, uint64_t cycles, unsigned group)
 {
-    struct slowlog *s = &c->slowlog;
     latency_event(c, command->flags & CMD_FAST ? LATENCY_FAST_COMMAND : LATENCY_COMMAND, cycles);
+    slowlog_keep(c, client, command, argc, argv, cycles, group);
+}
+
+void slowlog_keep(struct core *c, const struct client *client, const struct command *command,
+                  int argc, const struct arg *argv, uint64_t cycles, unsigned group)
+{
+    struct slowlog *s = &c->slowlog;
     if (cycles < s->threshold_cycles || command->flags & CMD_SKIP_SLOWLOG)
         return;
     add(c, client, command, argc, argv, cycles, group);

@@ -8,6 +8,7 @@
 #include "dataplane/commands/effects.h"
 #include "dataplane/commands/steps.h"
 #include "dataplane/core/blocked.h"
+#include "dataplane/core/latency.h"
 #include "dataplane/core/message.h"
 
 // Bytes of a reply that one who sends no more may still get: most are just gone.
@@ -205,6 +206,7 @@ static bool step(struct core *c, struct stepped *walk)
     c->running = NULL;
     c->steps_bytes += outbuf_size(out) - before;
     c->command_mark = __rdtsc();
+    latency_explain(c, c->command_mark - begin);
     c->command_figures[m->command->id].usec += c->command_mark - begin;
     m->cycles += c->command_mark - begin;
     parked_serve(c);
