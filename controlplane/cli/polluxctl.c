@@ -267,6 +267,26 @@ static const struct subcommand subcommands[] = {
      "  --interval MS        milliseconds between two (1000)\n"
      "  --size N             bytes of payload (56)\n"
      "  --core N             sent by this core (0)\n"},
+    {"slowlog", run_slowlog, "[--core N] [--limit N] [--follow [--seconds S]]",
+     "commands that took long (slowlog-log-slower-than), the newest first",
+     "  polluxctl slowlog\n"
+     "  polluxctl slowlog --core 1 --limit 10\n"
+     "  polluxctl slowlog --follow           # each as it comes, until interrupted\n"
+     "  polluxctl slowlog --follow --json | jq -r .duration_us\n"
+     "  polluxctl execute SLOWLOG RESET\n",
+     "  --core N             of clients of one core\n"
+     "  --limit N            at most N (1000; 0: all)\n"
+     "  --follow             goes on, the oldest first\n"
+     "  --seconds S          between two looks (1)\n",
+     true},
+    {"latency", run_latency, "[--watch [SECONDS]]",
+     "how long commands took: percentiles and distribution; events that took long",
+     "  polluxctl latency\n"
+     "  polluxctl latency --watch 1\n"
+     "  polluxctl latency --json | jq '.commands.get[\"p99_usec\"]'\n"
+     "  polluxctl config set latency-monitor-threshold 10   # events from 10 ms on\n"
+     "  polluxctl config resetstat                          # begins anew\n",
+     NULL, true},
     {"config", run_config, "get PATTERN | set NAME VALUE | rewrite | resetstat",
      "the configuration in force",
      "  polluxctl config get 'maxmemory*'\n"
@@ -366,22 +386,23 @@ static const struct option options[] = {
     {"--reverse", " connections ", FLAG, AT(reverse), 0, 0, NULL},
     {"--all", " nic ", FLAG, AT(all), 0, 0, NULL},
     {"--explain", " nic ", FLAG, AT(explain), 0, 0, NULL},
+    {"--follow", " slowlog ", FLAG, AT(follow), 0, 0, NULL},
     {"--state", " connections ", TEXT, AT(state), 0, 0, "names of states"},
     {"--peer", " connections ", TEXT, AT(peer), 0, 0, "ADDRESS[/PREFIX][:PORT]"},
     {"--sort", " connections ", TEXT, AT(sort), 0, 0, "the name of a field"},
     {"--filter", " capture ", TEXT, AT(filter), 0, 0, "an expression, as tcpdump does"},
     {"-w", " capture ", TEXT, AT(file), 0, 0, "a file's name, or - for standard output"},
-    {"--core", " connections capture ping ", NUMBER, AT(core), 0, PLANE_CORES_MAX - 1,
+    {"--core", " connections capture ping slowlog ", NUMBER, AT(core), 0, PLANE_CORES_MAX - 1,
      "the number of a core"},
     {"--local-port", " connections ", NUMBER, AT(local_port), 1, UINT16_MAX,
      "a port from 1 to 65535"},
-    {"--limit", " connections ", NUMBER, AT(limit), 0, INT64_MAX, "a number"},
+    {"--limit", " connections slowlog ", NUMBER, AT(limit), 0, INT64_MAX, "a number"},
     {"--cursor", " connections ", NUMBER, AT(cursor), 0, INT64_MAX, "a number"},
     {"--count", " capture ping ", NUMBER, AT(count), 0, INT64_MAX, "a number"},
     {"--snaplen", " capture ", NUMBER, AT(snaplen), 14, 65535, "bytes from 14 to 65535"},
     {"--size", " ping ", NUMBER, AT(size), 0, 65000, "bytes from 0 to 65000"},
     {"--interval", " ping ", NUMBER, AT(interval_ms), 1, 3600000, "milliseconds from 1 to 3600000"},
-    {"--seconds", " capture ", SECONDS, AT(seconds), 0, 0, "seconds from 0.001 to 86400"},
+    {"--seconds", " capture slowlog ", SECONDS, AT(seconds), 0, 0, "seconds from 0.001 to 86400"},
 #undef AT
 };
 

@@ -22,7 +22,7 @@ struct options {
     unsigned timeout_s; // of execute and config; 0: not said
     // connections, capture, ping
     const char *state, *peer, *sort, *filter, *file;
-    bool reverse, info, all, explain;
+    bool reverse, info, all, explain, follow;
     int64_t core; // -1: any
     uint64_t local_port, count, snaplen, size, interval_ms;
     double seconds; // 0: no limit
@@ -48,3 +48,5 @@ int run_connections(struct ctl_client *c, const struct options *o); // connectio
 int run_nic(struct ctl_client *c, const struct options *o);         // nic.c
 int run_capture(struct ctl_client *c, const struct options *o);     // capture.c
 int run_ping(struct ctl_client *c, const struct options *o);        // ping.c
+int run_slowlog(struct ctl_client *c, const struct options *o);     // slowlog.c
+int run_latency(struct ctl_client *c, const struct options *o);     // latency.c

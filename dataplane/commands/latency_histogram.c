@@ -7,6 +7,7 @@
 #include "dataplane/commands/families.h"
 #include "dataplane/commands/observe.h"
 #include "dataplane/commands/server.h"
+#include "dataplane/resp/client.h"
 
 // The first limit, in nanoseconds; each further one is twice the one before.
 #define LIMIT_FIRST_NS 1024
@@ -131,6 +132,12 @@ static void add_counts(struct reply *to, const struct histogram *h)
     outbuf_clear(&pairs);
 }
 
+static void add_us(struct reply *to, const char *name, uint64_t cycles)
+{
+    reply_bulk_string(&to->text.out, name);
+    reply_double(&to->text.out, to->r->session->resp, (double)cycles / (double)to->cycles_per_us);
+}
+
 static void add_command(struct reply *to, const struct command *command)
 {
     struct request *r = to->r;
@@ -140,12 +147,19 @@ static void add_command(struct reply *to, const struct command *command)
         any |= latency_read_histogram(r->parts[i].ptr, r->parts[i].len, command->id, &to->sum);
     if (!any)
         return;
+    bool internal = r->client && r->client->flags & CLIENT_INTERNAL;
     introspection_reply_name(&to->text.out, command);
-    reply_map(&to->text.out, r->session->resp, 2);
+    reply_map(&to->text.out, r->session->resp, internal ? 6 : 2);
     reply_bulk_string(&to->text.out, "calls");
     reply_integer(&to->text.out, (int64_t)to->sum.total);
     reply_bulk_string(&to->text.out, "histogram_usec");
     add_counts(to, &to->sum);
+    if (internal) { // what people are shown
+        add_us(to, "p50_usec", histogram_percentile(&to->sum, 50));
+        add_us(to, "p99_usec", histogram_percentile(&to->sum, 99));
+        add_us(to, "p99.9_usec", histogram_percentile(&to->sum, 99.9));
+        add_us(to, "max_usec", to->sum.max);
+    }
     to->n++;
 }
 

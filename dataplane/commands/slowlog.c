@@ -4,6 +4,7 @@
 
 #include "dataplane/commands/families.h"
 #include "dataplane/commands/observe.h"
+#include "dataplane/resp/client.h"
 
 #define SHOWN_DEFAULT 10
 #define ERR_COUNT "ERR count should be greater than or equal to -1"
@@ -81,15 +82,18 @@ static const uint8_t *reply_text(struct out *o, const uint8_t *at)
     return at + sizeof(len) + len;
 }
 
-static void reply_entry(struct out *o, const struct slow_entry *e, const uint8_t *at)
+// `core`, which the control plane is told besides; -1: it is not.
+static void reply_entry(struct out *o, const struct slow_entry *e, const uint8_t *at, int core)
 {
-    reply_array(o, 6);
+    reply_array(o, core < 0 ? 6 : 7);
     reply_integer(o, (int64_t)e->id);
     reply_integer(o, (int64_t)e->time_s);
     reply_integer(o, (int64_t)e->us);
     reply_array(o, e->n_args);
     for (uint32_t i = 0; i < e->n_args + 2; i++)
         at = reply_text(o, at);
+    if (core >= 0)
+        reply_integer(o, core);
 }
 
 // Entries of all cores together: no more than one core would keep. The limit may have been lowered
@@ -131,6 +135,7 @@ void slowlog_get_command(struct request *r)
                                      .end = r->parts[i].ptr + r->parts[i].len};
         next_entry(&walks[i]);
     }
+    bool internal = r->client && r->client->flags & CLIENT_INTERNAL;
     reply_array(r->out, (int64_t)n);
     for (; n; n--) { // the newest of those that the cores come with
         struct walk *newest = NULL;
@@ -141,7 +146,7 @@ void slowlog_get_command(struct request *r)
             reply_null_array(r->out, r->session->resp);
             continue;
         }
-        reply_entry(r->out, &newest->e, newest->at);
+        reply_entry(r->out, &newest->e, newest->at, internal ? (int)(newest - walks) : -1);
         newest->at += newest->e.size;
         next_entry(newest);
     }
