@@ -162,13 +162,14 @@ static void events_show(const struct looked *l)
     }
     putchar('\n');
     table_heading("Events");
-    if (t.rows)
+    bool any = t.rows > 0;
+    if (any)
         table_print(&t, 2, true);
     else if (threshold_ms(l))
         printf("  none took %lld ms or longer\n", (long long)threshold_ms(l));
     if (!threshold_ms(l))
         puts("  none is watched: polluxctl config set latency-monitor-threshold MILLISECONDS");
-    else if (t.rows)
+    else if (any)
         puts("\npolluxctl execute LATENCY DOCTOR says what to do about them.");
 }
 

@@ -615,6 +615,62 @@ def test_polluxctl_of_the_real_server():
         server.close()
 
 
+def test_what_took_long():
+    """polluxctl slowlog, of all cores and of one, once and followed; polluxctl latency."""
+    server = RealServer({"cores": "0,1"})
+    follower = None
+    try:
+        server.wait_attached()
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(socket.create_connection((server.host, server.port))) for _ in range(8)]
+            assert ask(clients[0], "CONFIG", "SET", "slowlog-log-slower-than", "5000") == b"+OK"
+            assert ask(clients[0], "CONFIG", "SET", "latency-monitor-threshold", "5") == b"+OK"
+            assert server.ctl("slowlog", "--json").stdout == "[]\n"
+            assert "is empty" in server.ctl("slowlog").stdout
+            follower = subprocess.Popen(server.ctl_words("slowlog", "--follow", "--seconds", "0.02", "--json"),
+                                        stdout=subprocess.PIPE, text=True)
+            for i, s in enumerate(clients):
+                assert ask(s, "CLIENT", "SETNAME", f"name-{i}") == b"+OK"
+                assert ask(s, "DEBUG", "SLEEP", "0.01") == b"+OK"
+            followed = [json.loads(follower.stdout.readline()) for _ in clients]
+            entries = json.loads(server.ctl("slowlog", "--json").stdout)
+            entries = [e for e in entries if e["arguments"] == ["DEBUG", "SLEEP", "0.01"]]
+            assert [e["name"] for e in entries] == [f"name-{i}" for i in reversed(range(8))]
+            assert [e for e in followed if e in entries] == [e for e in reversed(entries) if e in followed] != []
+            for e, s in zip(reversed(entries), clients):
+                assert e["client"] == "%s:%d" % s.getsockname() and e["core"] in (0, 1) and 10000 <= e["duration_us"] < 10**7, e
+            for core in (0, 1):
+                of_core = json.loads(server.ctl("slowlog", "--core", str(core), "--json").stdout)
+                assert [e["id"] for e in of_core if e in entries] == [e["id"] for e in entries if e["core"] == core]
+            lines = server.ctl("slowlog", "--limit", "2").stdout.splitlines()
+            assert len(lines) == 3 and lines[0].split() == ["ID", "TIME", "TOOK", "CORE", "CLIENT", "COMMAND"], lines
+            assert server.ctl("slowlog", "--core", "x", check=False).returncode == 2
+
+            ask(clients[0], "GET", "k")
+            latency = json.loads(server.ctl("latency", "--json").stdout)
+            debug = latency["commands"]["debug"]
+            assert latency["threshold_ms"] == 5 and debug["calls"] == 8, latency
+            assert 10000 <= debug["p50_usec"] <= debug["p99_usec"] <= debug["p99.9_usec"] <= debug["max_usec"] < 10**7, debug
+            assert latency["commands"]["get"]["max_usec"] < 10000 or latency["commands"]["get"]["calls"] == 1, latency
+            event = {e["event"]: e for e in latency["events"]}["command"]
+            assert event["worst_ms"] >= event["last_ms"] >= 10 and event["last_time"] > 0, event
+            text = server.ctl("latency").stdout
+            rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+            assert rows["COMMAND"] == ["COMMAND", "CALLS", "P50", "P99", "P99.9", "MAX", "1us", "1ms", "1s"], text
+            assert rows["debug"][1] == "8" and "LATENCY DOCTOR" in text, text
+            # What Redis's clients see is Redis's.
+            redis = pollux.Client(clients[0])
+            assert len(redis.call("SLOWLOG", "GET", "1")[0]) == 6
+            assert len(redis.call("LATENCY", "HISTOGRAM", "get")[1]) == 4
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(timeout=30) == 0
+    finally:
+        if follower:
+            follower.kill()
+            follower.wait()
+        server.close()
+
+
 def test_the_real_server_leaves_nothing():
     server = RealServer()
     server.wait_attached()
