@@ -22,7 +22,8 @@ void counts_add(struct store *s, unsigned db, int64_t keys, int64_t volatile_key
         count_add(&c->bytes, bytes);
 }
 
-void index_bytes_add(struct store *s, unsigned db, int64_t bytes, int64_t due)
+__attribute__((noinline)) void index_bytes_add(struct store *s, unsigned db, int64_t bytes,
+                                               int64_t due)
 {
     struct keyspace_counts *c = &s->ks->counters[s->core].databases[db];
     if (bytes)
@@ -220,8 +221,10 @@ void change_end(struct store *s, const struct change *c)
     else if (keys || slot->root & ROOT_RESIZING)
         table_step(&s->env, slot, c->number, TABLE_STEPS_PER_WRITE);
     counts_add(s, c->db, keys, volatile_keys, (int64_t)(slot->bytes - c->bytes));
-    index_bytes_add(s, c->db, (int64_t)(slot->bytes - c->bytes - c->values),
-                    (int64_t)(due_bytes(slot_due_room(slot)) - due_bytes(c->due_room)));
+    int64_t table_bytes = (int64_t)(slot->bytes - c->bytes - c->values);
+    if (__builtin_expect(table_bytes || slot_due_room(slot) != c->due_room, 0))
+        index_bytes_add(s, c->db, table_bytes,
+                        (int64_t)(due_bytes(slot_due_room(slot)) - due_bytes(c->due_room)));
     if (keys > 0)
         database_use(s->ks, c->db);
 
