@@ -42,6 +42,7 @@ int main(int argc, char **argv)
     if (!config || config_load_arguments(config, argc - 1, argv + 1, error, sizeof(error)) ||
         config_validate(config, error, sizeof(error))) {
         fprintf(stderr, "pollux-dataplane: %s\n", config ? error : "out of memory");
+        config_free(config);
         return 1;
     }
     char executable[256];

@@ -55,9 +55,11 @@ static int crash(void *(*how)(void *))
         setrlimit(RLIMIT_CORE, &none);
         core.server = &server;
         crash_start(&server, config_new());
-        if (log_open(&log) || pthread_create(&thread, NULL, how, &core))
+        if (log_open(&log))
             _exit(1);
         log_notice("the last line before it");
+        if (pthread_create(&thread, NULL, how, &core))
+            _exit(1);
         pthread_join(thread, NULL);
         _exit(0);
     }
