@@ -579,6 +579,7 @@ void execute_queued(struct core *c, struct client *client, const struct queued *
 // Ends the time of the commands that are timed together.
 void execute_timed(struct core *c);
 void count_error(struct core *c, const char *text, size_t len);
+void count_failure(struct core *c, const struct request *r); // it has answered with an error
 void session_of(const struct client *client, struct session *session);
 
 // --- steps.c: replies written over several turns (commands/steps.h)

@@ -5,6 +5,7 @@
 #include "dataplane/commands/effects.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/latency.h"
+#include "dataplane/core/message.h"
 #include "dataplane/core/slowlog.h"
 #include "dataplane/core/tracking.h"
 #include "dataplane/core/transaction.h"
@@ -59,6 +60,12 @@ void execute_timed(struct core *c)
         slowlog_take(c, r->client, r->command, r->argc, r->argv, spent, n);
 }
 
+void count_failure(struct core *c, const struct request *r)
+{
+    c->command_figures[r->command->id].failed++;
+    count_error(c, r->error_prefix[0] ? r->error_prefix : "ERR", 0);
+}
+
 static void count_call(struct core *c, const struct request *r)
 {
     struct command_figures *figures = &c->command_figures[r->command->id];
@@ -66,10 +73,41 @@ static void count_call(struct core *c, const struct request *r)
         c->counters.commands++;
         figures->calls++;
     }
-    if (__builtin_expect(r->replied_error, 0)) {
-        figures->failed++;
-        count_error(c, r->error_prefix[0] ? r->error_prefix : "ERR", 0);
-    }
+    if (__builtin_expect(r->replied_error, 0))
+        count_failure(c, r);
+}
+
+struct request piece_begins(struct core *c, const struct message *m, struct session *session,
+                            struct out *out)
+{
+    if (c->timed)
+        execute_timed(c);
+    c->command_mark = __rdtsc();
+    *session = m->session;
+    return (struct request){
+        .session = session,
+        .command = m->command,
+        .argc = m->argc,
+        .argv = m->argv,
+        .out = out,
+        .store = c->store,
+        .services = &c->services,
+        .core = c,
+        .now_ms = c->now_ms,
+        .now_us = c->now_us,
+        .core_index = c->index,
+        .limits = &c->settings.limits,
+    };
+}
+
+void piece_ends(struct core *c, struct message *m, const struct request *r, uint64_t begin)
+{
+    c->command_mark = __rdtsc();
+    latency_explain(c, c->command_mark - begin);
+    m->cycles += c->command_mark - begin;
+    c->command_figures[m->command->id].usec += c->command_mark - begin;
+    if (r->replied_error)
+        count_failure(c, r);
 }
 
 static bool make_room(struct core *c)

@@ -182,6 +182,15 @@ void gather_alone(struct core *c, struct execution *e);
 void gather_part(struct core *c, struct message *m);
 void gather_part_done(struct core *c, struct message *m);
 
+// --- execute.c: commands that go on over several turns
+// The next piece of one begins, at c->command_mark; the request's session is `session`, its output
+// `out`.
+struct request piece_begins(struct core *c, const struct message *m, struct session *session,
+                            struct out *out);
+// It has run since `begin`: its time, and its error if it has one. The call was counted when it
+// came.
+void piece_ends(struct core *c, struct message *m, const struct request *r, uint64_t begin);
+
 // --- route.c
 // Executes a command that is on the core it belongs to, and sends the reply home.
 void route_execute(struct core *c, struct message *m);

@@ -177,10 +177,8 @@ static uint64_t run_handler(struct core *c, struct request *r)
     figures->calls++;
     uint64_t spent = __rdtsc() - begin;
     figures->usec += spent; // in cycles here; services.c gives microseconds
-    if (__builtin_expect(r->replied_error, 0)) {
-        figures->failed++;
-        count_error(c, r->error_prefix[0] ? r->error_prefix : "ERR", 0);
-    }
+    if (__builtin_expect(r->replied_error, 0))
+        count_failure(c, r);
     command_over(c, NULL, command, r->argc, r->argv, spent);
     if (!(command->flags & CMD_SKIP_MONITOR))
         monitor_see(c, NULL, r->session->db, command, r->argc, r->argv);

@@ -250,25 +250,10 @@ static void job_run(struct core *c)
     struct script_run *run = script_under_way(s->engine);
     struct message *m = s->m;
     struct script_code *code = run->code;
-    struct session session = m->session;
-    struct request r = {
-        .session = &session,
-        .client = NULL,
-        .command = m->command,
-        .argc = m->argc,
-        .argv = m->argv,
-        .out = is_sent(c, m) ? &m->out.out : &m->slot->out.out,
-        .store = c->store,
-        .services = &c->services,
-        .core = c,
-        .now_ms = c->now_ms,
-        .now_us = c->now_us,
-        .core_index = c->index,
-        .limits = &c->settings.limits,
-    };
-    if (c->timed)
-        execute_timed(c);
-    uint64_t begin = __rdtsc();
+    struct session session;
+    struct request r =
+        piece_begins(c, m, &session, is_sent(c, m) ? &m->out.out : &m->slot->out.out);
+    uint64_t begin = c->command_mark;
     uint64_t dirty = s->loan ? loan_enter(c, s->loan) : 0;
     store_set_time(c->store, s->started_ms);
     c->running = &r;
@@ -288,13 +273,7 @@ static void job_run(struct core *c)
     store_set_time(c->store, c->now_ms);
     if (s->loan)
         loan_leave(c, s->loan, dirty);
-    c->command_mark = __rdtsc();
-    m->cycles += c->command_mark - begin;
-    c->command_figures[m->command->id].usec += c->command_mark - begin;
-    if (r.replied_error) { // the call was counted when it came
-        c->command_figures[m->command->id].failed++;
-        count_error(c, r.error_prefix[0] ? r.error_prefix : "ERR", 0);
-    }
+    piece_ends(c, m, &r, begin);
     if (end == SCRIPT_PAUSED) {
         look_busy(c, run);
     } else {

@@ -174,27 +174,12 @@ static bool step(struct core *c, struct stepped *walk)
         return true;
     struct outbuf *out = out_of(walk);
     uint64_t before = outbuf_size(out);
-    struct session session = m->session;
-    struct request r = {
-        .session = &session,
-        .command = m->command,
-        .argc = m->argc,
-        .argv = m->argv,
-        .key = walk->key,
-        .out = &out->out,
-        .store = c->store,
-        .services = &c->services,
-        .core = c,
-        .now_ms = c->now_ms,
-        .now_us = c->now_us,
-        .core_index = c->index,
-        .limits = &c->settings.limits,
-        .effects = writes(walk) ? c->effects : NULL,
-        .observed = writes(walk) && (c->observed || (walk->loan && loan_observed(walk->loan))),
-    };
-    if (c->timed)
-        execute_timed(c);
-    uint64_t begin = __rdtsc();
+    struct session session;
+    struct request r = piece_begins(c, m, &session, &out->out);
+    uint64_t begin = c->command_mark;
+    r.key = walk->key;
+    r.effects = writes(walk) ? c->effects : NULL;
+    r.observed = writes(walk) && (c->observed || (walk->loan && loan_observed(walk->loan)));
     c->running = &r;
     c->executing++;
     if (r.effects)
@@ -205,15 +190,8 @@ static bool step(struct core *c, struct stepped *walk)
     c->executing--;
     c->running = NULL;
     c->steps_bytes += outbuf_size(out) - before;
-    c->command_mark = __rdtsc();
-    latency_explain(c, c->command_mark - begin);
-    c->command_figures[m->command->id].usec += c->command_mark - begin;
-    m->cycles += c->command_mark - begin;
+    piece_ends(c, m, &r, begin);
     parked_serve(c);
-    if (r.replied_error) { // the call was counted when it came
-        c->command_figures[m->command->id].failed++;
-        count_error(c, r.error_prefix[0] ? r.error_prefix : "ERR", 0);
-    }
     return done;
 }
 
