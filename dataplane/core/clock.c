@@ -18,11 +18,16 @@ uint64_t core_clock_us(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-uint64_t core_wall_ms(void)
+static uint64_t wall_us(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+uint64_t core_wall_ms(void)
+{
+    return wall_us() / 1000;
 }
 
 static bool invariant(void)
@@ -35,7 +40,7 @@ void core_clock_start(struct core_clock *k)
 {
     k->first_us = k->anchor_us = core_clock_us();
     k->first_cycles = k->anchor_cycles = __rdtsc();
-    k->wall_ms = core_wall_ms();
+    k->wall_us = wall_us();
     k->us_per_cycle_32 = 0;
     k->invariant = invariant();
 }
@@ -53,11 +58,11 @@ void core_clock_read(struct core_clock *k, uint64_t *now_us, uint64_t *now_ms)
                 (uint64_t)(((__uint128_t)run_us << 32) / (cycles - k->first_cycles));
         k->anchor_us = us;
         k->anchor_cycles = cycles;
-        k->wall_ms = core_wall_ms();
+        k->wall_us = wall_us();
         since_us = 0;
     }
     uint64_t us = k->anchor_us + since_us;
     if (us > *now_us)
         *now_us = us;
-    *now_ms = k->wall_ms + since_us / 1000;
+    *now_ms = (k->wall_us + since_us) / 1000;
 }

@@ -186,7 +186,7 @@ enum closely {
 struct core_clock {
     uint64_t first_us, first_cycles;   // when it started
     uint64_t anchor_us, anchor_cycles; // the last look at the kernel's clocks
-    uint64_t wall_ms;                  // at the anchor
+    uint64_t wall_us;                  // of Unix time, at the anchor
     uint64_t us_per_cycle_32; // microseconds a cycle, 32 bits of fraction; 0: not known yet
     bool invariant;
 };
