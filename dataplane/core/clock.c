@@ -10,6 +10,9 @@
 #define ANCHOR_INTERVAL_US 100000
 // The rate is measured over at least this long before it is trusted to more digits.
 #define RATE_BASELINE_US 1000
+// Readings of the clocks take a few hundred cycles when nobody interrupts them.
+#define ANCHOR_CYCLES 20000
+#define ANCHOR_TRIES 4
 
 uint64_t core_clock_us(void)
 {
@@ -36,11 +39,28 @@ static bool invariant(void)
     return __get_cpuid(0x80000007, &a, &b, &c, &d) && d & 1u << 8;
 }
 
+// The kernel's clocks and the cycle counter at one moment. Who is interrupted between the readings
+// would pair what does not belong together: those closest to each other count.
+static void anchor(struct core_clock *k)
+{
+    uint64_t apart = UINT64_MAX;
+    for (unsigned i = 0; i < ANCHOR_TRIES && apart > ANCHOR_CYCLES; i++) {
+        uint64_t before = __rdtsc(), us = core_clock_us(), wall = wall_us();
+        uint64_t cycles = __rdtsc() - before;
+        if (cycles >= apart)
+            continue;
+        apart = cycles;
+        k->anchor_cycles = before + cycles / 2;
+        k->anchor_us = us;
+        k->wall_us = wall;
+    }
+}
+
 void core_clock_start(struct core_clock *k)
 {
-    k->first_us = k->anchor_us = core_clock_us();
-    k->first_cycles = k->anchor_cycles = __rdtsc();
-    k->wall_us = wall_us();
+    anchor(k);
+    k->first_us = k->anchor_us;
+    k->first_cycles = k->anchor_cycles;
     k->us_per_cycle_32 = 0;
     k->invariant = invariant();
 }
@@ -48,17 +68,13 @@ void core_clock_start(struct core_clock *k)
 // Microseconds of the monotonic clock; never less than the reading before.
 void core_clock_read(struct core_clock *k, uint64_t *now_us, uint64_t *now_ms)
 {
-    uint64_t cycles = __rdtsc();
-    uint64_t since_us = (cycles - k->anchor_cycles) * k->us_per_cycle_32 >> 32;
+    uint64_t since_us = (__rdtsc() - k->anchor_cycles) * k->us_per_cycle_32 >> 32;
     if (__builtin_expect(!k->us_per_cycle_32 || since_us >= ANCHOR_INTERVAL_US, 0)) {
-        uint64_t us = core_clock_us();
-        uint64_t run_us = us - k->first_us;
+        anchor(k);
+        uint64_t run_us = k->anchor_us - k->first_us;
         if (k->invariant && run_us >= RATE_BASELINE_US)
             k->us_per_cycle_32 =
-                (uint64_t)(((__uint128_t)run_us << 32) / (cycles - k->first_cycles));
-        k->anchor_us = us;
-        k->anchor_cycles = cycles;
-        k->wall_us = wall_us();
+                (uint64_t)(((__uint128_t)run_us << 32) / (k->anchor_cycles - k->first_cycles));
         since_us = 0;
     }
     uint64_t us = k->anchor_us + since_us;
