@@ -74,7 +74,6 @@ enum command_route { // the first three are the quick ones of core/execute.c
     ROUTE_KEYS,      // where its keys are: forwarded, or the slots are borrowed (no keys: at home)
     ROUTE_HOME,      // on the core of its connection: connection state, nothing of other cores
     ROUTE_SCRIPT,    // on the core of its connection, with the slots that its script needs
-    ROUTE_CURSOR,    // on the core that `command->core_of` names (SCAN, RANDOMKEY)
     ROUTE_GATHER,    // `part` on every core, then `handler` at home with the parts
     ROUTE_ALL,       // at home, with all slots of all cores borrowed (FLUSHALL, SWAPDB …)
     ROUTE_HELD,      // at home, with its client and the slots of its keys in hand (WATCH)
@@ -166,8 +165,6 @@ struct command {
     bool takes_back;
     // All parts are of one moment: the slots of all cores are held until the last one is done.
     bool part_together;
-    unsigned (*core_of)(
-        struct request *r); // ROUTE_CURSOR: index of the core, parsed from arguments
     // ROUTE_KEYS: true when these arguments make it touch keys that they do not name (SORT … GET),
     // so that it needs all slots of all cores, as ROUTE_ALL. NULL: never.
     bool (*needs_all)(const struct arg *argv, int argc);

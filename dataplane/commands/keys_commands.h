@@ -36,7 +36,8 @@ void persist_command(struct request *r);
 
 // keys_scan.c
 void scan_command(struct request *r);
-unsigned scan_core(struct request *r);
+bool scan_start(struct request *r);
+void scan_part(struct request *r);
 void keys_part(struct request *r);
 void keys_command(struct request *r);
 void randomkey_part(struct request *r);

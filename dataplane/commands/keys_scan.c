@@ -1,6 +1,5 @@
 // Commands over many keys or all: SCAN, KEYS, RANDOMKEY, DBSIZE, and those that empty or swap
-// databases. SCAN runs on one core a call, KEYS and RANDOMKEY gather from all, the others borrow
-// all or only count.
+// databases. SCAN, KEYS and RANDOMKEY gather from all cores, the others borrow all or only count.
 #include <string.h>
 #include <strings.h>
 
@@ -10,19 +9,23 @@
 #include "dataplane/commands/scan.h"
 
 // --- SCAN ----------------------------------------------------------------------------------------
+// A walk goes over one core after the other. Its first call has a part from each, so that a
+// database that COUNT covers is told at once on however many cores it lies; each later one goes on
+// where the cursor says.
 
-unsigned scan_core(struct request *r)
-{
-    uint64_t cursor;
-    if (r->argc < 2 || !scan_parse_cursor(&r->argv[1], &cursor))
-        return r->core_index; // wherever the error is written
-    return store_cursor_core(store_keyspace(r->store), cursor);
-}
+// A part is the names as bulk strings, followed by this.
+struct scan_end {
+    uint64_t cursor; // where the walk goes on
+    uint64_t looked; // keys that count, whether they are told or not
+    int64_t found;
+    unsigned core;
+    bool walked; // the walk came to this core
+};
 
 struct scan {
     struct scan_options options;
-    int64_t found;
-    struct outbuf names;
+    struct out *out;
+    struct scan_end end;
 };
 
 static void scan_entry(void *context, struct entry *e)
@@ -31,6 +34,7 @@ static void scan_entry(void *context, struct entry *e)
     size_t len;
     const uint8_t *key = entry_key(e, &len);
     const struct arg *type = s->options.type;
+    s->end.looked++;
     if (type) {
         const char *name = type_name(entry_type(e));
         if (strlen(name) != type->len || strncasecmp(name, (const char *)type->ptr, type->len) != 0)
@@ -38,25 +42,66 @@ static void scan_entry(void *context, struct entry *e)
     }
     if (!scan_matches(&s->options.pattern, key, len))
         return;
-    reply_bulk(&s->names.out, key, len);
-    s->found++;
+    reply_bulk(s->out, key, len);
+    s->end.found++;
+}
+
+bool scan_start(struct request *r)
+{
+    uint64_t cursor;
+    struct scan_options options;
+    if (scan_parse_cursor(&r->argv[1], &cursor))
+        return scan_parse_options(r, 2, SCAN_TYPE, &options);
+    request_error(r, ERR_CURSOR);
+    return false;
+}
+
+void scan_part(struct request *r)
+{
+    uint64_t cursor;
+    struct scan s = {.out = r->out, .end.core = r->core_index};
+    if (!scan_parse_cursor(&r->argv[1], &cursor) ||
+        !scan_parse_options(r, 2, SCAN_TYPE, &s.options))
+        return; // scan_start has refused it
+    s.end.walked = !cursor || store_cursor_core(store_keyspace(r->store), cursor) == r->core_index;
+    if (s.end.walked)
+        s.end.cursor = store_scan(r->store, r->session->db, cursor, (unsigned long)s.options.count,
+                                  scan_entry, &s);
+    out_write(r->out, &s.end, sizeof(s.end));
 }
 
 void scan_command(struct request *r)
 {
-    struct scan s;
-    uint64_t cursor;
-    if (!scan_parse_cursor(&r->argv[1], &cursor)) {
-        request_error(r, ERR_CURSOR);
+    struct scan_options options;
+    uint64_t cursor = 0, looked = 0;
+    int64_t found = 0;
+    bool begun = false;
+    unsigned first = 0, end = 0; // parts that are told
+    if (!scan_parse_options(r, 2, SCAN_TYPE, &options))
         return;
+    for (unsigned i = 0; i < r->n_parts; i++) {
+        struct scan_end part;
+        if (r->parts[i].len < sizeof(part)) { // the core had no memory for it
+            request_error(r, ERR_OOM);
+            return;
+        }
+        memcpy(&part, r->parts[i].ptr + r->parts[i].len - sizeof(part), sizeof(part));
+        // A later core is walked over only when those before it are done, and room is left.
+        bool goes_on = begun && cursor && looked < (uint64_t)options.count &&
+                       store_cursor_core(store_keyspace(r->store), cursor) == part.core;
+        if (!part.walked || (begun && !goes_on))
+            continue;
+        if (!begun)
+            first = i;
+        begun = true;
+        end = i + 1;
+        cursor = part.cursor;
+        looked += part.looked;
+        found += part.found;
     }
-    if (!scan_parse_options(r, 2, SCAN_TYPE, &s.options))
-        return;
-    s.found = 0;
-    outbuf_init(&s.names);
-    cursor = store_scan(r->store, r->session->db, cursor, (unsigned long)s.options.count,
-                        scan_entry, &s);
-    scan_reply(r, cursor, s.found, &s.names);
+    scan_reply_head(r, cursor, found);
+    for (unsigned i = first; i < end; i++)
+        out_write(r->out, r->parts[i].ptr, r->parts[i].len - sizeof(struct scan_end));
 }
 
 // --- KEYS and RANDOMKEY: a part from each core ---------------------------------------------------

@@ -545,9 +545,11 @@ const struct command keys_commands[] = {
         .arity = -2,
         .flags = CMD_READONLY,
         .categories = CAT_KEYSPACE | CAT_READ | CAT_SLOW,
-        .route = ROUTE_CURSOR,
+        .route = ROUTE_GATHER,
         .handler = scan_command,
-        .core_of = scan_core,
+        .start = scan_start,
+        .part = scan_part,
+        .part_keys = true,
         .tips = TEXTS("nondeterministic_output", "request_policy:special"),
         .doc =
             DOC(.summary = "Walks through the names of keys a few at a time.", .since = "2.8.0",

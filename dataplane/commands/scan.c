@@ -65,12 +65,17 @@ bool scan_parse_options(struct request *r, int first, unsigned allowed,
     return true;
 }
 
-void scan_reply(struct request *r, uint64_t cursor, int64_t n, struct outbuf *found)
+void scan_reply_head(struct request *r, uint64_t cursor, int64_t n)
 {
     char text[CURSOR_DIGITS_MAX + 1];
     int len = snprintf(text, sizeof(text), "%" PRIu64, cursor);
     reply_array(r->out, 2);
     reply_bulk(r->out, text, (size_t)len);
     reply_array(r->out, n);
+}
+
+void scan_reply(struct request *r, uint64_t cursor, int64_t n, struct outbuf *found)
+{
+    scan_reply_head(r, cursor, n);
     outbuf_move(found, r->out);
 }

@@ -30,5 +30,7 @@ struct scan_options {
 // The arguments from `first` on; COUNT and MATCH are always allowed. Answers when it returns false.
 bool scan_parse_options(struct request *r, int first, unsigned allowed,
                         struct scan_options *options);
-// The cursor, and `n` elements that were written to `found` (emptied).
+// The cursor, and the head of an array of `n` elements, which follow.
+void scan_reply_head(struct request *r, uint64_t cursor, int64_t n);
+// The same with the elements, that were written to `found` (emptied).
 void scan_reply(struct request *r, uint64_t cursor, int64_t n, struct outbuf *found);

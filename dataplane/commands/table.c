@@ -171,7 +171,6 @@ static struct command *append(const struct command *c, const struct command *par
         return to;
     assert(c->handler || c->subcommands);
     assert(c->route != ROUTE_GATHER || c->part);
-    assert(c->route != ROUTE_CURSOR || c->core_of);
     const struct keyspec *k = to->keys;
     if (to->n_keys == 1 && k->begin == BEGIN_INDEX && k->find == FIND_RANGE && !k->last_key &&
         !(k->flags & (KS_NOT_KEY | KS_INCOMPLETE)))

@@ -194,8 +194,6 @@ void piece_ends(struct core *c, struct message *m, const struct request *r, uint
 // --- route.c
 // Executes a command that is on the core it belongs to, and sends the reply home.
 void route_execute(struct core *c, struct message *m);
-// The core that a command of ROUTE_CURSOR belongs to.
-unsigned route_cursor(struct core *c, const struct execution *e);
 void route_to_service(struct core *c, struct message *m);
 // Its reply is in m->out: it goes home.
 void route_answer(struct core *c, struct message *m);

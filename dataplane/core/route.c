@@ -91,23 +91,6 @@ static struct routing route_many(struct core *c, const struct work *w)
     return r;
 }
 
-unsigned route_cursor(struct core *c, const struct execution *e)
-{
-    struct session session = e->session;
-    struct request request = {
-        .session = &session,
-        .command = e->command,
-        .argc = e->argc,
-        .argv = e->argv,
-        .store = c->store,
-        .services = &c->services,
-        .core = c,
-        .now_ms = c->now_ms,
-        .now_us = c->now_us,
-    };
-    return e->command->core_of(&request) % c->server->n_cores;
-}
-
 // Whether the service thread has to read files for it first.
 static inline bool waits(const struct work *w)
 {
@@ -126,7 +109,7 @@ static struct routing route_there(struct core *c, const struct work *w)
     return r;
 }
 
-static struct routing route_of(struct core *c, const struct work *w, struct client *client)
+static struct routing route_of(struct core *c, const struct work *w)
 {
     struct routing r = {.place = PLACE_HERE, .core = c->index, .barrier = true};
     if (w->command->route == ROUTE_SERVICE)
@@ -161,19 +144,12 @@ static struct routing route_of(struct core *c, const struct work *w, struct clie
         r.barrier = w->command->flags & CMD_BLOCKING; // nothing overtakes what may wait
         r.n_slots = 1;
         return r;
-    case ROUTE_CURSOR: {
-        struct execution e = {.command = w->command, .argc = w->argc, .argv = w->argv};
-        session_of(client, &e.session);
-        r.place = PLACE_OWNER;
-        r.core = route_cursor(c, &e);
-        r.whole = true;
-        return r;
-    }
     case ROUTE_HELD:
         r.place = PLACE_BORROW;
         return r;
     case ROUTE_GATHER:
-        if (!gather_is_home(c, w->command, w->argv, w->argc))
+        // Who looks at keys waits for slots that are lent, even where there is one core.
+        if (w->command->part_keys || !gather_is_home(c, w->command, w->argv, w->argc))
             r.place = PLACE_GATHER;
         return r;
     case ROUTE_SCRIPT: {
@@ -546,7 +522,7 @@ static bool follows(const struct client *client, const struct work *w)
 static __attribute__((noinline)) bool route_far(struct core *c, struct client *client,
                                                 const struct work *w)
 {
-    struct routing r = route_of(c, w, client);
+    struct routing r = route_of(c, w);
     if (r.failed) {
         client_abort(c, client, "out of memory");
         return true;

@@ -313,8 +313,7 @@ static enum script_called call_wide(struct script_run *run, struct request *r, c
 {
     struct core *c = r->core;
     const struct command *command = r->command;
-    bool walks = command->route == ROUTE_CURSOR || command->route == ROUTE_ALL ||
-                 command->part_keys || command->part_together;
+    bool walks = command->route == ROUTE_ALL || command->part_keys || command->part_together;
     if (walks && !all_at_hand(c))
         return not_at_hand(run, error, size);
     count_writes(run, command);
@@ -325,15 +324,6 @@ static enum script_called call_wide(struct script_run *run, struct request *r, c
             return call_elsewhere(c, run, r, c->index, error, size);
         run_gather_alone(c, r);
         return SCRIPT_CALLED;
-    case ROUTE_CURSOR: {
-        unsigned core = command->core_of(r) % c->server->n_cores;
-        if (core != c->index)
-            return call_elsewhere(c, run, r, core, error, size);
-        take_back(c, true);
-        run_handler(c, r);
-        take_back(c, false);
-        return SCRIPT_CALLED;
-    }
     case ROUTE_ALL: {
         uint64_t dirty = store_statistics(c->store)->dirty;
         run_handler(c, r);

@@ -156,7 +156,6 @@ static bool add_needs(struct transaction *t, const struct work *w)
         t->scripts = true;
         t->wide_far = true;
         return true;
-    case ROUTE_CURSOR:
     case ROUTE_ALL:
         t->wide_far = true;
         return true;
@@ -313,18 +312,12 @@ static struct message *send_out(struct core *c, struct running *run, const struc
     return m;
 }
 
-static void run_handler(struct core *c, struct execution *e)
-{
-    execute(c, e, EXECUTE_HANDLER);
-}
-
-// What walks over this core's slots, all of which the transaction has borrowed if any.
-static void run_walk(struct core *c, const struct running *run, struct execution *e,
-                     void (*walk)(struct core *c, struct execution *e))
+// What may walk over this core's slots, all of which the transaction has borrowed if any.
+static void run_gather_alone(struct core *c, const struct running *run, struct execution *e)
 {
     if (run->loan)
         loan_take_back(c);
-    walk(c, e);
+    gather_alone(c, e);
     if (run->loan)
         loan_lend_again(c);
 }
@@ -385,7 +378,7 @@ static void run_one(struct core *c, struct running *run, const struct queued *q)
             return;
         }
         if (c->server->n_cores == 1) {
-            run_walk(c, run, &e, gather_alone);
+            run_gather_alone(c, run, &e);
             look(c, run, q, &e);
             return;
         }
@@ -393,18 +386,6 @@ static void run_one(struct core *c, struct running *run, const struct queued *q)
         if (m)
             gather_of_transaction(c, run->loan, m);
         return;
-    case ROUTE_CURSOR: {
-        unsigned core = route_cursor(c, &e);
-        if (core == c->index) {
-            run_walk(c, run, &e, run_handler);
-            look(c, run, q, &e);
-            return;
-        }
-        m = send_out(c, run, q);
-        if (m)
-            mailbox_send(c, core, m);
-        return;
-    }
     case ROUTE_SERVICE:
         m = send_out(c, run, q);
         if (m)

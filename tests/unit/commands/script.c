@@ -221,6 +221,9 @@ static void run_gather(struct script *s, struct request *r)
     struct gathered parts[SCRIPT_CORES_MAX];
     uint8_t *bytes[SCRIPT_CORES_MAX];
     struct out *out = r->out;
+    r->store = s->stores[0];
+    if (r->command->start && !r->command->start(r))
+        return;
     for (unsigned i = 0; i < s->cores; i++) {
         struct outbuf part;
         outbuf_init(&part);
@@ -334,8 +337,6 @@ const char *script_run_with(struct script *s, const char *line, const void *data
         if (at > 0) {
             r.key = keyspace_key(s->keyspace, argv[at].ptr, argv[at].len);
             r.core_index = keyspace_core(s->keyspace, r.key.slot);
-        } else if (r.command->core_of) {
-            r.core_index = r.command->core_of(&r);
         }
         r.store = s->stores[r.core_index];
         struct effects effects = {0};
