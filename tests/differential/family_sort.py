@@ -1,7 +1,6 @@
 """SORT over lists, sets and sorted sets, by their elements and by what other keys hold. Weights and
 values lie in the common keys too, so that patterns meet keys of every type."""
 
-import compare
 
 ELEMENTS = [b"1", b"2", b"3", b"10", b"-1", b"1.5", b"a", b"b", b"c", b"", b"01", b"1e3", b" 4", b"0x10", b"-0",
             b"9007199254740993", b"9223372036854775807", b"inf", b"-inf", b"nan", b"1x", b"key:{a}", b"1e308",

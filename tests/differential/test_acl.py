@@ -256,7 +256,7 @@ class Rules:
             lambda: f"GET {key()}", lambda: f"SET {key()} v", lambda: f"SET {key()} v GET", lambda: f"MGET {key()} {key()}",
             lambda: f"DEL {key()} {key()}", lambda: f"COPY {key()} {key()}", lambda: f"LPUSH {key()} v", lambda: f"ZADD {key()} 1 m",
             lambda: f"ZUNIONSTORE {key()} 2 {key()} {key()}", lambda: f"OBJECT ENCODING {key()}", lambda: f"PUBLISH {key()} m",
-            lambda: f"CONFIG GET hz", lambda: "SELECT 0", lambda: "DBSIZE", lambda: f"SORT {key()} BY w*", lambda: f"SORT {key()} STORE {key()}",
+            lambda: "CONFIG GET hz", lambda: "SELECT 0", lambda: "DBSIZE", lambda: f"SORT {key()} BY w*", lambda: f"SORT {key()} STORE {key()}",
             lambda: f"XREAD COUNT 1 STREAMS {key()} 0", lambda: "ACL WHOAMI", lambda: f"EXISTS {key()}", lambda: f"GETEX {key()}",
             lambda: f"BITFIELD {key()} GET u8 0", lambda: f"EVAL return(1) 1 {key()}", lambda: "DEBUG SLEEP 0", lambda: "PING",
         ])()

@@ -21,7 +21,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 import checks
 import program
 from program import Difference
-from raw import Connection, parse
+from raw import Connection
 
 CLIENTS = 6
 DATABASES = 2

@@ -18,7 +18,7 @@ import pollux
 import program
 from program import Difference
 from raw import Connection
-from test_commands import Servers
+from rounds import Servers
 
 # Commands by client: what MONITOR shows of them is compared. A word in {} is bytes in Latin-1.
 SEEN = [

@@ -20,7 +20,7 @@ import pollux
 import program
 from program import Difference
 from raw import Connection, Error, parse
-from test_commands import shown, shown_reply
+from rounds import shown, shown_reply
 
 CLIENTS = 6
 EXISTS = re.compile(rb"Function \w+ already exists")

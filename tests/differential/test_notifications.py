@@ -14,10 +14,9 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import pollux
 import program
-from draw import Draw
 from program import Difference
 from raw import Connection, parse
-from test_commands import Families, Servers, shown, shown_reply, shrink
+from rounds import Families, Servers, play_round, shown, shown_reply
 
 # Time decides nothing here: the servers execute a command one after the other.
 TIMED = {"EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT", "SETEX", "PSETEX", "GETEX", "CONFIG", "MIGRATE"}
@@ -175,19 +174,6 @@ class Undated(Families):
         ]
 
 
-def play_round(servers, families, seed, n):
-    commands = families.draw(Draw(seed), n)
-    try:
-        servers.play(families, commands)
-    except (Difference, AssertionError) as difference:
-        at = getattr(difference, "at", None)
-        text = str(difference)
-        if servers.alive():
-            shorter = shrink(servers, families, commands if at is None else commands[: at + 1], 20)
-            text += "".join(f"\n    {connection}: {shown(words)}" for connection, words in shorter[-30:])
-        raise Difference(text) from None
-
-
 def main():
     names = sorted(name[len("family_") : -len(".py")] for name in os.listdir(HERE) if name.startswith("family_"))
     parser = program.parser("keyspace notifications of redis-server and of Pollux", rounds=(2, 100), commands=1500)
@@ -199,7 +185,7 @@ def main():
     def tests_of(cores):
         servers = Told(cores, options.peer)
         tests = [(f"scenario {name!r}", lambda t=text: servers.scenario(t)) for name, text in SCENARIOS.items()]
-        yield servers.servers, tests + program.seeds(options, lambda seed: play_round(servers, families, seed, options.commands))
+        yield servers.servers, tests + program.seeds(options, lambda seed: play_round(servers, families, seed, options.commands, 20))
         servers.close()
 
     return program.run(options, tests_of)

@@ -22,7 +22,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 import program
 from program import Difference
 from raw import Connection
-from test_commands import shown_reply
+from rounds import shown_reply
 
 PROBES = os.path.join(HERE, "scripts")
 PROGRAMS = 40  # of a round

@@ -15,10 +15,9 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import program
-from draw import Draw
 from program import Difference
 from raw import Error, parse
-from test_commands import Families, Servers, shown, shown_reply, shrink
+from rounds import Families, Servers, play_round, shown, shown_reply
 from test_transactions import FAMILIES, TIME_WORDS, TIMED, Pairs, split
 
 # Runs its arguments as commands: numbers of words, and then the words. What they answer, as an array.
@@ -416,20 +415,9 @@ class Played(Servers):
             families.check(words, redis, other)
 
 
-def play_round(servers, families, seed, n):
-    scripts = families.draw(Draw(seed), n)
-    try:
-        servers.play(families, scripts)
-    except (Difference, AssertionError) as difference:
-        at = getattr(difference, "at", None)
-        text = str(difference)
-        if servers.alive():
-            shorter = shrink(servers, families, scripts if at is None else scripts[: at + 1], 20)
-            text += "".join(
-                f"\n    {connection}{' MULTI' if multi else ''}: {'; '.join(shown(words) for words in commands)}"
-                for connection, commands, _, multi in shorter[-30:]
-            )
-        raise Difference(text) from None
+def shown_script(step):
+    connection, commands, _, multi = step
+    return f"{connection}{' MULTI' if multi else ''}: {'; '.join(shown(words) for words in commands)}"
 
 
 def main():
@@ -442,7 +430,7 @@ def main():
         tests = [(f"scenario {name!r}", lambda t=text: play_scenario(pair, t)) for name, text in SCENARIOS.items()]
         if options.peer == "pollux":
             tests.append(("SCRIPT HELP", lambda: play_help(pair)))
-        yield pair, tests + program.seeds(options, lambda seed: play_round(servers, families, seed, options.commands))
+        yield pair, tests + program.seeds(options, lambda seed: play_round(servers, families, seed, options.commands, 20, shown_script))
         servers.close()
 
     return program.run(options, tests_of)

@@ -20,10 +20,10 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import pollux
 import program
-from draw import KEYS, Draw
+from draw import KEYS
 from program import Difference
 from raw import Connection, Error, encode, parse
-from test_commands import Families, Servers, shown, shown_reply, shrink
+from rounds import Families, Servers, play_round, shown, shown_reply
 from test_transactions import CHANGES, FAMILIES, TIME_WORDS, TIMED, split, words_of
 
 CLIENTS = 4
@@ -356,19 +356,6 @@ class Told(Servers):
             raise Difference(f"{shown(commands[at][1])} of client {commands[at][0]}: {difference}", at) from None
         finally:
             pairs.close()
-
-
-def play_round(servers, families, seed, n):
-    commands = families.draw(Draw(seed), n)
-    try:
-        servers.play(families, commands)
-    except (Difference, AssertionError) as difference:
-        at = getattr(difference, "at", None)
-        text = str(difference)
-        if servers.alive():
-            shorter = shrink(servers, families, commands if at is None else commands[: at + 1])
-            text += "".join(f"\n    {connection}: {shown(words)}" for connection, words in shorter[-30:])
-        raise Difference(text) from None
 
 
 # --- caches --------------------------------------------------------------------------------------

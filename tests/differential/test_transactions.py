@@ -14,10 +14,9 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import pollux
 import program
-from draw import Draw
 from program import Difference
 from raw import Connection, Error, parse
-from test_commands import Families, Servers, shown, shown_reply, shrink
+from rounds import Families, Servers, play_round, shown_reply
 
 FAMILIES = ("bitmaps", "geo", "hashes", "hyperloglog", "keys", "lists", "sets", "sort", "strings", "zsets")
 # Time decides nothing here: what is kept runs later than it was sent.
@@ -298,19 +297,6 @@ class Kept(Servers):
                 c.send([[b"DISCARD"], [b"SELECT", b"0"]])
                 c.read(), c.read()
         self.compare_state(families)
-
-
-def play_round(servers, families, seed, n):
-    commands = families.draw(Draw(seed), n)
-    try:
-        servers.play(families, commands)
-    except (Difference, AssertionError) as difference:
-        at = getattr(difference, "at", None)
-        text = str(difference)
-        if servers.alive():
-            shorter = shrink(servers, families, commands if at is None else commands[: at + 1])
-            text += "".join(f"\n    {connection}: {shown(words)}" for connection, words in shorter[-30:])
-        raise Difference(text) from None
 
 
 def main():
