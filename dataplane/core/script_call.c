@@ -69,18 +69,21 @@ void scripts_release(struct core *c)
     struct scripts *s = c->scripts;
     if (!s->n_held)
         return;
+    uint64_t held[SLOTS / 64];
+    memcpy(held, s->held, sizeof(held));
     uint16_t *slots = mi_mallocn(s->n_held, sizeof(*slots));
     unsigned n = 0;
+    memset(s->held, 0, sizeof(s->held));
+    s->n_held = 0;
+    // The next script may begin in here.
     for (unsigned slot = 0; slot < SLOTS; slot++)
-        if (bit(s->held, (uint16_t)slot)) {
+        if (bit(held, (uint16_t)slot)) {
             uint16_t one = (uint16_t)slot;
             if (slots)
                 slots[n++] = one;
             else
                 loan_release(c, &one, 1, true);
         }
-    memset(s->held, 0, sizeof(s->held));
-    s->n_held = 0;
     if (slots)
         loan_release(c, slots, n, true);
     mi_free(slots);

@@ -13,7 +13,8 @@
 
 bool scripts_engaged(const struct core *c)
 {
-    return c->scripts->cleaning || script_under_way(c->scripts->engine);
+    const struct scripts *s = c->scripts;
+    return s->m || s->cleaning || script_under_way(s->engine);
 }
 
 void scripts_slice(struct core *c)
@@ -215,9 +216,9 @@ static void job_over(struct core *c, enum script_ended end)
     s->m = NULL;
     s->loan = NULL;
     c->attention &= ~(uint32_t)ATTEND_SCRIPT;
-    scripts_release(c);
     scripts_forget(s);
     scripts_look_clean(c);
+    scripts_release(c); // after which the next one may be under way
     if (again) { // it will be counted again
         c->command_figures[m->command->id].calls--;
         c->counters.commands--;

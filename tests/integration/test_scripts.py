@@ -267,6 +267,21 @@ def test_strays_elsewhere(wire):
         assert [client.call("EVAL", wrote, 1, key, "elsewhere") for key in KEYS] == [1] * len(KEYS)
 
 
+def test_followed_by_the_next(wire):
+    """The script that begins where another one of many turns gives its slot back is a whole one."""
+    text = "for i = 1, (ARGV[1] or 0) * 50000 do end return redis.call('incr', KEYS[1]) -- next"
+    learn(wire, text)
+    with clients(wire, 2) as callers:
+        callers[0].call("DEL", *KEYS)
+        for key in KEYS:
+            for client in callers:
+                for _ in range(3):
+                    client.send("EVAL", text, 1, key, 40)
+        for key in KEYS:
+            replies = [client.reply() for _ in range(3) for client in callers]
+            assert sorted(replies) == [1, 2, 3, 4, 5, 6]
+
+
 def test_endless_elsewhere(limited):
     """Scripts that went to their keys run on all cores at once; they are BUSY for all, and are killed."""
     text = "if ARGV[1] then while true do end end return 1 -- endless"
