@@ -160,6 +160,7 @@ void access_users_drop(const struct access_users *s); // NULL is allowed
 const struct access_user *access_users_find(const struct access_users *s, const char *name,
                                             size_t len);
 const struct access_user *access_users_default(const struct access_users *s);
+size_t access_users_memory(const struct access_users *s); // bytes; looks at every rule
 // A set with `u` in the place of the one of its name, or added. Takes the caller's reference to
 // `u`. NULL: memory is short.
 struct access_users *access_users_with(const struct access_users *s, struct access_user *u);
@@ -205,6 +206,7 @@ struct access_entry {
 struct access_log {
     struct access_entry *first; // the newest
     unsigned n;
+    size_t bytes; // of memory, of all entries
 };
 // Entries that are alike and near in time become one, which comes to the front. `e` is copied; at
 // most `max` stay.

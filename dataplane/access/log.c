@@ -56,6 +56,11 @@ static void entry_free(struct access_entry *e)
     mi_free(e);
 }
 
+static size_t entry_bytes(const struct access_entry *e)
+{
+    return sizeof(*e) + e->object_len + e->user_len + e->client_len;
+}
+
 // Memory that is short costs an entry, no more.
 static struct access_entry *entry_new(const struct access_entry *from)
 {
@@ -83,6 +88,7 @@ void access_log_add(struct access_log *log, const struct access_entry *from, uin
         char *client = copy(from->client, from->client_len);
         if (client) {
             mi_free(e->client);
+            log->bytes += from->client_len - e->client_len;
             e->client = client;
             e->client_len = from->client_len;
         }
@@ -99,6 +105,7 @@ void access_log_add(struct access_log *log, const struct access_entry *from, uin
     e->next = log->first;
     log->first = e;
     log->n++;
+    log->bytes += entry_bytes(e);
     access_log_trim(log, max);
 }
 
@@ -114,6 +121,7 @@ void access_log_trim(struct access_log *log, uint64_t max)
     log->n = (unsigned)max;
     for (struct access_entry *next; e; e = next) {
         next = e->next;
+        log->bytes -= entry_bytes(e);
         entry_free(e);
     }
 }

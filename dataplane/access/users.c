@@ -31,6 +31,29 @@ void access_users_drop(const struct access_users *held)
     mi_free(s);
 }
 
+static size_t texts_memory(const struct texts *t)
+{
+    size_t n = t->room * sizeof(*t->at);
+    for (unsigned i = 0; i < t->n; i++)
+        n += t->at[i].len + 1;
+    return n;
+}
+
+size_t access_users_memory(const struct access_users *s)
+{
+    size_t n = sizeof(*s) + s->n * sizeof(s->at[0]);
+    for (unsigned i = 0; i < s->n; i++) {
+        const struct access_user *u = s->at[i];
+        n += sizeof(*u) + u->name_len + texts_memory(&u->passwords);
+        for (unsigned k = 0; k < u->n_selectors; k++) {
+            const struct selector *x = u->selectors[k];
+            n += sizeof(*x) + sizeof(x) + texts_memory(&x->keys) + texts_memory(&x->channels) +
+                 texts_memory(&x->first);
+        }
+    }
+    return n;
+}
+
 static int compare(const struct access_user *u, const char *name, size_t len)
 {
     int order = memcmp(u->name, name, u->name_len < len ? u->name_len : len);

@@ -120,6 +120,7 @@ void access_adopt(struct core *c)
     const struct access_users *old = c->users;
     pthread_mutex_lock(&a->lock);
     c->users = access_users_hold(atomic_load(&a->users));
+    c->users_bytes = 0;
     pthread_cond_broadcast(&a->settled);
     pthread_mutex_unlock(&a->lock);
     const struct access_user *everybody = access_users_default(c->users);
@@ -298,6 +299,15 @@ static void each_denial(struct core *c, uint64_t max,
     for (const struct access_entry *e = a->log.first; e && max; e = e->next, max--)
         each(context, e);
     pthread_mutex_unlock(&a->lock);
+}
+
+uint64_t access_log_bytes(struct core *c)
+{
+    struct server_access *a = c->server->access;
+    pthread_mutex_lock(&a->lock);
+    uint64_t bytes = a->log.bytes;
+    pthread_mutex_unlock(&a->lock);
+    return bytes;
 }
 
 static void forget_denials(struct core *c)

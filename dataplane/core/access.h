@@ -39,3 +39,4 @@ void access_services(struct services *services);
 void access_denied(struct core *c, struct client *client, const struct session *session,
                    enum access_denial reason, enum access_context context,
                    const struct command *command, const struct arg *denied);
+uint64_t access_log_bytes(struct core *c); // that the log of denials takes

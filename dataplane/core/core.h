@@ -305,6 +305,7 @@ struct core {
     unsigned n_error_counts;
     // Memory beside its keys (memory.c): what never changes; all, and Lua's, when it had started.
     uint64_t fixed_bytes, startup_bytes, startup_lua_bytes;
+    uint64_t users_bytes; // of the users in force; 0: to be counted
     uint64_t next_publish_us, next_cron_us;
     uint64_t second_start_us, second_commands, second_in, second_out;
     double ops, in_kbps, out_kbps;

@@ -7,6 +7,7 @@
 // buffers, the table of connections. With Redis that is the kernel's.
 #include <mimalloc.h>
 
+#include "dataplane/core/access.h"
 #include "dataplane/core/blocked.h"
 #include "dataplane/core/client_memory.h"
 #include "dataplane/core/latency.h"
@@ -66,14 +67,15 @@ static void add_library(void *sum, const struct function_shown *library)
     *(uint64_t *)sum += library->code_len;
 }
 
-// The same of what may change.
+// The same of what may change: libraries, scripts, users and what they were denied.
 static uint64_t shared_memory(struct core *c)
 {
-    uint64_t n = 0, scripts;
-    c->services.function_each(c, add_library, &n);
-    uint64_t texts;
+    uint64_t libraries = 0, scripts, texts;
+    c->services.function_each(c, add_library, &libraries);
     script_texts_figures(c->server->scripts, &scripts, &texts);
-    return n + texts;
+    if (!c->users_bytes)
+        c->users_bytes = access_users_memory(c->users);
+    return libraries + texts + c->users_bytes + access_log_bytes(c);
 }
 
 uint64_t memory_of_clients(const struct core *c)

@@ -86,7 +86,13 @@ void settings_read(struct core *c)
         net_set_congestion(c->net, (enum net_congestion)net_congestion_find(
                                        config_get(config, "tcp-congestion-control")));
     s->spin = strcmp(config_get(config, "idle-policy"), "spin") == 0;
-    s->maxmemory = (uint64_t)config_integer(config, "maxmemory");
+    uint64_t maxmemory = (uint64_t)config_integer(config, "maxmemory");
+    uint64_t used = keyspace_used(c->server->keyspace);
+    if (c->index == 0 && maxmemory && maxmemory != s->maxmemory && maxmemory < used)
+        log_warning("maxmemory (%lu) is less than what is used (%lu): keys are evicted, or writes "
+                    "refused, as maxmemory-policy says",
+                    (unsigned long)maxmemory, (unsigned long)used);
+    s->maxmemory = maxmemory;
     s->store = (struct store_options){
         .policy = policy_of(config_get(config, "maxmemory-policy")),
         .maxmemory = s->maxmemory,

@@ -613,6 +613,11 @@ def memory_relations(servers):
         assert now["used_memory"] - before["used_memory"] > 600_000, (before, now)
         c.call("SCRIPT", "FLUSH")
         c.call("FUNCTION", "FLUSH")
+        before = figures()
+        for i in range(100):
+            c.call("ACL", "SETUSER", f"user-{i}", "on", *(f"~{i}:{k}:*" for k in range(50)))
+        assert figures()["used_memory"] - before["used_memory"] > 100 * 50 * 10, (before, figures())
+        c.call("ACL", "DELUSER", *(f"user-{i}" for i in range(100)))
         # A query of which one argument is there, and the other is not.
         before = figures()
         other.socket.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4000000\r\n" + b"x" * 3_000_000)

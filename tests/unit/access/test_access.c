@@ -300,10 +300,12 @@ static void log_entries(void **state)
     access_log_add(&log, &e, 3);
     assert_int_equal(log.n, 3);
     access_log_trim(&log, 1);
+    assert_true(log.bytes > sizeof(struct access_entry));
     assert_int_equal(log.n, 1);
     assert_string_equal(log.first->object, "l");
     access_log_add(&log, &e, 0);
     access_log_trim(&log, 0);
+    assert_int_equal(log.bytes, 0);
     assert_null(log.first);
 }
 
