@@ -19,6 +19,12 @@ def data_plane(server):
     raise AssertionError(server.tail())
 
 
+def serving(server, starts=1):
+    """It answers a little before it is ready; the supervisor gives up on one that ends before that."""
+    server.wait_ready()
+    wait_for(lambda: server.tail(100000).count("Ready to accept connections") == starts, "the server to be ready")
+
+
 def signal_thread(pid, name, number):
     """A signal to one thread of a process, as a fault of it would be."""
     tgkill = 234
@@ -42,7 +48,7 @@ def test_who_shut_it_down(cores):
     """A client by its address, name and user; a signal by its sender; the control plane."""
     server = pollux.Server({"cores": cores})
     try:
-        server.wait_ready()
+        serving(server)
         with client_of(server) as root:
             root.call("ACL", "SETUSER", "alice", "on", ">secret", "+@all", "~*")
         with client_of(server, "alice", "secret") as alice:
@@ -53,12 +59,12 @@ def test_who_shut_it_down(cores):
         assert (f"SHUTDOWN from client id={number} addr=127.0.0.1:{port} name=closing user=alice, shutting down"
                 in server.tail()), server.tail()
         server.start()
-        server.wait_ready()
+        serving(server, 2)
         os.kill(data_plane(server), signal.SIGTERM)
         assert server.process.wait(timeout=30) == 0
         assert f"Received SIGTERM from pid {os.getpid()} (" in server.tail(), server.tail()
         server.start()
-        server.wait_ready()
+        serving(server, 3)
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(timeout=30) == 0
         for words in (f"Received SIGINT from pid {os.getpid()} (", "Received SIGTERM from pid", "(pollux-server), user"):
@@ -89,7 +95,7 @@ def test_crash_report(cores):
     """Signal, address, registers, stack, command, client, figures; the status is the signal's; both planes tell of it."""
     server = pollux.Server({"cores": cores})
     try:
-        server.wait_ready()
+        serving(server)
         for verb, number, said in (("SEGFAULT", 11, "Accessing address: 0x"), ("PANIC", 6, "DEBUG PANIC was called"),
                                    ("ASSERT", 6, "=== ASSERTION FAILED === ")):
             text = stops_and_serves_again(server, lambda _, verb=verb: crash_by(server, "DEBUG", verb))
@@ -116,7 +122,7 @@ def test_keys_of_a_crash_report():
     """Keys are cut, values are not shown; a crash in a script says so."""
     server = pollux.Server({"cores": "0", "busy-reply-threshold": 50})
     try:
-        server.wait_ready()
+        serving(server)
         long = "key:" + "x" * 100
 
         def stuck(pid):
