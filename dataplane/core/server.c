@@ -115,15 +115,24 @@ uint64_t server_clients_possible(uint64_t clients)
     return limit.rlim_cur > DESCRIPTORS_RESERVED ? limit.rlim_cur - DESCRIPTORS_RESERVED : 0;
 }
 
-static void raise_descriptors(const struct config *config)
+static int raise_descriptors(const struct config *config, char *error)
 {
-    uint64_t want = (uint64_t)config_integer(config, "maxclients");
-    uint64_t possible = server_clients_possible(want);
-    if (possible < want)
+    uint64_t clients = (uint64_t)config_integer(config, "maxclients");
+    uint64_t want = clients + DESCRIPTORS_RESERVED;
+    uint64_t possible = server_clients_possible(clients);
+    struct rlimit limit;
+    // The server alone would exhaust them: clients would wait for an accept that never comes.
+    if (!possible && !getrlimit(RLIMIT_NOFILE, &limit))
+        return fail(error,
+                    "the limit of open files, %lu, is too low to start: %lu are needed for "
+                    "maxclients %lu, %d at the least; raise it with ulimit -n or LimitNOFILE=",
+                    (unsigned long)limit.rlim_cur, (unsigned long)want, (unsigned long)clients,
+                    DESCRIPTORS_RESERVED + 1);
+    if (possible < clients)
         log_warning("maxclients needs %lu open files, the limit allows %lu: raise it with ulimit "
                     "-n or LimitNOFILE=, or lower maxclients",
-                    (unsigned long)want + DESCRIPTORS_RESERVED,
-                    (unsigned long)possible + DESCRIPTORS_RESERVED);
+                    (unsigned long)want, (unsigned long)possible + DESCRIPTORS_RESERVED);
+    return 0;
 }
 
 static int drop_rights(const struct config *config, char *error)
@@ -450,8 +459,8 @@ static int server_start(struct server *s, struct config *config, char *error)
         s->n_cores = 1;
         cpus[0] = -1;
     }
-    raise_descriptors(config);
-    if (access_start(s, config, error, ERROR_MAX) || open_segment(s, config, error))
+    if (raise_descriptors(config, error) || access_start(s, config, error, ERROR_MAX) ||
+        open_segment(s, config, error))
         return -1;
     if (s->dpdk && open_devices(s, config, cpus, error))
         return -1;

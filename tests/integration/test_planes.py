@@ -464,6 +464,16 @@ def test_a_bad_configuration_is_one_line(tmp_path):
     assert "Examples:" in pollux.run(server, "--help").stdout
 
 
+def test_too_few_open_files_are_one_line(tmp_path):
+    """A limit that the server alone would use up: it does not start, as Redis, and says how many it takes."""
+    done = pollux.run("prlimit", "--nofile=40", pollux.program("pollux-server"), "--runtime-dir", str(tmp_path),
+                      "--port", str(pollux.free_port()), "--maxclients", "10", check=False)
+    assert done.returncode == 1, done
+    lines = [line for line in done.stderr.splitlines() if line.startswith("pollux-dataplane: ")]
+    assert lines == ["pollux-dataplane: the limit of open files, 40, is too low to start: 74 are needed for maxclients 10, "
+                     "65 at the least; raise it with ulimit -n or LimitNOFILE="], done.stderr
+
+
 def test_configuration_from_standard_input():
     server = FakeServer()
     process = subprocess.Popen(server.words() + ["-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
