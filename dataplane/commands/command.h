@@ -160,6 +160,8 @@ struct command {
     bool (*waits)(const struct arg *argv, int argc);
     void (*prepare)(struct request *r);
     bool part_keys; // `part` looks at keys
+    // ROUTE_GATHER: the one core whose part does anything (home has one anyhow); false: all do.
+    bool (*part_core)(const struct keyspace *ks, const struct arg *argv, int argc, unsigned *core);
     // ROUTE_GATHER: the handler takes back what parts did when the client has gone meanwhile: then
     // it runs, too, and r->client is NULL.
     bool takes_back;

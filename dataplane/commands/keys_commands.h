@@ -38,6 +38,7 @@ void persist_command(struct request *r);
 void scan_command(struct request *r);
 bool scan_start(struct request *r);
 void scan_part(struct request *r);
+bool scan_core(const struct keyspace *ks, const struct arg *argv, int argc, unsigned *core);
 void keys_part(struct request *r);
 void keys_command(struct request *r);
 void randomkey_part(struct request *r);

@@ -56,6 +56,15 @@ bool scan_start(struct request *r)
     return false;
 }
 
+bool scan_core(const struct keyspace *ks, const struct arg *argv, int argc, unsigned *core)
+{
+    uint64_t cursor;
+    if (argc < 2 || !scan_parse_cursor(&argv[1], &cursor) || !cursor)
+        return false;
+    *core = store_cursor_core(ks, cursor);
+    return true;
+}
+
 void scan_part(struct request *r)
 {
     uint64_t cursor;

@@ -550,6 +550,7 @@ const struct command keys_commands[] = {
         .start = scan_start,
         .part = scan_part,
         .part_keys = true,
+        .part_core = scan_core,
         .tips = TEXTS("nondeterministic_output", "request_policy:special"),
         .doc =
             DOC(.summary = "Walks through the names of keys a few at a time.", .since = "2.8.0",

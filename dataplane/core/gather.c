@@ -72,7 +72,12 @@ static uint64_t cores_asked(struct core *c, const struct command *command, const
 {
     uint64_t home = 1ull << c->index;
     uint64_t all = ~0ull >> (64 - c->server->n_cores);
-    return command->asks ? (command->asks(c, &c->services, argv, argc) & all) | home : all;
+    unsigned only;
+    if (command->asks)
+        return (command->asks(c, &c->services, argv, argc) & all) | home;
+    if (command->part_core && command->part_core(c->server->keyspace, argv, argc, &only))
+        return 1ull << only | home;
+    return all;
 }
 
 bool gather_is_home(struct core *c, const struct command *command, const struct arg *argv, int argc)
