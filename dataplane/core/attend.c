@@ -146,7 +146,7 @@ enum attended attend(struct core *c, struct client *client, const struct work *w
     if (attend_paused(c, client, w))
         return ATTENDED_LATER;
     if (c->attention & ATTEND_SCRIPT && w->command->route == ROUTE_SCRIPT &&
-        scripts_place(c, w, NULL) != SCRIPT_THERE) {
+        scripts_place(c, w) != SCRIPT_THERE) {
         route_later(c, client);
         return ATTENDED_LATER;
     }

@@ -59,10 +59,8 @@ struct message {
     bool script;                                     // a script has called it (script.h)
     struct loan *waiting_loan; // of the command that has borrowed, and waits for a script
     bool waited;               // a script that was sent here: it had to wait
-    bool overlaps;             // what follows it did not wait for it
     bool strayed;              // its reply: it touches more than the keys that it names,
     bool again;                // and has to begin again, at home
-    bool wide;                 // or calls what runs on other cores
     bool failed;               // the service thread's answer is an error
     bool retried;              // MESSAGE_RETURN: it waited before, and ran again
     bool changed;              // MESSAGE_RETURN: keys may be other than they were

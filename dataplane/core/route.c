@@ -21,9 +21,6 @@
 #include "dataplane/core/tracking.h"
 #include "dataplane/core/transaction.h"
 
-// Whose replies do not simply go to the stream, and whose commands have company.
-#define NOT_LEAN (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT | CLIENT_TRACKED)
-
 enum place {
     PLACE_HERE,   // no other core is involved
     PLACE_OWNER,  // on core `core`
@@ -36,11 +33,10 @@ enum place {
 struct routing {
     enum place place;
     unsigned core;
-    bool barrier;            // must not overtake what came before
-    bool whole;              // looks at all slots of the core it runs on
-    bool failed;             // memory was short
-    bool again;              // it had begun before
-    struct reply_slot *slot; // where it answers then; NULL: it has none yet
+    bool barrier; // must not overtake what came before
+    bool whole;   // looks at all slots of the core it runs on
+    bool failed;  // memory was short
+    bool again;   // it had begun before
     unsigned n_slots;
     uint16_t *slots; // mimalloc; NULL: the key's own
 };
@@ -101,24 +97,15 @@ static inline bool waits(const struct work *w)
     return __builtin_expect(w->command->waits != NULL, 0) && w->command->waits(w->argv, w->argc);
 }
 
-// A script on a server of several cores, or while some slot is not free.
-static struct routing route_script(struct core *c, const struct work *w)
+// A script goes to the core of its keys. Nothing overtakes it: it may have to begin again.
+static struct routing route_there(struct core *c, const struct work *w)
 {
-    struct routing r = {.place = PLACE_BORROW, .core = c->index};
-    bool alone;
-    enum script_place place = scripts_place(c, w, &alone);
-    if (place == SCRIPT_HERE) {
-        r.place = PLACE_HERE;
-    } else if (place == SCRIPT_THERE && w->has_key) {
-        r.place = PLACE_OWNER;
+    struct routing r = {.place = PLACE_OWNER, .n_slots = 1};
+    if (w->has_key)
         r.core = keyspace_core(c->server->keyspace, w->key.slot);
-        r.n_slots = 1;
-    } else if (place == SCRIPT_THERE) {
+    else
         r = route_many(c, w);
-    }
-    r.whole = place == SCRIPT_WHOLE;
-    // Nothing overtakes one that may have to begin again, or whose reply has no place in order.
-    r.barrier = alone || w->client->flags & NOT_LEAN;
+    r.barrier = true;
     return r;
 }
 
@@ -165,8 +152,14 @@ static struct routing route_of(struct core *c, const struct work *w)
         if (w->command->part_keys || !gather_is_home(c, w->command, w->argv, w->argc))
             r.place = PLACE_GATHER;
         return r;
-    case ROUTE_SCRIPT:
-        return route_script(c, w);
+    case ROUTE_SCRIPT: {
+        enum script_place place = scripts_place(c, w);
+        if (place == SCRIPT_THERE)
+            return route_there(c, w);
+        r.place = place == SCRIPT_HERE ? PLACE_HERE : PLACE_BORROW;
+        r.whole = place == SCRIPT_WHOLE;
+        return r;
+    }
     case ROUTE_ALL:
         r.place = PLACE_BORROW;
         r.whole = true;
@@ -265,10 +258,9 @@ static void run_in_steps(struct core *c, struct client *client, const struct wor
 static void run_as_message(struct core *c, struct client *client, const struct work *w,
                            const struct routing *r);
 
-// A script goes on for some turns, or begins again with all slots. `slot`: where it answers; NULL:
-// it has none yet. False: it is over.
+// A script goes on for some turns, or begins again with all slots. False: it is over.
 static bool script_left(struct core *c, struct client *client, const struct work *w,
-                        struct reply_slot *slot, const struct execution *e)
+                        const struct execution *e)
 {
     enum script_left left = scripts_left(c, e->stepped);
     if (__builtin_expect(left == SCRIPT_OVER, 1))
@@ -281,12 +273,10 @@ static bool script_left(struct core *c, struct client *client, const struct work
                                          .core = c->index,
                                          .barrier = true,
                                          .whole = true,
-                                         .again = true,
-                                         .slot = slot});
+                                         .again = true});
         return true;
     }
-    if (!slot)
-        slot = client_expect(c, client);
+    struct reply_slot *slot = client_expect(c, client);
     client_reply_mode_next(client);
     client->flags |= CLIENT_BARRIER;
     struct message *m = scripts_take(c, slot, NULL);
@@ -307,10 +297,12 @@ static __attribute__((noinline)) void goes_on(struct core *c, struct client *cli
     }
     struct execution e = {.stepped = r->stepped};
     session_of(client, &e.session);
-    if (!script_left(c, client, w, NULL, &e))
+    if (!script_left(c, client, w, &e))
         run_in_steps(c, client, w, NULL, &e);
 }
 
+// Whose replies do not simply go to the stream, and whose commands have company.
+#define NOT_LEAN (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT | CLIENT_TRACKED)
 // Whose commands are not looked at one by one: none of it holds for nearly all.
 #define NOT_PLAIN                                                                          \
     (NOT_LEAN | CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSING | CLIENT_GONE | CLIENT_BARRIER | \
@@ -358,7 +350,7 @@ static void run_here(struct core *c, struct client *client, const struct work *w
         command_over(c, client, w->command, w->argc, w->argv, e.cycles);
     if (__builtin_expect(e.blocked, 0))
         wait_here(c, client, blocked_take(c));
-    else if (__builtin_expect(e.stepped && script_left(c, client, w, silent ? NULL : slot, &e), 0))
+    else if (__builtin_expect(e.stepped && script_left(c, client, w, &e), 0))
         return;
     else if (__builtin_expect(e.stepped && !silent, 0))
         run_in_steps(c, client, w, slot, &e);
@@ -454,7 +446,7 @@ static void run_as_message(struct core *c, struct client *client, const struct w
     struct session session;
     session_of(client, &session);
     struct message *m = message_command(&session, w->command, w->argc, w->argv);
-    struct reply_slot *slot = !m ? NULL : r->slot ? r->slot : client_expect(c, client);
+    struct reply_slot *slot = m ? client_expect(c, client) : NULL;
     if (!slot) {
         if (m)
             message_free(m);
@@ -467,7 +459,6 @@ static void run_as_message(struct core *c, struct client *client, const struct w
         monitor_see(c, client, client->db, w->command, w->argc, w->argv);
     if (r->barrier)
         client->flags |= CLIENT_BARRIER; // until its reply is there: client_complete
-    m->overlaps = !r->barrier;
     if (w->command->asks)
         client->flags |= CLIENT_PUBLISH;
     m->from = c->index;
@@ -695,8 +686,7 @@ static void sent_script_ran(struct core *c, struct message *m, const struct exec
 // Nobody is left to run it for. A script that had to wait is not run then, as if it had borrowed.
 static bool in_vain(const struct message *m)
 {
-    return m->waited && !m->overlaps &&
-           atomic_load_explicit(&m->slot->reader, memory_order_relaxed) == READER_LOST;
+    return m->waited && atomic_load_explicit(&m->slot->reader, memory_order_relaxed) == READER_LOST;
 }
 
 void route_execute(struct core *c, struct message *m)
@@ -767,7 +757,7 @@ void route_answer(struct core *c, struct message *m)
 void route_replied(struct core *c, struct message *m)
 {
     struct reply_slot *slot = m->slot;
-    if (__builtin_expect(m->strayed || m->wide, 0) && scripts_came_home(c, m))
+    if (__builtin_expect(m->strayed, 0) && scripts_came_home(c, m))
         return;
     outbuf_move(&m->out, &slot->out.out);
     command_over(c, slot->client, m->command, m->argc, m->argv, m->cycles);

@@ -8,8 +8,6 @@
 #include "dataplane/script/functions.h"
 
 #define ERROR_TEXT_MAX 1024
-// A script that has kept to its keys so many times is believed to do so.
-#define TRUSTED_RUNS 1000
 
 // --- where it runs -------------------------------------------------------------------------------
 
@@ -52,24 +50,19 @@ uint32_t scripts_flags(struct core *c, const struct work *w)
     return code->flags & SCRIPT_NO_WRITES ? flags : flags | CMD_WRITE;
 }
 
-// Where its keys are: all at hand, all on one core, or not; and whether in one slot.
+// Where its keys are: all at hand, all on one core, or not.
 static enum script_place place_of_keys(struct core *c, const struct work *w, const int *positions,
-                                       int n, bool *one_slot)
+                                       int n)
 {
     bool at_hand = true, one_core = true;
-    uint16_t first_slot = 0;
     unsigned first = c->index;
-    *one_slot = true;
     for (int i = 0; i < n; i++) {
         const struct arg *key = &w->argv[positions[i]];
         uint16_t slot = w->has_key ? w->key.slot : slot_of_key(key->ptr, key->len);
         unsigned core = keyspace_core(c->server->keyspace, slot);
-        if (i == 0) {
+        if (i == 0)
             first = core;
-            first_slot = slot;
-        }
         one_core &= core == first;
-        *one_slot &= slot == first_slot;
         at_hand &= core == c->index && !loan_holds(c, slot);
     }
     if (at_hand)
@@ -77,34 +70,22 @@ static enum script_place place_of_keys(struct core *c, const struct work *w, con
     return one_core && first != c->index ? SCRIPT_THERE : SCRIPT_BORROW;
 }
 
-// It has kept to its keys so often that what its client sends behind it need not wait for it.
-static bool is_trusted(struct script_code *code)
+enum script_place scripts_place(struct core *c, const struct work *w)
 {
-    code->kept += code->kept < TRUSTED_RUNS;
-    return code->kept == TRUSTED_RUNS && !code->wide;
-}
-
-enum script_place scripts_place(struct core *c, const struct work *w, bool *alone)
-{
-    if (alone)
-        *alone = true;
     if (route_all_here(c))
         return SCRIPT_HERE;
     int small[SCRIPT_TOUCHED_MAX], *positions = small;
     if (w->argc > SCRIPT_TOUCHED_MAX && !(positions = mi_mallocn((size_t)w->argc, sizeof(int))))
         return SCRIPT_WHOLE;
     int n = commands_keys(w->command, w->argv, w->argc, positions, w->argc);
-    struct script_code *code = known(c, w->command, w->argv);
+    const struct script_code *code = known(c, w->command, w->argv);
     enum script_place place = SCRIPT_HERE; // also where its arguments make no sense
-    bool one_slot = false;
     if (n >= 0 && (!code || code->reach != SCRIPT_REACH_KEYS))
         place = SCRIPT_WHOLE;
     else if (n > 0)
-        place = place_of_keys(c, w, positions, n, &one_slot);
+        place = place_of_keys(c, w, positions, n);
     if (positions != small)
         mi_free(positions);
-    if (alone && one_slot && (place == SCRIPT_HERE || place == SCRIPT_THERE))
-        *alone = !is_trusted(code) || (place == SCRIPT_HERE && c->waiting_first);
     return place;
 }
 
@@ -118,40 +99,13 @@ void scripts_come(struct core *c, struct message *m)
     c->scripts->come = m;
 }
 
-// Something that its client sent behind it has run, or runs.
-static bool is_followed(const struct message *m)
-{
-    return m->overlaps && m->slot->client && m->slot->client->last_reply != m->slot;
-}
-
-static void refuse_followed(struct core *c, struct message *m)
-{
-    struct command_figures *figures = &c->command_figures[m->command->id];
-    reply_error(&m->out.out,
-                "ERR Script attempted to access a key that it did not declare and that "
-                "is not at hand, after commands behind it have run; when it is called "
-                "again it will be");
-    c->counters.commands++;
-    figures->calls++;
-    figures->failed++;
-    count_error(c, "ERR", 0);
-}
-
 bool scripts_came_home(struct core *c, struct message *m)
 {
-    struct script_code *code = known(c, m->command, m->argv);
-    if (code && m->strayed)
-        code->reach = SCRIPT_REACH_ALL;
+    struct script_code *code = m->strayed ? known(c, m->command, m->argv) : NULL;
     if (code)
-        code->wide |= m->wide;
+        code->reach = SCRIPT_REACH_ALL;
     if (!m->again)
         return false;
-    if (is_followed(m)) {
-        refuse_followed(c, m);
-        return false;
-    }
-    if (m->slot->client)
-        m->slot->client->flags |= CLIENT_BARRIER;
     c->credits[m->to]++;
     scripts_again(c, m);
     return true;
@@ -182,10 +136,8 @@ static void ended(struct core *c, struct script_code *code, bool again)
     struct scripts *s = c->scripts;
     if (s->watched && code->reach != SCRIPT_REACH_ALL && !again)
         code->reach = s->strayed ? SCRIPT_REACH_ALL : SCRIPT_REACH_KEYS;
-    if (s->come) {
+    if (s->come)
         s->come->strayed = code->reach == SCRIPT_REACH_ALL;
-        s->come->wide = code->wide;
-    }
     scripts_forget(s);
     scripts_unreserve(s);
     scripts_look_clean(c);
@@ -197,7 +149,6 @@ static void prepare(struct core *c, const struct script_start *start)
     const struct request *r = start->request;
     s->everywhere = s->lent && loan_command(s->lent)->whole;
     s->strayed = false;
-    s->overlaps = s->come && s->come->overlaps;
     s->may_pause = r->may_work;
     s->watched = s->lent || !route_all_here(c);
     if (!s->watched)
@@ -218,10 +169,8 @@ static void run_code(struct request *r, struct script_code *code, bool read_only
         request_error(r, text);
         return;
     }
-    // Home did not know. What is followed had better not come back: this time it may keep to its
-    // keys.
-    if (__builtin_expect(code->reach == SCRIPT_REACH_ALL && s->come && !s->come->overlaps, 0)) {
-        s->come->strayed = true;
+    if (__builtin_expect(s->come && code->reach == SCRIPT_REACH_ALL, 0)) {
+        s->come->strayed = true; // home did not know
         s->left = SCRIPT_BEGINS_AGAIN;
         r->stepped = (void *)s;
         return;

@@ -30,8 +30,7 @@ enum script_place {
     SCRIPT_BORROW, // with the slots of its keys
     SCRIPT_WHOLE,  // with all slots of all cores
 };
-// `alone` (or NULL): its client's other commands may not be under way beside it.
-enum script_place scripts_place(struct core *c, const struct work *w, bool *alone);
+enum script_place scripts_place(struct core *c, const struct work *w);
 // One is under way: another cannot begin.
 bool scripts_engaged(const struct core *c);
 // The loan with which the next script runs; NULL, and again after it: none.

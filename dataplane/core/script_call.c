@@ -106,7 +106,7 @@ static bool find_slot(struct core *c, uint16_t slot)
     s->strayed = true;
     if (s->everywhere)
         return true;
-    if (s->overlaps || !script_slot_is_own(c, slot) || bit(c->lent, slot))
+    if (!script_slot_is_own(c, slot) || bit(c->lent, slot))
         return false;
     scripts_touch(s, slot);
     if (s->holds)
@@ -319,7 +319,6 @@ static enum script_called call_wide(struct script_run *run, struct request *r, c
     bool walks = command->route == ROUTE_ALL || command->part_keys || command->part_together;
     if (walks && !all_at_hand(c))
         return not_at_hand(run, error, size);
-    run->code->wide = true;
     count_writes(run, command);
     r->key.ptr = NULL;
     switch (command->route) {

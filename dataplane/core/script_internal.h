@@ -20,7 +20,6 @@ struct scripts {
     bool strayed;    // it has touched what it did not declare
     bool watched;    // whether it strays
     bool everywhere; // all slots of all cores are borrowed
-    bool overlaps;   // its client has sent more, which a slot that it did not declare could meet
     // Slots that it may touch: declared and at hand, borrowed, or its own that were free.
     uint64_t mine[SLOTS / 64];
     uint16_t touched[SCRIPT_TOUCHED_MAX]; // bits of `mine`

@@ -168,7 +168,7 @@ static inline bool is_sent(const struct core *c, const struct message *m)
 
 static void begin_again(struct core *c, struct message *m)
 {
-    m->again = m->strayed = m->overlaps = false;
+    m->again = m->strayed = false;
     m->kind = MESSAGE_COMMAND;
     mi_free(m->slots);
     m->slots = NULL;
@@ -219,8 +219,7 @@ static void job_over(struct core *c, enum script_ended end)
     scripts_forget(s);
     scripts_look_clean(c);
     scripts_release(c); // after which the next one may be under way
-    // It will be counted again.
-    if (again) {
+    if (again) { // it will be counted again
         c->command_figures[m->command->id].calls--;
         c->counters.commands--;
     }
@@ -282,7 +281,6 @@ static void job_run(struct core *c)
         if (s->watched && code->reach != SCRIPT_REACH_ALL && end == SCRIPT_DONE)
             code->reach = s->strayed ? SCRIPT_REACH_ALL : SCRIPT_REACH_KEYS;
         m->strayed = code->reach == SCRIPT_REACH_ALL;
-        m->wide = code->wide;
         if (s->busy)
             tell_busy(c, s->busy_function, false);
         job_over(c, end);

@@ -57,8 +57,6 @@ struct script_code {
     uint32_t flags;             // enum script_flags
     bool eval;                  // else it is called with (keys, args), as FCALL does
     uint8_t reach;              // enum script_reach
-    bool wide;                  // it has called what runs on other cores, too (PUBLISH …)
-    uint16_t kept;              // times that it has kept to its keys, up to what is enough
     char name[SCRIPT_NAME_MAX]; // SHA1 of the text, or the function's name
 };
 // Pops the function on top of the stack. Raises Lua's errors. NULL: memory is short.

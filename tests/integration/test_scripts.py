@@ -3,7 +3,6 @@ Redis in tests/differential."""
 
 import contextlib
 import os
-import random
 import select
 import socket
 
@@ -217,17 +216,6 @@ def learn(wire, text, *words):
                 client.call("EVAL", text, 1, key, *words)
 
 
-def trust(wire, text, connections=8):
-    """Runs the script on every core, so often that what follows it is not held up any more."""
-    for _ in range(connections):
-        with clients(wire, 1) as (client,):
-            for _ in range(11):
-                for _ in range(100):
-                    client.send("EVAL", text, 1, KEYS[0])
-                for _ in range(100):
-                    client.reply()
-
-
 def test_goes_where_its_keys_are(wire):
     """Nothing is borrowed for a script whose keys are one core's, and it is counted once."""
     text = "return redis.call('incr', KEYS[1]) -- goes"
@@ -279,39 +267,10 @@ def test_strays_elsewhere(wire):
         assert [client.call("EVAL", wrote, 1, key, "elsewhere") for key in KEYS] == [1] * len(KEYS)
 
 
-def test_followed(wire):
-    """What follows a trusted script is not held up by it, but for what is about the same key."""
-    text = "for i = 1, (ARGV[1] or 0) * 50000 do end return redis.call('incr', KEYS[1]) -- followed"
-    trust(wire, text)
-    with clients(wire, 4) as callers:
-        for seed, client in enumerate(callers):
-            drawn = random.Random(seed)
-            keys, model, expected = [f"followed:{seed}:{i}" for i in range(6)], {}, []
-            for _ in range(400):
-                key, what = drawn.choice(keys), drawn.random()
-                if what < 0.6:
-                    client.send("EVAL", text, 1, key, drawn.choice((0, 0, 0, 0, 1, 4)))
-                elif what < 0.75:
-                    client.send("INCR", key)
-                elif what < 0.95:
-                    client.send("GET", key)
-                    expected.append(str(model[key]).encode() if key in model else None)
-                    continue
-                else:
-                    client.send("MGET", *keys)
-                    expected.append([str(model[k]).encode() if k in model else None for k in keys])
-                    continue
-                model[key] = model.get(key, 0) + 1
-                expected.append(model[key])
-            client.expected = expected
-        for client in callers:
-            assert [client.reply() for _ in client.expected] == client.expected
-
-
 def test_followed_by_the_next(wire):
     """The script that begins where another one of many turns gives its slot back is a whole one."""
     text = "for i = 1, (ARGV[1] or 0) * 50000 do end return redis.call('incr', KEYS[1]) -- next"
-    trust(wire, text)
+    learn(wire, text)
     with clients(wire, 2) as callers:
         callers[0].call("DEL", *KEYS)
         for key in KEYS:
@@ -321,36 +280,6 @@ def test_followed_by_the_next(wire):
         for key in KEYS:
             replies = [client.reply() for _ in range(3) for client in callers]
             assert sorted(replies) == [1, 2, 3, 4, 5, 6]
-
-
-def test_followed_and_strays(wire):
-    """A script that is trusted, and strays then, begins again only where nothing has followed it."""
-    text = "if ARGV[1] then return redis.call('incr', ARGV[1]) end return redis.call('get', KEYS[1]) -- trusted"
-    for followed in (False, True):
-        trust(wire, f"{text} {followed}")
-        with clients(wire, 1) as (client,):
-            client.call("DEL", "elsewhere")
-            replies = []
-            for key in KEYS:
-                client.send("EVAL", f"{text} {followed}", 1, key, "elsewhere")
-                if followed:
-                    client.send("GET", KEYS[0])
-                replies.append(client.reply())
-                assert not followed or client.reply() is None
-            errors = [reply for reply in replies if not isinstance(reply, int)]
-            assert all(b"after commands behind it have run" in error for error in errors)
-            assert len(errors) < (wire.cores if followed else 1)  # the cores learn
-            assert [r for r in replies if isinstance(r, int)] == list(range(1, len(KEYS) + 1 - len(errors)))
-
-
-def test_publishes_in_order(wire):
-    text = "return redis.call('publish', 'order', ARGV[1] or '') -- publishes"
-    trust(wire, text, 2)
-    with clients(wire, 2) as (client, hears):
-        assert hears.call("SUBSCRIBE", "order")[0] == b"subscribe"
-        for i in range(200):
-            client.send("EVAL", text, 1, KEYS[i % len(KEYS)], i)
-        assert [hears.reply()[2] for _ in range(200)] == [str(i).encode() for i in range(200)]
 
 
 def test_endless_elsewhere(limited):
