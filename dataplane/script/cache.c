@@ -438,6 +438,8 @@ static int compile_protected(lua_State *L)
         return 0;
     }
     c->code = script_code_new(L, c->sha, SCRIPT_SHA_LEN, c->flags, true);
+    if (c->code && script_joins(c->text, c->len))
+        c->code->reach = SCRIPT_REACH_ALL;
     return 0;
 }
 

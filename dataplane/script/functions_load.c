@@ -315,11 +315,14 @@ static int load(lua_State *L)
     qsort(l->list, l->n, sizeof(*l->list), by_name);
     if (!(l->codes = mi_calloc(l->n, sizeof(struct script_code *))))
         return 0;
+    bool joins = script_joins(l->text, l->len);
     for (unsigned i = 0; i < l->n; i++) {
         const struct function *f = &l->list[i].function;
         lua_rawgeti(L, LUA_REGISTRYINDEX, l->list[i].reference);
         if (!(l->codes[i] = script_code_new(L, f->name, f->name_len, f->flags, false)))
             return 0;
+        if (joins)
+            l->codes[i]->reach = SCRIPT_REACH_ALL;
     }
     l->error[0] = '\0';
     return 0;

@@ -69,3 +69,6 @@ void cache_clear(struct script_engine *e);
 bool run_open(struct script_engine *e); // under pcall it would raise; false: memory is short
 void reply_buffer_reset(struct reply_buffer *b);
 void reply_buffer_free(struct reply_buffer *b);
+
+// joins.c: the text joins strings (outside its comments and quotes).
+bool script_joins(const char *text, size_t len);

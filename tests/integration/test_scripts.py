@@ -267,6 +267,15 @@ def test_strays_elsewhere(wire):
         assert [client.call("EVAL", wrote, 1, key, "elsewhere") for key in KEYS] == [1] * len(KEYS)
 
 
+def test_names_that_are_joined(wire):
+    """What joins strings may make names of keys of them, and need not do so at first: it has all at hand at any time."""
+    text = "redis.call('incr', KEYS[1]) if ARGV[1] then redis.call('incr', 'joined:' .. ARGV[1]) end return 1 -- joins"
+    learn(wire, text)
+    with clients(wire, 2) as callers:
+        for client in callers:
+            assert [client.call("EVAL", text, 1, key, n) for n in range(4) for key in KEYS] == [1] * 4 * len(KEYS)
+
+
 def test_followed_by_the_next(wire):
     """The script that begins where another one of many turns gives its slot back is a whole one."""
     text = "for i = 1, (ARGV[1] or 0) * 50000 do end return redis.call('incr', KEYS[1]) -- next"
