@@ -374,15 +374,25 @@ static int by_key(const void *a, const void *b)
     return order ? order : x->key < y->key ? -1 : x->key > y->key;
 }
 
+// Of two that changed a key neither knows what became of it.
+static uint64_t by_both(uint64_t before, uint64_t after)
+{
+    if (before == MENTION_BY_SEVERAL || (before && after && before != after))
+        return MENTION_BY_SEVERAL;
+    return after;
+}
+
 static void sort_mentions(struct prefix *x)
 {
     qsort(x->mentions, x->n_mentions, sizeof(*x->mentions), by_key);
     size_t n = 0;
     for (size_t i = 0; i < x->n_mentions; i++) {
-        const struct mention *m = &x->mentions[i];
-        bool again =
-            n && bytes_compare(x->mentions[n - 1].key, x->mentions[n - 1].len, m->key, m->len) == 0;
-        x->mentions[again ? n - 1 : n++] = *m;
+        const struct mention m = x->mentions[i];
+        struct mention *last = n ? &x->mentions[n - 1] : NULL;
+        if (last && bytes_compare(last->key, last->len, m.key, m.len) == 0)
+            last->by = by_both(last->by, m.by);
+        else
+            x->mentions[n++] = m;
     }
     x->n_mentions = n;
 }

@@ -70,7 +70,8 @@ struct prefix_client {
     void *client;
 };
 
-// A key that changed, and the client that did it last (0: none).
+// A key that changed, and the client that did it last (0: none, MENTION_BY_SEVERAL: not it alone).
+#define MENTION_BY_SEVERAL UINT64_MAX
 struct mention {
     const uint8_t *key;
     uint32_t len;
@@ -117,7 +118,7 @@ uint64_t prefixes_cores(const struct prefixes *p, const void *key, size_t len);
 // lists those that have mentions. False: memory is short.
 bool prefixes_mention(struct prefixes *p, const struct mention *m, struct prefix **first);
 // Orders the prefixes of the list by their bytes, and the mentions of each as well, each key once
-// with who changed it last.
+// with who changed it.
 struct prefix *prefixes_sort(struct prefix *first);
 void prefix_forget_mentions(struct prefix *x);
 // Order of bytes.

@@ -134,7 +134,8 @@ static void mentions_are_sorted(void **unused)
     struct prefix_client clients[3];
     static const char *const wanted[] = {"b", "", "a"};
     // As records lie in memory: one behind the other.
-    static const char keys[][4] = {"b2", "a1", "b1", "c", "b2", "a1"};
+    static const char keys[][4] = {"b2", "a1", "b1", "c", "b2", "a1", "c", "a1"};
+    static const uint64_t by[] = {0, 1, 2, 3, 4, 5, 3, 5};
     struct prefix *first = NULL;
     prefixes_init(&p, 1, 7);
     for (unsigned i = 0; i < 3; i++) {
@@ -142,8 +143,8 @@ static void mentions_are_sorted(void **unused)
         prefix_join(prefix_find(&p, wanted[i], strlen(wanted[i])), &clients[i], 0);
     }
     assert_true(prefix_count(&p, "c", 1, 0, 1)); // nobody here wants it
-    for (unsigned i = 0; i < 6; i++) {
-        struct mention m = {(const uint8_t *)keys[i], (uint32_t)strlen(keys[i]), i, i};
+    for (unsigned i = 0; i < 8; i++) {
+        struct mention m = {(const uint8_t *)keys[i], (uint32_t)strlen(keys[i]), by[i], i};
         assert_true(prefixes_mention(&p, &m, &first));
     }
     static const struct {
@@ -151,8 +152,8 @@ static void mentions_are_sorted(void **unused)
         unsigned n;
         const char *keys[4];
         uint64_t by[4];
-    } told[] = {{"", 4, {"a1", "b1", "b2", "c"}, {5, 2, 4, 3}},
-                {"a", 1, {"a1"}, {5}},
+    } told[] = {{"", 4, {"a1", "b1", "b2", "c"}, {MENTION_BY_SEVERAL, 2, 4, 3}},
+                {"a", 1, {"a1"}, {MENTION_BY_SEVERAL}},
                 {"b", 2, {"b1", "b2"}, {2, 4}}};
     struct prefix *x = prefixes_sort(first), *next;
     for (unsigned i = 0; i < 3; i++, x = next) {
