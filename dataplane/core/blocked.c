@@ -149,7 +149,9 @@ static void key_changed(struct request *r, unsigned db, const struct key *key, u
     parked_changed(r->core, db, key);
     if (!(class & EVENT_ASIDE)) {
         watch_changed(r->core, db, key);
-        tracking_changed(r->core, r->session->client_id, r->session->client_id, key);
+        // What a script does is not its caller's where it is broadcast, as in Redis.
+        uint64_t at_work = r->session->client_id;
+        tracking_changed(r->core, r->of_script ? 0 : at_work, at_work, key);
     }
     notify_event(r->core, class, event, db, key->ptr, key->len);
 }

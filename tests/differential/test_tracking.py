@@ -32,7 +32,7 @@ PATIENCE_S = 10
 NOT_DRAWN = TIMED | {"SWAPDB"}
 
 # A list of (client, words) each; @N stands for the id of client N, and a client with ! is not asked whether it was
-# told anything, from then on until it sends something without.
+# told anything, from then on until it sends something without. One with ~ waits, until its reply is read by =.
 SCENARIOS = {
     "errors": "0 CLIENT TRACKING|0 CLIENT TRACKING x|0 CLIENT TRACKING ON REDIRECT|0 CLIENT TRACKING ON REDIRECT x|"
     "0 CLIENT TRACKING ON REDIRECT 999999|0 CLIENT TRACKING ON REDIRECT 0|0 CLIENT TRACKING ON REDIRECT -5|"
@@ -117,11 +117,29 @@ SCENARIOS = {
     "the older protocol hears nothing": "2 CLIENT TRACKING ON|2 GET k|1 SET k 1|2 CLIENT TRACKINGINFO",
     "no replies": "0 CLIENT TRACKING ON|0 GET k|0! CLIENT REPLY OFF|1 SET k 1|0! GET k|1 SET k 2|0 CLIENT REPLY ON",
     "served": "0 CLIENT TRACKING ON|0 LLEN l|1 RPUSH l a|0 LLEN l|0 BLPOP l 1|1 RPUSH l b|0 LLEN l|1 LMOVE l m LEFT LEFT",
+    "served when it has waited": "0 CLIENT TRACKING ON|0 LLEN l|0~ BLPOP l 0|1 RPUSH l a b|0= the reply|0 LLEN l|1 LPOP l|"
+    "0~ XREAD BLOCK 0 STREAMS s $|1 XADD s 1-1 a b|0= the reply|1 XADD s 2-2 a b",
+    "served, and broadcast": "0 CLIENT TRACKING ON BCAST NOLOOP|0~ BLMOVE l m LEFT LEFT 0|1 RPUSH l a b|0= the reply|0 LLEN l|1 LPOP m",
+    "OPTIN and OPTOUT, scripts": "0 CLIENT TRACKING ON OPTIN|0 CLIENT CACHING YES|"
+    "0 EVAL return(redis.call('get',KEYS[1])) 2 a b|0 EVAL return(redis.call('get',KEYS[1])) 1 c|1 MSET a 1 b 1 c 1|"
+    "0 CLIENT CACHING YES|0 MULTI|0 EVAL return(redis.call('get',KEYS[1])) 1 a|0 GET b|0 EXEC|0 GET c|1 MSET a 1 b 1 c 1|"
+    "0 CLIENT TRACKING OFF|0 CLIENT TRACKING ON OPTOUT|0 MULTI|0 GET a|0 CLIENT CACHING NO|0 GET b|"
+    "0 EVAL return(redis.call('get',KEYS[1])) 1 c|0 EXEC|0 GET d|1 MSET a 1 b 1 c 1 d 1",
+    "CACHING is for the next": "0 CLIENT TRACKING ON OPTIN|0 MULTI|0 GET a|0 CLIENT CACHING YES|0 GET b|0 GET c|0 EXEC|0 GET d|"
+    "1 MSET a 1 b 1 c 1 d 1|0 CLIENT CACHING YES|0 CLIENT TRACKING ON|0 GET a|1 SET a 1|0 CLIENT CACHING YES|"
+    "0 CLIENT NO-EVICT ON|0 GET a|1 SET a 1|0 CLIENT CACHING YES|0 WATCH a|0 GET a|1 SET a 1",
+    "the other protocol meanwhile": "0 CLIENT TRACKING ON|0 GET k|0 HELLO 2|1 SET k 1|0 HELLO 3|0 GET k|1 SET k 2|0 GET k|0 RESET|0 HELLO 3|"
+    "1 SET k 1|0 CLIENT TRACKING ON|1 SET k 2|3 CLIENT TRACKING ON REDIRECT @0|3 GET k|0 HELLO 2|1 SET k 1|3 GET k|"
+    "0 SUBSCRIBE q|1 SET k 1|1 FLUSHALL",
     "its time is over": "0 CLIENT TRACKING ON|1 SET k 1 PX 20|0 GET k|1 DEBUG SLEEP 0.05|1 GET k|0 GET k|1 SET k 1",
     "its time is over, seen by itself": "0 CLIENT TRACKING ON NOLOOP|1 SET k 1|0 GET k|0 PEXPIRE k -1|0 GET k|1 SET k 2",
     "scripts": "0 CLIENT TRACKING ON|0 EVAL return(redis.call('get','k')) 2 k j|1 MSET k 1 j 2|0 EVAL return(1) 2 k j|1 MSET k 1 j 2|"
     "0 EVAL_RO return(redis.call('get',KEYS[2])) 2 k j|1 SET k 1|1 SET j 2|0 EVAL return(redis.call('set',KEYS[1],1)) 1 k|0 SET k 1|"
     "0 GET k|0 EVAL return(redis.call('set',KEYS[1],redis.call('get',KEYS[1]))) 1 k|1 SET k 9",
+    "scripts, not its own": "0 CLIENT TRACKING ON NOLOOP|0 GET k|0 EVAL return(redis.call('set',KEYS[1],1)) 1 k|0 GET k|"
+    "0 EVAL return(redis.call('flushall')) 0|0 CLIENT TRACKING OFF|0 CLIENT TRACKING ON BCAST NOLOOP|0 SET k 1|"
+    "0 EVAL return(redis.call('set',KEYS[1],1)) 1 k|0 MULTI|0 SET j 1|0 EVAL return(redis.call('set',KEYS[1],1)) 1 k|0 EXEC|"
+    "0 EVAL return(redis.call('pexpire',KEYS[1],-1)) 1 k",
     "what expires is broadcast": "0 CLIENT TRACKING ON BCAST NOLOOP|1 SET k 1|1 PEXPIRE k -1|0 SET k 1|0 PEXPIRE k -1",
 }  # fmt: skip
 
@@ -164,6 +182,11 @@ class Listener:
 
     def call(self, words):
         self.connection.send([words])
+        return self.read()
+
+    def answer(self):
+        """To what waited until now."""
+        self.silent = False
         return self.read()
 
     def ask(self):
@@ -258,10 +281,19 @@ def play_scenario(servers, text, ordered):
         for step in text.split("|"):
             who, line = step.split(" ", 1)
             client, words = int(who[0]), words_of(line)
+            if who.endswith("="):
+                compare_replies(step, [listener.answer() for listener in pairs.pairs[client]], ordered)
+                continue
+            if who.endswith("~"):
+                for listener in pairs.pairs[client]:
+                    listener.silent = True
             if line == "CLIENT REPLY OFF" or line == "CLIENT REPLY ON":
                 for listener in pairs.pairs[client]:
                     listener.silent = line.endswith("OFF")
             replies = pairs.send(client, words)
+            if who.endswith("~"):
+                for other in pairs.pairs[1]:
+                    pollux.wait_for(lambda o=other: b"blocked_clients:1\r" in o.call([b"INFO", b"clients"]), f"{step} that waits")
             if "HELLO" not in line and b"$7\r\nversion" not in replies[0]:
                 compare_replies(step, replies, ordered)
             for listener in pairs.pairs[client]:
@@ -315,6 +347,28 @@ def draw_tracking(d):
     return words
 
 
+# Calls that may fail do so in the same way, whatever is there.
+SCRIPTS = (
+    (b"EVAL", b"redis.pcall('get',KEYS[1]) redis.pcall('set',KEYS[2],'v') return 1"),
+    (b"EVAL", b"redis.pcall('set',KEYS[1],'v') redis.pcall('strlen',KEYS[1]) redis.pcall('del',KEYS[2]) return 2"),
+    (b"EVAL", b"redis.pcall('type',KEYS[1]) redis.pcall('flushdb') redis.pcall('exists',KEYS[2]) return 3"),
+    (b"EVAL_RO", b"redis.pcall('exists',KEYS[1]) redis.pcall('set',KEYS[2],'v') return 4"),
+)  # fmt: skip
+
+
+def draw_beside(d):
+    """What else bears on who is told."""
+    kind = d.random.randrange(5)
+    if kind == 0:
+        return [b"RESET"]
+    if kind == 1:
+        return [b"HELLO", d.pick([b"2", b"3"])]
+    if kind == 2:
+        return [b"CLIENT", b"NO-EVICT", d.pick([b"ON", b"OFF"])]
+    command, script = d.pick(SCRIPTS)
+    return [command, script, b"2", d.pick(KEYS), d.pick(KEYS)]
+
+
 class Tracked(Families):
     """Random commands of clients that track, some of them in transactions."""
 
@@ -334,6 +388,8 @@ class Tracked(Families):
                 drawn.append((d.random.randrange(CLIENTS), draw_tracking(d)))
             if d.chance(0.03):
                 drawn.append((connection, [d.pick([b"MULTI", b"EXEC", b"EXEC", b"DISCARD"])]))
+            if d.chance(0.04):
+                drawn.append((d.random.randrange(CLIENTS), draw_beside(d)))
         return drawn
 
 
@@ -349,7 +405,7 @@ class Told(Servers):
             pairs.send(0, [b"FLUSHALL"])
             for at, (client, words) in enumerate(commands):
                 replies = pairs.send(client, words)
-                if words[0] != b"EXEC":
+                if words[0] not in (b"EXEC", b"HELLO"):
                     families.check(words, *replies)
                 pairs.told(words)
         except Difference as difference:
