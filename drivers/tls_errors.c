@@ -10,10 +10,14 @@ enum { HANDSHAKE_RECORD = 22 }; // the first byte of everything that begins with
 static enum tls_failure alert_of_peer(int reason, char *text, size_t size)
 {
     int alert = reason - SSL_AD_REASON_OFFSET;
-    snprintf(text, size, "the peer sent the alert '%s'%s", SSL_alert_desc_string_long(alert),
-             alert == SSL_AD_UNKNOWN_CA || alert == SSL_AD_BAD_CERTIFICATE
-                 ? ": it does not trust our certificate; give it the authority that signed it"
-                 : "");
+    const char *name = SSL_alert_desc_string_long(alert), *advice = "";
+    if (alert == SSL_AD_UNKNOWN_CA || alert == SSL_AD_BAD_CERTIFICATE)
+        advice = ": it does not trust our certificate; give it the authority that signed it";
+    if (alert == SSL_AD_CERTIFICATE_REQUIRED) {
+        name = "certificate required"; // OpenSSL 3.0 has no name for it
+        advice = ": it asks for a certificate; give one that it trusts, and its key";
+    }
+    snprintf(text, size, "the peer sent the alert '%s'%s", name, advice);
     return TLS_FAILED_ALERT;
 }
 

@@ -660,3 +660,6 @@ def test_bench_refuses(secure):
     done = pollux.run(*bench, "--insecure", check=False)
     assert done.returncode != 0 and "give --tls too" in done.stderr
     assert pollux.run(*bench, "--tls", "--insecure").returncode == 0
+    with secure.options(tls_auth_clients="yes"):
+        done = pollux.run(*bench, "--tls", "--insecure", check=False)
+        assert done.returncode != 0 and "'certificate required': it asks for a certificate" in done.stderr, done.stderr
