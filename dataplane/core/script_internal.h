@@ -44,6 +44,7 @@ struct scripts {
     struct message *again_first, *again_last;
     // Scripts of the process that are busy, as this core has heard.
     unsigned busy_scripts, busy_functions;
+    bool last_function; // what the core heard of last was a function
 };
 
 static inline bool script_slot_is_own(const struct core *c, uint16_t slot)

@@ -64,6 +64,7 @@ static void news_of(struct core *c, bool function, int change)
 {
     struct scripts *s = c->scripts;
     *(function ? &s->busy_functions : &s->busy_scripts) += (unsigned)change;
+    s->last_function = function;
     if (s->busy_functions || s->busy_scripts) {
         c->attention |= ATTEND_BUSY;
         loan_look_waiting(c); // what waits for its slots is told, too
@@ -127,7 +128,10 @@ static void look_busy(struct core *c, const struct script_run *run)
 
 const char *scripts_busy(const struct core *c)
 {
-    return c->scripts->busy_scripts ? ERR_BUSY_SCRIPT : ERR_BUSY_FUNCTION;
+    const struct scripts *s = c->scripts;
+    // Word that another core refused a loan may come behind word that the script is over there.
+    bool function = s->busy_scripts || s->busy_functions ? !s->busy_scripts : s->last_function;
+    return function ? ERR_BUSY_FUNCTION : ERR_BUSY_SCRIPT;
 }
 
 // --- the job -------------------------------------------------------------------------------------
