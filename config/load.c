@@ -200,7 +200,9 @@ static int load_line(struct config *c, const struct words *w, const struct sourc
         snprintf(why, sizeof(why), "wrong number of arguments");
     }
     describe_type(o, hint, sizeof(hint));
-    if (w->n == 2 && o->type != CONFIG_MULTI && !(o->flags & CONFIG_SENSITIVE))
+    if (w->n == 2 && o->type == CONFIG_STRING && !(o->flags & CONFIG_SENSITIVE))
+        snprintf(what, sizeof(what), "cannot be '%.80s': %s", w->at[1], why); // a word it is
+    else if (w->n == 2 && o->type != CONFIG_MULTI && !(o->flags & CONFIG_SENSITIVE))
         snprintf(what, sizeof(what), "cannot be '%.80s': %s; %s", w->at[1], why, hint);
     else
         snprintf(what, sizeof(what), "%s; %s", why, hint);

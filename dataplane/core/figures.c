@@ -93,6 +93,7 @@ void figures_reset(struct core *c)
     uint64_t busy = c->counters.busy_cycles, idle = c->counters.idle_cycles;
     uint64_t turns = c->counters.turns;
     memset(&c->counters, 0, sizeof(c->counters));
+    c->exceeded_since_us = 0;
     c->counters.busy_cycles = busy;
     c->counters.idle_cycles = idle;
     c->counters.turns = turns;

@@ -362,6 +362,7 @@ static int unpack_values(lua_State *L, lua_Integer limit, lua_Integer offset)
 
 static int cmsgpack_unpack(lua_State *L)
 {
+    luaL_checkstring(L, 1); // before it is there as nil
     lua_settop(L, 1);
     return unpack_values(L, 0, 0);
 }
@@ -369,6 +370,7 @@ static int cmsgpack_unpack(lua_State *L)
 static int cmsgpack_unpack_one(lua_State *L)
 {
     lua_Integer offset = (int)luaL_optinteger(L, 2, 0);
+    luaL_checkstring(L, 1);
     lua_settop(L, 1);
     return unpack_values(L, 1, offset);
 }

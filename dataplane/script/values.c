@@ -303,20 +303,25 @@ static bool field(struct writer *w, enum field f, int type)
 static bool measure(struct writer *w)
 {
     lua_State *L = w->L;
-    if (!lua_checkstack(L, 4))
+    bool fits = true;
+    if (!lua_checkstack(L, 5))
         return true; // the writing stops here too
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    for (lua_pushnil(L); fits && lua_next(L, -2); lua_pop(L, 1)) {
         w->values++;
-        for (int i = -1; i >= -2; i--)
+        // Tables are keys, too, of maps and sets.
+        for (int i = -2; fits && i <= -1; i++) {
             if (lua_type(L, i) == LUA_TSTRING)
                 w->bytes += lua_objlen(L, i);
-        if (w->values > REPLY_VALUES_MAX || w->bytes > REPLY_BYTES_MAX ||
-            (lua_istable(L, -1) && !measure(w))) {
-            lua_pop(L, 2);
-            return false;
+            fits = w->values <= REPLY_VALUES_MAX && w->bytes <= REPLY_BYTES_MAX;
+            if (fits && lua_istable(L, i)) {
+                lua_pushvalue(L, i);
+                fits = measure(w);
+                lua_pop(L, 1);
+            }
         }
     }
-    return true;
+    lua_pop(L, !fits); // the key
+    return fits;
 }
 
 static void write_value(struct writer *w);

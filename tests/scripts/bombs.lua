@@ -34,6 +34,18 @@ local function f() return pcall(f) end local ok, e = f() error(e or 'the end of 
 local t = setmetatable({}, {}) getmetatable(t).__index = function(_, k) return t[k .. 'x'] end return t.x
 -- name: recursion through gsub
 local function f(s) return (s:gsub('.', f)) end return f('x')
+-- name: a table of which each is key and value of the next
+redis.setresp(3)
+local t = {}
+t.map = {[t] = t}
+return t
+
+-- name: a set that holds itself
+redis.setresp(3)
+local t = {}
+t.set = {[t] = true}
+return t
+
 -- name: a deep table as the reply
 local t = {} for i = 1, 100000 do t = {t} end return t
 -- name: a table that holds itself
