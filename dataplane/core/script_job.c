@@ -223,7 +223,7 @@ static void job_over(struct core *c, enum script_ended end)
     scripts_forget(s);
     scripts_look_clean(c);
     scripts_release(c); // after which the next one may be under way
-    if (again) { // it will be counted again
+    if (again) {        // it will be counted again
         c->command_figures[m->command->id].calls--;
         c->counters.commands--;
     }
