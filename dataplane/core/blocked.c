@@ -286,7 +286,7 @@ static void finish(struct core *c, struct waiter *w)
     struct reply_slot *slot = w->slot;
     const struct message *m = w->command;
     if (atomic_load_explicit(&w->state, memory_order_relaxed) == WAITER_SERVED)
-        command_served(c, slot->client, m->command, m->argc, m->argv, m->cycles);
+        command_ended(c, slot->client, m->command, m->argc, m->argv, m->cycles, true);
     due_remove(c->blocked, w);
     c->blocked->n_waiters--;
     if (slot->client) {

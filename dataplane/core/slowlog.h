@@ -25,27 +25,23 @@ void slowlog_take(struct core *c, const struct client *client, const struct comm
 void slowlog_keep(struct core *c, const struct client *client, const struct command *command,
                   int argc, const struct arg *argv, uint64_t cycles, unsigned group);
 // The one end of every command that is timed by itself, at its client's home: it has executed for
-// so many cycles, wherever and in however many pieces. 0: it was refused before it did.
+// so many cycles, wherever and in however many pieces. 0: it was refused before it did. `told`: its
+// last run is an event of the latency monitor already (LATENCY_COMMAND_UNBLOCKING).
+static inline void command_ended(struct core *c, const struct client *client,
+                                 const struct command *command, int argc, const struct arg *argv,
+                                 uint64_t cycles, bool told)
+{
+    if (!cycles)
+        return;
+    latency_record(c, command->id, cycles);
+    if (__builtin_expect(cycles >= c->slow_cycles, 0))
+        (told ? slowlog_keep : slowlog_take)(c, client, command, argc, argv, cycles, 1);
+}
 static inline void command_over(struct core *c, const struct client *client,
                                 const struct command *command, int argc, const struct arg *argv,
                                 uint64_t cycles)
 {
-    if (!cycles)
-        return;
-    latency_record(c, command->id, cycles);
-    if (__builtin_expect(cycles >= c->slow_cycles, 0))
-        slowlog_take(c, client, command, argc, argv, cycles, 1);
-}
-// Of one that had to wait, whose last run is an event (LATENCY_COMMAND_UNBLOCKING) already.
-static inline void command_served(struct core *c, const struct client *client,
-                                  const struct command *command, int argc, const struct arg *argv,
-                                  uint64_t cycles)
-{
-    if (!cycles)
-        return;
-    latency_record(c, command->id, cycles);
-    if (__builtin_expect(cycles >= c->slow_cycles, 0))
-        slowlog_keep(c, client, command, argc, argv, cycles, 1);
+    command_ended(c, client, command, argc, argv, cycles, false);
 }
 void slowlog_reset(struct core *c);
 void slowlog_services(struct services *services);

@@ -247,18 +247,8 @@ redis.register_function('writes', function() return 1 end)
 def paused_scripts(side):
     a = side.connect()
     results = []
-    for script in SHEBANGS:
-        sha = a.call("SCRIPT", "LOAD", script)
-        for words in (["EVAL", script, 0], ["EVAL_RO", script, 0], ["EVALSHA", sha, 0], ["EVALSHA_RO", sha, 0]):
-            a.call("CLIENT", "PAUSE", LONG_MS, "WRITE")
-            b = side.connect()
-            side.send(b, *words)
-            state = side.settled(a, b)
-            a.call("CLIENT", "UNPAUSE")
-            results.append((words, state, outcome(b)))
-            b.close()
-    a.call("FUNCTION", "LOAD", "REPLACE", PAUSED_LIBRARY)
-    for words in (["FCALL", "reads", 0], ["FCALL_RO", "reads", 0], ["FCALL", "writes", 0], ["FCALL", "none", 0], ["FCALL_RO", "none", 0]):
+
+    def paused(words):
         a.call("CLIENT", "PAUSE", LONG_MS, "WRITE")
         b = side.connect()
         side.send(b, *words)
@@ -266,6 +256,14 @@ def paused_scripts(side):
         a.call("CLIENT", "UNPAUSE")
         results.append((words, state, outcome(b)))
         b.close()
+
+    for script in SHEBANGS:
+        sha = a.call("SCRIPT", "LOAD", script)
+        for words in (["EVAL", script, 0], ["EVAL_RO", script, 0], ["EVALSHA", sha, 0], ["EVALSHA_RO", sha, 0]):
+            paused(words)
+    a.call("FUNCTION", "LOAD", "REPLACE", PAUSED_LIBRARY)
+    for words in (["FCALL", "reads", 0], ["FCALL_RO", "reads", 0], ["FCALL", "writes", 0], ["FCALL", "none", 0], ["FCALL_RO", "none", 0]):
+        paused(words)
     a.call("FUNCTION", "FLUSH")
     return results
 
